@@ -246,33 +246,34 @@ func TestANewKeyEndsTheBackOff(t *testing.T) {
 func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
 	for name, registered := range map[string]bool{"with a token": true, "with a refusal": false} {
 		t.Run(name, func(t *testing.T) {
+			file := keyFile(t)
 			synctest.Test(t, func(t *testing.T) {
-				oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
+				newKey := mustLoad(t, newSource)
 				as := newAuthServer(t, newKey)
 				if registered {
-					as.register(oldKey)
+					as.register(mustLoad(t, oldSource))
 				}
 				as.before = func(n int, _ *http.Request) {
 					if n == 1 {
-						time.Sleep(5 * time.Second)
+						time.Sleep(2 * poll)
 					}
 				}
-				tokens := setup(t, as, signedBy("key=rsa-pkcs8.pem"))
+				tokens := setup(t, as, signedBy("key="+file))
+				running(t, tokens)
 				s := source(t, tokens)
 				go func() { _, _ = s.Token(t.Context()) }()
 				synctest.Wait()
-				c := tokens.clients[0]
-				c.pending = &pendingKey{key: newKey}
-				c.prove(t.Context())
-				if c.key.Load() != newKey {
+				copyFile(t, newSource.Key.File, file)
+				if got := seen(tokens).Key.Fingerprint; got != newKey.about.Fingerprint {
 					t.Fatal("the new key was not promoted")
 				}
-				time.Sleep(6 * time.Second)
-				if status := s.status(time.Now()); status.Error != nil {
-					t.Errorf("what the old key earned is held against the new one: %+v", status.Error)
+				time.Sleep(poll)
+				synctest.Wait()
+				if failed := tokens.Status()[0].Tokens[0].Error; failed != nil {
+					t.Errorf("what the old key earned is held against the new one: %+v", failed)
 				}
 				mustToken(t, s)
-				tokens.renew()
+				time.Sleep(2 * renewalPoll)
 				synctest.Wait()
 				if got := mustToken(t, s).Key().KeyFingerprint; got != newKey.about.Fingerprint {
 					t.Error("the old key's token stays")
