@@ -261,7 +261,7 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 	}
 	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
 		"maxHeaderBytes: 32KiB"}
-	const reloads = 40
+	const reloads = 20 // each kind five times
 	text, err := os.ReadFile(f.path("config.yaml"))
 	if err != nil {
 		t.Fatal(err)
