@@ -136,6 +136,13 @@ func (d *Directory) Lookup(id string) (*Provider, bool) {
 // registry in its order. The slice is shared and must not be changed.
 func (d *Directory) List() []*Provider { return d.current.Load().list }
 
+// NoListYet tells that the registry has given no list since the start.
+func (d *Directory) NoListYet() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.o.Fetch != nil && d.status.LastSuccess.IsZero()
+}
+
 // ActiveIDs returns the ids of the providers that can be called now, in the order
 // of List.
 func (d *Directory) ActiveIDs() []string {

@@ -17,23 +17,18 @@ import (
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
-	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
 )
 
 // newMetrics makes the metrics, which outlive configurations: those of requests, the
 // composition's own, and those of each part.
 func (g *Gateway) newMetrics() (*telemetry.Metrics, error) {
-	isProvider := func(id string) bool {
-		_, ok := g.current.Load().directory.Lookup(id)
-		return ok
-	}
 	directoryStatus := func() *directory.Status { return new(g.current.Load().directory.Status()) }
-	return telemetry.NewMetrics(isProvider,
+	return telemetry.NewMetrics(g.isProvider,
 		metric.Read(ownMetrics, func() *standing { return &standing{g, g.View()} }),
-		metric.Read(memory.Metrics, func() *memory.State { return new(g.pool.memory.State()) }),
+		metric.Read(memory.Metrics, func() *memory.State { return new(g.memory.State()) }),
 		metric.Read(operate.UpstreamMetrics, func() *operate.Upstreams {
-			return operate.UpstreamsAt(g.o.Now(), g.pool.status())
+			return operate.UpstreamsAt(g.o.Now(), g.upstreams())
 		}),
 		metric.Read(authn.Metrics, func() *[]authn.ClientStatus { return new(g.current.Load().tokens.Status()) }),
 		metric.Read(directory.RegistryMetrics, func() *directory.Status {
@@ -43,32 +38,23 @@ func (g *Gateway) newMetrics() (*telemetry.Metrics, error) {
 			return directoryStatus()
 		}),
 		metric.Read(directory.Metrics, directoryStatus),
-		metric.Read(cache.Metrics, func() *cache.Stats { return new(g.pool.cache.Stats()) }),
+		metric.Read(cache.Metrics, func() *cache.Stats { return new(g.cache.Stats()) }),
 		metric.Read(redisstore.Metrics, func() *redisstore.Status {
-			r := g.current.Load().redis.shared
+			r := g.current.Load().redis
 			if r == nil {
 				return nil
 			}
 			return new(r.Status())
 		}),
-		metric.Read(audit.Metrics, g.pool.evidence.Status),
+		metric.Read(audit.Metrics, g.evidence.Status),
 		metric.Read(telemetry.TraceMetrics, func() *telemetry.TraceStats {
-			t := g.current.Load().tracing.tracer
+			t := g.current.Load().tracer
 			if t == nil {
 				return nil
 			}
 			return new(t.Stats())
 		}),
 	)
-}
-
-// useMetrics makes the routes that are counted those of the generation.
-func (g *Gateway) useMetrics(now *generation) {
-	names := []string{server.InboxRoute}
-	for _, r := range now.cfg.Routes {
-		names = append(names, r.Name)
-	}
-	g.metrics.UseRoutes(names)
 }
 
 // standing is what the composition's own metrics are read from.
@@ -79,11 +65,11 @@ type standing struct {
 
 var ownMetrics = metric.Table[standing]{
 	metric.Gauge("requests_in_flight", "Requests that are being served.",
-		func(s *standing) int64 { return s.underway() }),
+		func(s *standing) int64 { return s.serving.Load() }),
 	metric.Counters("rate_refusals_total", "Calls refused because a rate was used up: that of the enterprise, the "+
 		"caller or the upstream; or because of the caller's concurrency.",
 		func(s *standing, put metric.Put) {
-			refused := &s.pool.refusedRates
+			refused := &s.rateRefusals
 			put(float64(refused.enterprise.Load()), "enterprise")
 			put(float64(refused.caller.Load()), "caller")
 			put(float64(refused.concurrency.Load()), "concurrency")

@@ -6,6 +6,7 @@ package jsonscan
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"strings"
 )
 
@@ -26,11 +27,13 @@ var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // Blanks returns b without the white space in front.
 func Blanks(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+	for len(b) > 0 && isBlank(b[0]) {
 		b = b[1:]
 	}
 	return b
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
 // stringEnd gives the length of the string that b begins with, its quotes included.
 func stringEnd(b []byte) int {
@@ -79,35 +82,39 @@ type Member struct {
 	Start, End int
 }
 
-// Members calls yield for each member of the object, until it returns false.
-func Members(object []byte, yield func(Member) bool) {
-	at := func(rest []byte) int { return len(object) - len(rest) }
-	for rest := Blanks(object[1:]); rest[0] != '}'; {
-		m := Member{Start: at(rest)}
-		n := stringEnd(rest)
-		m.Key = inside(rest[:n])
-		rest = Blanks(Blanks(rest[n:])[1:])
-		n = valueEnd(rest)
-		m.Value, rest = rest[:n], rest[n:]
-		m.End = at(rest)
-		if !yield(m) {
-			return
-		}
-		if rest = Blanks(rest); rest[0] == ',' {
-			rest = Blanks(rest[1:])
+// Members gives the members of an object.
+func Members(object []byte) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		at := func(rest []byte) int { return len(object) - len(rest) }
+		for rest := Blanks(object[1:]); rest[0] != '}'; {
+			m := Member{Start: at(rest)}
+			n := stringEnd(rest)
+			m.Key = inside(rest[:n])
+			rest = Blanks(Blanks(rest[n:])[1:])
+			n = valueEnd(rest)
+			m.Value, rest = rest[:n], rest[n:]
+			m.End = at(rest)
+			if !yield(m) {
+				return
+			}
+			if rest = Blanks(rest); rest[0] == ',' {
+				rest = Blanks(rest[1:])
+			}
 		}
 	}
 }
 
-// Elements calls yield for each element of the array, until it returns false.
-func Elements(array []byte, yield func([]byte) bool) {
-	for rest := Blanks(array[1:]); rest[0] != ']'; {
-		n := valueEnd(rest)
-		if !yield(rest[:n]) {
-			return
-		}
-		if rest = Blanks(rest[n:]); rest[0] == ',' {
-			rest = Blanks(rest[1:])
+// Elements gives the elements of an array.
+func Elements(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := Blanks(array[1:]); rest[0] != ']'; {
+			n := valueEnd(rest)
+			if !yield(rest[:n]) {
+				return
+			}
+			if rest = Blanks(rest[n:]); rest[0] == ',' {
+				rest = Blanks(rest[1:])
+			}
 		}
 	}
 }
@@ -199,20 +206,22 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 func Without(object []byte, key string) []byte {
 	all := bytes.TrimRight(Blanks(object[1:len(object)-1]), " \t\r\n")
 	name, there := []byte(key), false
-	Members(object, func(m Member) bool { there = bytes.EqualFold(m.Key, name); return !there })
+	for m := range Members(object) {
+		there = there || bytes.EqualFold(m.Key, name)
+	}
 	if !there {
 		return all
 	}
 	kept := make([]byte, 0, len(all))
-	Members(object, func(m Member) bool {
-		if !bytes.EqualFold(m.Key, name) {
-			if len(kept) > 0 {
-				kept = append(kept, ',')
-			}
-			kept = append(kept, object[m.Start:m.End]...)
+	for m := range Members(object) {
+		if bytes.EqualFold(m.Key, name) {
+			continue
 		}
-		return true
-	})
+		if len(kept) > 0 {
+			kept = append(kept, ',')
+		}
+		kept = append(kept, object[m.Start:m.End]...)
+	}
 	return kept
 }
 

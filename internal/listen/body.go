@@ -89,7 +89,7 @@ func (b *body) takeBack() {
 		_ = c.socket.SetReadDeadline(unknown)
 		b.mu.Lock()
 		c.taken.Store(false)
-		c.until = unknown
+		c.readBy.at = unknown
 	}
 	defer b.mu.Unlock()
 	b.closed = true
@@ -112,7 +112,7 @@ func (b *body) skip() bool {
 		return true
 	}
 	c := b.e.c
-	c.reading, c.until = readBegun, unknown
+	c.reading, c.readBy.at = readBegun, unknown
 	if c.socket.SetReadDeadline(time.Now().Add(c.generation.stillness())) != nil {
 		return false
 	}

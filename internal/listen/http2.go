@@ -263,9 +263,13 @@ func (b *streamBody) takeBack() {
 	b.over = true
 }
 
-// mostAtOnce is what a caller on HTTP/2 has to take of an answer, in bytes, within the
-// idle time: one frame as large as any receiver must accept.
+// mostAtOnce is how much of an answer goes to a caller on HTTP/2 at once, in bytes: one frame as large as any
+// receiver must accept. It has to be taken whole within the patience, and is less where that would be more than the
+// pace asks for.
 const mostAtOnce = 16 << 10
+
+// collected is how much net/http collects of what is written, in bytes, before it sends it.
+const collected = 4 << 10
 
 // stream is the answer on an HTTP/2 stream. Its caller decides by the stream's window how
 // much is sent, and one that opens none would hold the answer, and the upstream behind it,
@@ -275,6 +279,7 @@ type stream struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	pace    pace
+	writeBy deadline
 	head    bool
 	wrote   bool
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
@@ -283,17 +288,11 @@ type stream struct {
 
 func (s *stream) arm() (began time.Time) {
 	began = time.Now()
-	if patience := s.pace.patience(); patience > 0 {
-		_ = s.control.SetWriteDeadline(began.Add(patience)) // HTTP/2 has deadlines
-	}
+	_ = s.writeBy.arm(began, s.pace.patience(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
 	return began
 }
 
-func (s *stream) disarm() {
-	if s.pace.patience() > 0 {
-		_ = s.control.SetWriteDeadline(time.Time{})
-	}
-}
+func (s *stream) disarm() { _ = s.writeBy.arm(time.Time{}, 0, s.control.SetWriteDeadline) }
 
 // WriteHeader implements http.ResponseWriter.
 func (s *stream) WriteHeader(status int) {
@@ -323,9 +322,13 @@ func (s *stream) Write(p []byte) (n int, err error) {
 		s.WriteHeader(http.StatusOK)
 	}
 	defer s.disarm()
+	share := s.pace.share(mostAtOnce)
 	for {
 		began := s.arm()
-		m, err := s.ResponseWriter.Write(p[n:min(len(p), n+mostAtOnce)])
+		m, err := s.ResponseWriter.Write(p[n:min(len(p), n+share)])
+		if share < collected && err == nil {
+			err = s.control.Flush()
+		}
 		s.pace.note(time.Since(began), m)
 		s.written += int64(m)
 		if n += m; err != nil || n == len(p) {

@@ -24,16 +24,10 @@ type socket struct {
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
 	// there is one, or once the socket was chosen to be closed.
 	idleSince atomic.Int64
-	// pace is how long writers wait; only they, who take turns, know it.
-	pace pace
-	// until is the deadline for writing that is set; only writers, which take turns,
-	// know it.
-	until time.Time
+	// pace is how long writers wait. Only they, who take turns, know it and their deadline.
+	pace    pace
+	writeBy deadline
 }
-
-// slack is by how much of itself a deadline may be later than it has to be, so that it
-// need not be set for every read and write.
-const slack = 8
 
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (n int, err error) {
@@ -68,15 +62,7 @@ func (s *socket) writeBuffers(b *net.Buffers) error {
 // arm sets the deadline for the next write, and gives the time.
 func (s *socket) arm() (now time.Time, err error) {
 	now = time.Now()
-	patience := s.pace.patience()
-	if patience <= 0 {
-		return now, nil
-	}
-	if left := s.until.Sub(now); left >= patience && left <= patience+patience/slack {
-		return now, nil
-	}
-	s.until = now.Add(patience + patience/slack)
-	return now, s.SetWriteDeadline(s.until)
+	return now, s.writeBy.arm(now, s.pace.patience(), s.SetWriteDeadline)
 }
 
 // goesOn tells, of a write that took n bytes, whether the rest is to be tried again: the

@@ -46,6 +46,8 @@ type exchange struct {
 	c *call.Call
 	// body is what is read of the caller, nil for nothing.
 	body *source
+	// interims counts the informational answers of all tries that were handed on.
+	interims int
 	// Room for values that are made for this answer, so that each costs no allocation.
 	length, age, cacheStatus [1]string
 }
@@ -125,7 +127,13 @@ func (x *exchange) send(ctx context.Context, c *call.Call, q *call.Question) (*h
 // awaited, as RFC 9110, section 15.2, demands of a proxy. 103 (Early Hints) names what a
 // page will need, 102 says that a long call is alive. The fields of the final answer wait
 // in the same map meanwhile.
+//
+// The transport refuses an answer with too many of them before it, which may then be tried
+// again: all tries together hand on no more than one may have.
 func (x *exchange) interim(status int, header http.Header) {
+	if x.interims++; x.interims > wire.MostInterim {
+		return
+	}
 	h := x.w.Header()
 	final := make(http.Header, len(h))
 	for name, values := range h {

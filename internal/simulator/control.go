@@ -128,7 +128,7 @@ func onOrder[T any](carryOut func(order T, arg string) (any, error)) func(*http.
 // readOrderInto refuses members that do not exist: a misspelt one would be a fault that never
 // shows.
 func readOrderInto(v any, body io.Reader) error {
-	d := json.NewDecoder(io.LimitReader(body, maxJSON))
+	d := json.NewDecoder(io.LimitReader(body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("reading the body: %w", err)

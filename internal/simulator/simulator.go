@@ -127,8 +127,11 @@ func Start(o Options) (*Simulator, error) {
 	}
 	s := &Simulator{
 		now: o.Now, started: o.Now(),
-		authorization: newAuthorization(o.TokenLifetime),
-		registries:    map[string]*messageRegistry{}, mandates: map[mandateKey]Mandate{},
+		authorization: authorization{
+			lifetime: o.TokenLifetime, clients: map[string]Client{}, tokens: map[string]*issued{},
+			spent: map[string]time.Time{}, issued: map[string]int{},
+		},
+		registries: map[string]*messageRegistry{}, mandates: map[mandateKey]Mandate{},
 		paperless: map[enterprise.Number]bool{}, citizen: citizenMandates{nextID: 3_000_001},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

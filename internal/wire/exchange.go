@@ -15,8 +15,8 @@ import (
 var answerHead = Limits{Bytes: 64 << 10, Line: 32 << 10, Fields: 256}
 
 const (
-	// mostInterim is how many interim answers one request may have.
-	mostInterim = 8
+	// MostInterim is how many interim answers one request may have.
+	MostInterim = 8
 	// patience is how long an upstream that knows nothing of Expect delays a body, as with curl.
 	patience = time.Second
 )
@@ -234,7 +234,7 @@ func (x *exchange) passInterim(code, count int, h http.Header) error {
 	switch {
 	case code == http.StatusSwitchingProtocols:
 		return errSwitching
-	case count > mostInterim:
+	case count > MostInterim:
 		return errInterim
 	case code == http.StatusContinue && x.expects && x.up == nil:
 		if err := x.startUpload(); err != nil {

@@ -168,6 +168,25 @@ func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 	}
 }
 
+// The watcher took a configuration that was confirmed for one that it knew, with its files.
+func TestTheFilesOfAConfirmedConfigurationAreWatched(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	f.write(t, "more.csv", "number;name\n")
+	f.replace(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
+		"tenancy:\n", "tenancy:\n  enterpriseFiles: [more.csv]\n")
+	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
+	_, hash, _ := strings.Cut(f.status().Configuration.Rejected.Errors[0], "hash=")
+	hash, _, _ = strings.Cut(hash, " ")
+	f.operate("POST", "/configuration/confirm?hash="+hash).want(t, 200)
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the watcher to see it", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
+	f.write(t, "more.csv", "number;name\n"+unlisted+";New\n")
+	eventually(t, "the enterprise of the new file", func() bool {
+		return f.statusOf("/enterprises/"+unlisted+"/ebox/providers") == 200
+	})
+}
+
 func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	t.Parallel()
 	f := watched(t)

@@ -125,7 +125,7 @@ type explainer struct {
 // show is called in place of asking all providers.
 func (x *explainer) show(providers []inbox.Provider) {
 	x.found.Inbox = describeInbox(providers)
-	if x.NoListYet() {
+	if x.Directory.NoListYet() {
 		x.found.Inbox = "every active provider of the registry, which was not asked: --online asks it"
 	}
 }
@@ -163,7 +163,7 @@ func (x *explainer) watching(routes []*server.Route) []*server.Route {
 		assumed := *r
 		assumed.Target = func(c *call.Call) (server.Target, error) {
 			target, err := r.Target(c)
-			if err == nil || c.Provider == "" || !x.NoListYet() {
+			if err == nil || c.Provider == "" || !x.Directory.NoListYet() {
 				return target, err
 			}
 			return x.assume(i, c)

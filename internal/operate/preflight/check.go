@@ -267,7 +267,7 @@ func (g check) checkDefaultScopes(ctx context.Context) (checks []Check) {
 	for _, n := range g.neededTokens() {
 		asked[n.client] = append(asked[n.client], n.scopes...)
 	}
-	for _, client := range g.UsedClients() {
+	for _, client := range g.Config.UsedClients() {
 		c := Check{Part: "default scopes of " + client, Where: hostOf(g.Config.OAuth.TokenURL), Result: OK}
 		token, err := g.Tokens.Try(ctx, client, nil, nil)
 		switch granted := token.Granted(); {
@@ -387,7 +387,7 @@ func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 		case directory.HostNotAllowed:
 			checks = append(checks, Check{Part: part, Where: p.Base.Host, Detail: "it gets no token: " + p.Refusal})
 		case directory.Active:
-			probes = append(probes, probe{part, p.Base, g.ProviderGuard(p.ID)})
+			probes = append(probes, probe{part, p.Base, egress.GuardOfProvider(&g.Config.Registry, p.ID)})
 		default:
 			checks = append(checks, Check{Part: part, Where: p.Base.Host, Result: Skipped,
 				Detail: string(state) + ", not asked"})
