@@ -78,7 +78,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 }
 
 // LoadAdmin reads the admin section alone, for commands that ask a gateway that runs: the
-// rest of the file may be large, or have mistakes.
+// rest of the file may be large, or have mistakes. With an error it gives the defaults.
 func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	admin := withDefaults[Admin]()
 	absolute, content, err := read(path)
@@ -91,7 +91,10 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	if n := d.at("admin"); n != nil {
 		d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
 	}
-	return admin, m.errors()
+	if err := m.errors(); err != nil {
+		return withDefaults[Admin](), err
+	}
+	return admin, nil
 }
 
 // config decodes the document over defaults and presets.
