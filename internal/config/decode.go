@@ -537,28 +537,20 @@ func (d *decoder) text(s, form string) (string, error) {
 			return s, nil // an audience is compared letter by letter
 		}
 		return u.String(), nil
-	case "scope":
-		if !scopePattern.MatchString(s) {
-			return "", errors.New("is no scope: one per item, without blanks, quotes and backslashes")
-		}
-	case "version":
-		if !versionPattern.MatchString(s) {
-			return "", errors.New(`is no version: write it as "3" or "2.1"`)
-		}
-	case "name":
-		return parseName(s)
-	case "hostpattern":
-		return parseHostPattern(s)
-	case "origin":
-		return parseOrigin(s)
-	case "fingerprint":
-		return parseFingerprint(s)
-	case "pattern":
-		return parsePattern(s)
-	case "destination":
-		return parseDestination(s)
+	}
+	if parse, ok := forms[form]; ok {
+		return parse(s)
 	}
 	return s, nil
+}
+
+// forms of texts that need no more than the text.
+var forms = map[string]func(string) (string, error){
+	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
+	"pattern": parsePattern, "destination": parseDestination,
+	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
+	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
+	"version": parsed(`^[0-9]+(\.[0-9]+)*$`, `is no version: write it as "3" or "2.1"`),
 }
 
 // path makes a path absolute: it begins where the configuration lies.

@@ -27,13 +27,18 @@ func parseName(s string) (string, error) {
 	return s, nil
 }
 
-var (
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	// scopePattern is a scope by RFC 6749, section 3.3: printable ASCII but for blank, quote and
-	// backslash.
-	scopePattern   = regexp.MustCompile(`^[!#-\[\]-~]+$`)
-	versionPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
-)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// parsed gives a parser of texts of one pattern.
+func parsed(pattern, otherwise string) func(string) (string, error) {
+	of := regexp.MustCompile(pattern)
+	return func(s string) (string, error) {
+		if !of.MatchString(s) {
+			return "", errors.New(otherwise)
+		}
+		return s, nil
+	}
+}
 
 // parseFingerprint reads the SHA-256 of a certificate; colons may part the bytes.
 func parseFingerprint(s string) (string, error) {
