@@ -123,7 +123,7 @@ var errStamp = errors.New("the time stamp does not verify: it was changed, " +
 	"or its certificate leads to none of the authorities")
 
 // openStamp verifies an authority's answer for a note, and gives the time that it says. Without
-// roots, the certificates in it are believed.
+// roots, the certificates in it are trusted.
 func openStamp(answer []byte, c checkpoint, roots *x509.CertPool) (time.Time, error) {
 	var response tspclient.Response
 	if err := response.UnmarshalBinary(answer); err != nil {
