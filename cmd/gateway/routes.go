@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/operate/explain"
 )
 
@@ -144,7 +145,7 @@ func readCertificate(file string) (*x509.Certificate, error) {
 	if file == "" {
 		return nil, nil
 	}
-	list, err := certificatesOf(file)
+	list, err := files.CertificatesIn(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the client certificate: %w", err)
 	}

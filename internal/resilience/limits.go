@@ -58,7 +58,7 @@ func (l *Limits) Refusals() Refusals {
 
 type limit struct {
 	key  Key
-	rate config.Rate
+	last config.Rate // that was asked for
 	*line
 }
 
@@ -102,22 +102,17 @@ func (l *Limits) lineOf(key Key, r config.Rate) *line {
 	if e := l.entries[key]; e != nil {
 		l.recent.MoveToFront(e)
 		known := e.Value.(*limit)
-		if known.rate == r {
-			return known.line
+		if known.last != r { // which saves the lock of the line
+			known.last = r
+			known.set(r)
 		}
-		if own, ok := known.bucket.(*ownBucket); ok && r.Scope != config.ClusterRate {
-			known.set(own, r, part)
-		} else {
-			known.line = newLine(l.shared, key.shared(), r, part, l.now)
-		}
-		known.rate = r
 		return known.line
 	}
 	if l.recent.Len() >= l.max {
 		oldest := l.recent.Remove(l.recent.Back()).(*limit)
 		delete(l.entries, oldest.key)
 	}
-	fresh := &limit{key: key, rate: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
+	fresh := &limit{key: key, last: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
 	l.entries[key] = l.recent.PushFront(fresh)
 	return fresh.line
 }
