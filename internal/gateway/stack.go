@@ -111,7 +111,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	if !o.withoutToken {
 		rt = authn.NewTokenLayer(rt, o.name, g.gw.o.Now)
 	}
-	s.stack = audit.NewLayer(s.protection.Retry(rt), &g.gw.evidence)
+	s.stack = audit.NewLayer(s.protection.Retry(rt), g.gw.evidence.Intent)
 	return s
 }
 

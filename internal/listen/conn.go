@@ -210,7 +210,9 @@ func (c *conn) endWaiting() {
 }
 
 // arm has whoever reads wait for d.
-func (c *conn) arm(d time.Duration) error { return c.readBy.arm(time.Now(), d, c.socket.SetReadDeadline) }
+func (c *conn) arm(d time.Duration) error {
+	return c.readBy.arm(time.Now(), d, c.socket.SetReadDeadline)
+}
 
 // Read is what the wire.Reader reads by: from the connection, within the limit that holds.
 func (c *conn) Read(p []byte) (int, error) {

@@ -39,7 +39,7 @@ func parts() []metric.Collector {
 			InFlight: 1, Queued: 7, Retries: 7, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18,
 			RefusedRate: 12},
 			WaitingState: proxy.WaitingState{Oldest: at.Add(-42 * time.Second), Unanswered: at.Add(-43 * time.Second)},
-			Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
+			Connections:  wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
 	})
 	clients := []authn.ClientStatus{{
 		Name: "payroll", Clock: &authn.ClockStatus{AheadSeconds: -90}, Key: &authn.KeyStatus{NotAfter: at},
