@@ -19,7 +19,8 @@ type OAuth struct {
 	// AllowPrivateNetworks lets the token endpoint resolve to a private
 	// address. Default false; loopback written in tokenUrl is always allowed.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
-	// Timeout is the time for one token request as a whole.
+	// Timeout is the time for one token request as a whole. Of it, connecting
+	// gets 3s at most.
 	Timeout time.Duration `yaml:"timeout" above:"0s" default:"10s"`
 	// Clients are the OAuth clients, by a name of your choosing.
 	Clients map[string]Client `yaml:"clients"`

@@ -14,7 +14,8 @@ type Registry struct {
 	Client string `yaml:"client"`
 	// Scopes of the token for it. Default: the registry's official scope.
 	Scopes []string `yaml:"scopes" config:"scope"`
-	// Refresh is how often the list is fetched.
+	// Refresh is how often the list is fetched. Connecting for that may take 3s,
+	// the answer's header and each pause in its body 15s.
 	Refresh time.Duration `yaml:"refresh" above:"0s" default:"5m"`
 	// AllowedHosts are the hosts that providers may be on: "host",
 	// "*.domain" (not the domain itself), either with ":port" or, for any port,
