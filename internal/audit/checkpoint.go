@@ -36,6 +36,8 @@ type checkpoint struct {
 	replica string
 	link
 	time string
+	// note is the whole of it, with its signature; empty of format 1, which had none.
+	note string
 }
 
 func (c *checkpoint) text() string {
@@ -43,15 +45,16 @@ func (c *checkpoint) text() string {
 		base64.StdEncoding.EncodeToString(c.hash[:]), c.time)
 }
 
-// message is the note with a signature of the replica's key, in base64.
-func (c *checkpoint) message(signature string) string {
-	return c.text() + "\n— " + originPrefix + c.replica + " " + signature + "\n"
+// checkpointOf is the note of a signed record.
+func checkpointOf(replica string, l *line) checkpoint {
+	c := checkpoint{replica: replica, link: l.link, time: l.time}
+	c.note = c.text() + "\n— " + originPrefix + replica + " " + base64.StdEncoding.EncodeToString(l.signature) + "\n"
+	return c
 }
 
-// messageOf is the note of a signed record.
-func messageOf(replica string, l *line) string {
-	c := checkpoint{replica, l.link, l.time}
-	return c.message(base64.StdEncoding.EncodeToString(l.signature))
+// signature is what the record of a note carries: the end of its last line.
+func (c *checkpoint) signature() string {
+	return strings.TrimSuffix(c.note[strings.LastIndexByte(c.note, ' ')+1:], "\n")
 }
 
 // parseCheckpoint reads the text of a note.
@@ -76,37 +79,26 @@ func parseCheckpoint(text string) (checkpoint, error) {
 	return c, nil
 }
 
-var (
-	errNoCheckpoint = errors.New("is no checkpoint")
-	errNotSigned    = errors.New("this checkpoint does not verify: it was changed, or signed by another key")
-)
+var errNoCheckpoint = errors.New("is no checkpoint")
 
-// signer makes the notes of a replica.
+// signer makes the notes of a replica. It is a note.Signer.
 type signer struct {
 	note.Verifier
-	replica string
-	private ed25519.PrivateKey
+	key ed25519.PrivateKey
 }
 
 // Sign implements note.Signer.
-func (s *signer) Sign(text []byte) ([]byte, error) { return ed25519.Sign(s.private, text), nil }
+func (s *signer) Sign(text []byte) ([]byte, error) { return ed25519.Sign(s.key, text), nil }
 
-func newSigner(replica string, key *Key) (*signer, error) {
-	v, err := noteVerifier(replica, key.Public())
-	if err != nil {
-		return nil, err
-	}
-	return &signer{v, replica, key.private}, nil
+func newSigner(replica string, key ed25519.PrivateKey) (*signer, error) {
+	v, err := noteVerifier(replica, publicOf(key))
+	return &signer{v, key}, err
 }
 
-// sign gives the signature of a note, in base64.
-func (s *signer) sign(c *checkpoint) string {
-	message, err := note.Sign(&note.Note{Text: c.text()}, s)
-	if err != nil { // not for a text of these lines
-		return ""
-	}
-	text := strings.TrimSuffix(string(message), "\n")
-	return text[strings.LastIndexByte(text, ' ')+1:]
+// sign makes the note of a checkpoint.
+func (s *signer) sign(c *checkpoint) {
+	text, _ := note.Sign(&note.Note{Text: c.text()}, s) // which fails for no text of these lines
+	c.note = string(text)
 }
 
 func noteVerifier(replica string, key ed25519.PublicKey) (note.Verifier, error) {
@@ -146,17 +138,31 @@ func (t *trust) of(replica string) (note.Verifiers, error) {
 	return t.verifiers[replica], nil
 }
 
+// note tells whether the signature of a note verifies.
+func (t *trust) note(c checkpoint) bool {
+	v, err := t.of(c.replica)
+	if err != nil {
+		return false
+	}
+	_, err = note.Open([]byte(c.note), v)
+	return err == nil
+}
+
 // record tells whether the signature of a record of a chain verifies.
 func (t *trust) record(replica string, l *line) bool {
 	if len(l.signature) == ed25519.SignatureSize {
 		return t.format1(l)
 	}
-	v, err := t.of(replica)
-	if err != nil {
-		return false
+	return t.note(checkpointOf(replica, l))
+}
+
+// line tells whether the checkpoint that was read from a line verifies.
+func (t *trust) line(c checkpoint, r raw) bool {
+	if c.note != "" {
+		return t.note(c)
 	}
-	_, err = note.Open([]byte(messageOf(replica, l)), v)
-	return err == nil
+	l, err := parseLine(r)
+	return err == nil && l.intact && t.record(c.replica, &l)
 }
 
 // format1 verifies a signature as it was before there were notes.
@@ -170,60 +176,37 @@ func (t *trust) format1(l *line) bool {
 	return false
 }
 
-// checkpointLine is a note as a line of a file of checkpoints.
-func checkpointLine(message string) []byte {
+// line is the note as a line of a file of checkpoints.
+func (c *checkpoint) line() []byte {
 	b, err := json.Marshal(struct {
 		Log  string `json:"log"`
 		Note string `json:"note"`
-	}{"evidence checkpoint", message})
+	}{"evidence checkpoint", c.note})
 	if err != nil { // no string fails
 		return nil
 	}
 	return append(b, '\n')
 }
 
-// readCheckpoint reads what a line of a file of checkpoints says, whoever wrote it. message is
-// its note; it is empty of a line of format 1, which is the signed record itself.
-func readCheckpoint(r raw) (c checkpoint, message string, err error) {
+// readCheckpoint reads what a line of a file of checkpoints says, whoever wrote it. A line of
+// format 1 is the signed record itself.
+func readCheckpoint(r raw) (checkpoint, error) {
 	var holds struct {
 		Note    string `json:"note"`
 		Replica string `json:"replica"`
 	}
 	if err := json.Unmarshal(r.text, &holds); err != nil {
-		return c, "", errNoCheckpoint
+		return checkpoint{}, errNoCheckpoint
 	}
 	if holds.Note != "" {
-		body, _, _ := strings.Cut(holds.Note, "\n\n")
-		c, err := parseCheckpoint(body + "\n")
-		return c, holds.Note, err
+		text, _, _ := strings.Cut(holds.Note, "\n\n")
+		c, err := parseCheckpoint(text + "\n")
+		c.note = holds.Note
+		return c, err
 	}
 	l, err := parseLine(r)
 	if err != nil || !validReplica(holds.Replica) {
-		return c, "", errNoCheckpoint
+		return checkpoint{}, errNoCheckpoint
 	}
-	return checkpoint{holds.Replica, l.link, l.time}, "", nil
-}
-
-// open is readCheckpoint of a line that it also verifies. If it does not verify, the checkpoint
-// is what it claims.
-func (t *trust) open(r raw) (checkpoint, error) {
-	c, message, err := readCheckpoint(r)
-	if err != nil {
-		return c, err
-	}
-	if message == "" {
-		l, err := parseLine(r)
-		if err != nil || !l.intact || len(l.signature) != ed25519.SignatureSize || !t.format1(&l) {
-			return c, errNotSigned
-		}
-		return c, nil
-	}
-	v, err := t.of(c.replica)
-	if err != nil {
-		return c, err
-	}
-	if _, err := note.Open([]byte(message), v); err != nil {
-		return c, errNotSigned
-	}
-	return c, nil
+	return checkpoint{replica: holds.Replica, link: l.link, time: l.time}, nil
 }

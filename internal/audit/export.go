@@ -163,7 +163,7 @@ func exportCheckpoints(file, dir string, first, last uint64) error {
 		if err != nil {
 			return err
 		}
-		if c, _, err := readCheckpoint(r); err == nil && r.whole && c.seq >= first && c.seq <= last {
+		if c, err := readCheckpoint(r); err == nil && r.whole && c.seq >= first && c.seq <= last {
 			kept = append(append(kept, r.text...), '\n')
 		}
 	}

@@ -38,9 +38,9 @@ func openFile(name string, flag int, perm fs.FileMode) (File, error) {
 }
 
 const (
-	// Format is the version of the segments that are written and the newest that is read.
+	// format is the version of the segments that are written and the newest that is read.
 	// Format 1 had no record of the segment, and other signatures.
-	Format = 2
+	format = 2
 
 	segmentPrefix    = "evidence-"
 	segmentSuffix    = ".jsonl"
@@ -158,28 +158,23 @@ func isOwnFile(name string) bool {
 		unfinished && (ofSegment || isCheckpoints(of))
 }
 
-// NewerError is a file that a newer version of the gateway has written.
-type NewerError struct {
-	File string
-	// Form is the format that it says, or empty if its name is not one that is known.
-	Form string
-}
+// newerError is a file that a newer version of the gateway has written.
+type newerError string
 
 // Error implements error.
-func (e *NewerError) Error() string {
-	if e.Form == "" {
-		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer "+
-			"version, or put there; use the version that wrote the evidence, or take the file away", e.File)
-	}
-	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version knows formats "+
-		"up to %d: use the version that wrote it", e.File, e.Form, Format)
+func (e newerError) Error() string { return string(e) }
+
+// newerName is the error for a file that is named like a segment, in a way that is not known.
+func newerName(file string) error {
+	return newerError(file + " has a name that this version of the gateway does not know: it was written by a newer " +
+		"version, or put there; use the version that wrote the evidence, or take the file away")
 }
 
 // newer is the error for a foreign file that is named like a segment, nil if there is none.
 func (f *chainFiles) newer() error {
 	for _, path := range f.foreign {
 		if strings.HasPrefix(filepath.Base(path), segmentPrefix) {
-			return &NewerError{File: path}
+			return newerName(path)
 		}
 	}
 	return nil
@@ -195,8 +190,9 @@ func (l *line) header() (header, error) {
 	if err := json.Unmarshal(l.text, &h); err != nil {
 		return h, errNoRecord
 	}
-	if h.Format > Format {
-		return h, &NewerError{l.file, strconv.Itoa(h.Format)}
+	if h.Format > format {
+		return h, newerError(fmt.Sprintf("%s was written by a newer version of the gateway, in format %d; this version "+
+			"knows formats up to %d: use the version that wrote it", l.file, h.Format, format))
 	}
 	return h, nil
 }

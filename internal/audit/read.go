@@ -136,7 +136,7 @@ type chain struct {
 }
 
 // records gives the records of one segment, after it has found what is wrong with its lines and
-// their order. A record is valid until the next one is given. The error is a *NewerError or that
+// their order. A record is valid until the next one is given. The error is a newerError or that
 // of reading.
 func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 	return func(yield func(*line, error) bool) {
@@ -189,7 +189,7 @@ func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 // format 1 may be that of a request that began the day before.
 func (c *chain) begin(s *segment, l *line) error {
 	h, err := l.header()
-	if errors.As(err, new(*NewerError)) {
+	if errors.As(err, new(newerError)) {
 		return err
 	}
 	if l.seq != s.first {

@@ -57,7 +57,7 @@ func (l *Log) recover() error {
 		}
 		if last.found {
 			l.w.at = last.last.link
-			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == Format {
+			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
 				l.current.Store(&s.path)
 			}
@@ -94,10 +94,9 @@ func (l *Log) missingAtStart(files []string) (error, error) {
 				return nil, err
 			}
 			// Verifying costs more than reading, and few are newer than the chain.
-			c, _, err := readCheckpoint(r)
+			c, err := readCheckpoint(r)
 			if err == nil && r.whole && c.replica == l.o.Replica && c.seq > max(newest.seq, l.w.at.seq) {
-				_, err = known.open(r)
-				newest, where, verified = c, file, err == nil
+				newest, where, verified = c, file, known.line(c, r)
 			}
 		}
 	}

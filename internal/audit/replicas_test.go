@@ -271,7 +271,7 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 			c.change(t, segmentsOf(t, dir)[0].path)
 			newer := func(what string, err error) {
 				t.Helper()
-				if !errors.As(err, new(*NewerError)) || !strings.Contains(err.Error(), "written by a newer version") {
+				if !errors.As(err, new(newerError)) || !strings.Contains(err.Error(), "written by a newer version") {
 					t.Errorf("%s: %v", what, err)
 				}
 			}

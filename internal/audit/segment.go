@@ -122,7 +122,7 @@ func (l *Log) remakeDir() error {
 	}
 	_ = l.lock.Close() // of a file that is gone
 	l.lock = again
-	return publish(l.key.Public(), l.dir)
+	return publish(publicOf(l.key), l.dir)
 }
 
 // header is the first record of a segment. What waited while the disk failed may be of an
@@ -134,7 +134,7 @@ func (l *Log) header(now time.Time, waiting []entry) *header {
 			earliest = at
 		}
 	}
-	h := &header{Format: Format, Replica: l.o.Replica}
+	h := &header{Format: format, Replica: l.o.Replica}
 	if !sameDay(earliest, now) {
 		h.Earliest = earliest.UTC()
 	}

@@ -35,13 +35,6 @@ const (
 	maxStamp = 256 << 10
 )
 
-// noted is the signed note of a record.
-type noted struct {
-	seq     uint64
-	time    string
-	message string
-}
-
 // stamp has time stamps made until the log is closed.
 func (l *Log) stamp() {
 	var last time.Time
@@ -49,19 +42,19 @@ func (l *Log) stamp() {
 		select {
 		case <-l.open.Done():
 			return
-		case n := <-l.notes:
+		case c := <-l.notes:
 			now := l.o.Now()
 			if !last.IsZero() && now.Sub(last) < l.o.StampEvery {
 				continue
 			}
-			answer, err := l.askForStamp(n)
+			answer, err := l.askForStamp(c)
 			if l.open.Err() != nil {
 				return
 			}
 			if err == nil {
 				last = now
 				l.Event(KindTimestamp, map[string]string{
-					"of":        strconv.FormatUint(n.seq, 10),
+					"of":        strconv.FormatUint(c.seq, 10),
 					"authority": l.o.StampURL,
 					"token":     base64.StdEncoding.EncodeToString(answer),
 				})
@@ -88,7 +81,7 @@ func (l *Log) stamped(err error) {
 }
 
 // askForStamp gives the answer of the authority, which was verified.
-func (l *Log) askForStamp(n noted) (answer []byte, err error) {
+func (l *Log) askForStamp(c checkpoint) (answer []byte, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("asking %s for a time stamp: %w", l.o.StampURL, err)
@@ -105,7 +98,7 @@ func (l *Log) askForStamp(n noted) (answer []byte, err error) {
 		return nil, err
 	}
 	question, err := tspclient.NewRequest(tspclient.RequestOptions{
-		Content: []byte(n.message), HashAlgorithm: crypto.SHA256,
+		Content: []byte(c.note), HashAlgorithm: crypto.SHA256,
 	})
 	if err != nil {
 		return nil, err
@@ -120,7 +113,7 @@ func (l *Log) askForStamp(n noted) (answer []byte, err error) {
 	if len(answer) > maxStamp {
 		return nil, fmt.Errorf("the answer has %d bytes, and at most %d fit in a record", len(answer), maxStamp)
 	}
-	_, err = openStamp(answer, n, nil)
+	_, err = openStamp(answer, c, nil)
 	return answer, err
 }
 
@@ -129,7 +122,7 @@ var errStamp = errors.New("the time stamp does not verify: it was changed, " +
 
 // openStamp verifies an authority's answer for a note, and gives the time that it says. Without
 // roots, the certificates in it are believed.
-func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) {
+func openStamp(answer []byte, c checkpoint, roots *x509.CertPool) (time.Time, error) {
 	var response tspclient.Response
 	if err := response.UnmarshalBinary(answer); err != nil {
 		return time.Time{}, errors.New("the answer is no time stamp")
@@ -144,8 +137,8 @@ func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) 
 	}
 	if roots == nil {
 		roots = x509.NewCertPool()
-		for _, c := range token.Certificates {
-			roots.AddCert(c)
+		for _, own := range token.Certificates {
+			roots.AddCert(own)
 		}
 	}
 	// The library looks at the certificate's purpose and at ESSCertIDv2 (RFC 5816) too.
@@ -153,7 +146,7 @@ func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) 
 	if _, err := token.Verify(context.Background(), options); err != nil {
 		return time.Time{}, errStamp
 	}
-	stamp, err := info.Validate([]byte(n.message))
+	stamp, err := info.Validate([]byte(c.note))
 	if err != nil {
 		return time.Time{}, errors.New("the time stamp is that of something else")
 	}

@@ -6,6 +6,7 @@ package audit
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/ed25519"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -342,7 +343,7 @@ func shippedOf(t testing.TB, dir string) string {
 }
 
 // keyIn is the key that the log in a directory made for itself.
-func keyIn(t testing.TB, dir string) *Key {
+func keyIn(t testing.TB, dir string) ed25519.PrivateKey {
 	t.Helper()
 	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
 	must(t, err)

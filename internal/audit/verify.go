@@ -105,7 +105,7 @@ func lastShipped(files []string) (last map[string]mark, wrong []Finding, err err
 			if err != nil {
 				return nil, nil, err
 			}
-			c, _, err := readCheckpoint(r)
+			c, err := readCheckpoint(r)
 			switch {
 			case err == nil:
 				if c.seq >= last[c.replica].seq {

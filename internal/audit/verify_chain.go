@@ -21,7 +21,7 @@ type verifier struct {
 	marks  map[uint64][]mark
 	newest mark
 	// noted are the last signed records, for the time stamps of their notes.
-	noted  []noted
+	noted  []checkpoint
 	roots  *x509.CertPool
 	bundle *bundleFiles // nil if it is none
 	// dropped are the ends of segments that were dropped, by a signed record.
@@ -103,7 +103,7 @@ func (v *verifier) run(o VerifyOptions) error {
 	for _, path := range files.foreign {
 		switch {
 		case strings.HasPrefix(filepath.Base(path), segmentPrefix):
-			v.find(Finding{File: path, What: (&NewerError{File: path}).Error()})
+			v.find(Finding{File: path, What: newerName(path).Error()})
 		case v.bundle == nil:
 			v.find(Finding{File: path, What: "this is no file of the gateway's: it was put there"})
 		}
@@ -146,7 +146,7 @@ func (v *verifier) readMarks(file string, own bool) error {
 		if err != nil {
 			return err
 		}
-		c, _, err := readCheckpoint(r)
+		c, err := readCheckpoint(r)
 		switch {
 		case err != nil:
 			if r.whole && own { // a crash may have torn the last one
@@ -161,8 +161,8 @@ func (v *verifier) readMarks(file string, own bool) error {
 			f.Seq = c.seq
 			v.find(f)
 		}
-		if c, err = v.trust.open(r); err != nil {
-			find("%s", err)
+		if !v.trust.line(c, r) {
+			find("this checkpoint does not verify: it was changed, or signed by another key")
 			continue
 		}
 		if c.replica != v.replica && v.replica != "" {
@@ -173,7 +173,7 @@ func (v *verifier) readMarks(file string, own bool) error {
 			find("this checkpoint is out of order: it follows that of seq %d", before)
 		}
 		before = c.seq
-		c.replica, c.time = v.replica, strings.Clone(c.time) // which would keep the whole line
+		c.replica, c.time, c.note = v.replica, strings.Clone(c.time), "" // which would keep the whole line
 		m := mark{c, file, r.n}
 		v.marks[c.seq] = append(v.marks[c.seq], m)
 		if c.seq > v.newest.seq {
@@ -291,7 +291,7 @@ func (v *verifier) note(l *line) {
 	if len(v.noted) == mostNoted {
 		v.noted = append(v.noted[:0], v.noted[mostNoted/2:]...)
 	}
-	v.noted = append(v.noted, noted{l.seq, l.time, messageOf(v.replica, l)})
+	v.noted = append(v.noted, checkpointOf(v.replica, l))
 }
 
 // stamp verifies a time stamp.
@@ -307,7 +307,7 @@ func (v *verifier) stamp(l *line) error {
 	if f.Of <= v.chain.first.seq {
 		return nil // of a record that is not here
 	}
-	i := slices.IndexFunc(v.noted, func(n noted) bool { return n.seq == f.Of })
+	i := slices.IndexFunc(v.noted, func(c checkpoint) bool { return c.seq == f.Of })
 	if i < 0 {
 		v.find(l.finding("this is the time stamp of seq %d, which is not a signed record shortly before it", f.Of))
 		return nil
@@ -325,7 +325,7 @@ func (v *verifier) stamp(l *line) error {
 			f.Of, of.time, stamped.UTC().Format(time.RFC3339)))
 	}
 	name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
-	return errors.Join(v.bundle.add(name+".note", []byte(of.message)), v.bundle.add(name+".tsr", f.Token))
+	return errors.Join(v.bundle.add(name+".note", []byte(of.note)), v.bundle.add(name+".tsr", f.Token))
 }
 
 // ahead is how far the clock of a record may be ahead of the one that verifies, and back how
@@ -402,7 +402,7 @@ func (v *verifier) conclude(beside []string) error {
 	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.chain.last.seq {
 		v.find(Finding{File: v.dir, Seq: v.chain.last.seq,
 			What: "the last record of this bundle is not signed: its end was cut off"})
-	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].message)); err != nil {
+	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].note)); err != nil {
 		return err
 	}
 	for _, path := range beside {

@@ -108,7 +108,7 @@ func (k *Keeper) Open(cfg *config.Config, p audit.Options) error {
 		return err
 	}
 	k.Event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
-	p.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
+	p.Log.Info("evidence is kept", "directory", log.Dir(), "key", log.Status().Key)
 	return nil
 }
 

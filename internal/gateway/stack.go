@@ -109,7 +109,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	rt = s.protection.Bulkhead(rt)
 	rt = s.protection.Rate(rt)
 	if !o.withoutToken {
-		rt = authn.NewTokenLayer(rt, o.name, g.gw.o.Now)
+		rt = authn.NewTokenLayer(rt, o.name)
 	}
 	s.stack = audit.NewLayer(s.protection.Retry(rt), g.gw.evidence.Intent)
 	return s

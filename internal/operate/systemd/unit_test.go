@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"net"
@@ -17,7 +17,7 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
-	notify("READY=1")
+	Notify("READY=1")
 	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Errorf("%q, %v", b[:n], err)
 	}
 	t.Setenv("NOTIFY_SOCKET", path+".gone")
-	notify("STOPPING=1") // nobody is there, which is no failure
+	Notify("STOPPING=1") // nobody is there, which is no failure
 }
 
 func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
@@ -48,11 +48,11 @@ func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u, err := readUnit(unitFile)
+	u, err := ReadUnit(unitFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.user != "other" || u.group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 ||
+	if u.User != "other" || u.Group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 ||
 		!slices.Equal(u.groups, []string{"a", "b"}) ||
 		!slices.Equal(u.environment, []string{"ONE=1", "TWO=a b", "THREE=x=y", "FOUR=4 5", "FIVE=5"}) {
 		t.Errorf("%+v", u)

@@ -1,11 +1,40 @@
-package main
+package memory
 
 import (
+	"errors"
+	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
+
+// TuneCollector has the garbage collector of this process keep within the container's memory, and
+// leave a small heap alone.
+func TuneCollector(log *slog.Logger) {
+	limitHeap(log)
+	raiseHeapFloor()
+}
+
+// limitHeap lets the garbage collector know of the container's memory limit, so
+// that it works harder before the kernel ends the process. A tenth is left for what
+// is no heap. GOMEMLIMIT, if it is set, says it instead.
+func limitHeap(log *slog.Logger) {
+	const ratio = 0.9
+	limit, err := memlimit.Set(memlimit.WithRatio(ratio), memlimit.WithProvider(memlimit.FromCgroup))
+	const unlimited = 1 << 60 // what a cgroup without a limit may say
+	switch {
+	case err == nil && limit >= unlimited:
+	case err == nil:
+		log.Info("the memory limit is that of the cgroup", "bytes", limit)
+	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup),
+		errors.Is(err, memlimit.ErrCgroupsNotSupported):
+	default:
+		log.Warn("the memory limit of the cgroup could not be read", "cause", err.Error())
+	}
+}
 
 // heapFloor is the heap, in bytes, below which no garbage is collected. A gateway lives on
 // some five megabytes: Go's usual percentage would have it collect after five more, dozens of

@@ -1,4 +1,4 @@
-package main
+package mandates
 
 import (
 	"bufio"
@@ -15,7 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/operate/mandates"
+	"ebox-gateway/internal/printable"
 )
 
 // columns of the CSV, and the members of the JSON objects.
@@ -24,8 +24,8 @@ var columns = []string{"enterprise", "name", "mandate", "provider", "result", "s
 // incomplete is the result of the last row of a check that was interrupted.
 const incomplete = "incomplete"
 
-// mandateReport writes findings as they come, one row each, and counts them.
-type mandateReport struct {
+// Report writes findings as they come, one row each, and counts them.
+type Report struct {
 	// One of these is set.
 	table *bufio.Writer
 	csv   *csv.Writer
@@ -36,8 +36,8 @@ type mandateReport struct {
 	parts map[string]map[string]int
 }
 
-func newMandateReport(w io.Writer, asCSV, asJSON bool) *mandateReport {
-	r := &mandateReport{count: make(map[string]int), parts: make(map[string]map[string]int)}
+func NewReport(w io.Writer, asCSV, asJSON bool) *Report {
+	r := &Report{count: make(map[string]int), parts: make(map[string]map[string]int)}
 	switch {
 	case asCSV:
 		r.csv = csv.NewWriter(w)
@@ -50,12 +50,12 @@ func newMandateReport(w io.Writer, asCSV, asJSON bool) *mandateReport {
 	return r
 }
 
-// write writes a row and counts it; each is on its way when write returns, so that
+// Write writes a row and counts it; each is on its way when it returns, so that
 // whatever ends the process leaves whole rows.
-func (r *mandateReport) write(f mandates.Finding) error {
+func (r *Report) Write(f Finding) error {
 	if f.Result != incomplete {
 		r.count[f.Result]++
-		at := mandateAt(f.Mandate, f.Provider)
+		at := At(f.Mandate, f.Provider)
 		if r.parts[at] == nil {
 			r.parts[at] = make(map[string]int)
 		}
@@ -95,11 +95,11 @@ func (r *mandateReport) write(f mandates.Finding) error {
 }
 
 // cells are those of a CSV row. Some of them are the provider's own words.
-func cells(f mandates.Finding) []string {
+func cells(f Finding) []string {
 	cells := []string{f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, number(f.Status), f.Problem,
 		f.Reason, f.At.Format(time.RFC3339)}
 	for i, c := range cells {
-		cells[i] = harmless(c)
+		cells[i] = printable.Cell(c)
 	}
 	return cells
 }
@@ -111,48 +111,51 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// close ends the report; partial says why it is not whole, empty if it is.
-func (r *mandateReport) close(partial string) error {
+// Close ends the report; partial says why it is not whole, empty if it is.
+func (r *Report) Close(partial string) error {
 	if partial == "" {
 		return nil
 	}
-	return r.write(mandates.Finding{Result: incomplete, Reason: partial, At: time.Now().UTC().Truncate(time.Second)})
+	return r.Write(Finding{Result: incomplete, Reason: partial, At: time.Now().UTC().Truncate(time.Second)})
 }
 
-// summary says for each kind of mandate and provider how many there were of what.
-func (r *mandateReport) summary() []string {
+// Summary says for each kind of mandate and provider how many there were of what.
+func (r *Report) Summary() []string {
 	var lines []string
 	for at, counts := range r.parts {
 		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at,
-			counts[mandates.Usable], counts[mandates.Refused], counts[mandates.NotTested]))
+			counts[Usable], counts[Refused], counts[NotTested]))
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-// mandateAt names a kind of mandate and who was asked about it.
-func mandateAt(mandate, provider string) string {
+// AllUsable tells whether everything that was asked can be used.
+func (r *Report) AllUsable() bool { return r.count[Refused]+r.count[NotTested] == 0 }
+
+// At names a kind of mandate and who was asked about it.
+func At(mandate, provider string) string {
 	if provider == "" {
 		return mandate
 	}
 	return mandate + " at " + provider
 }
 
-// answered are the questions that earlier results answer.
-type answered map[question]bool
+// Answered are the questions that earlier results answer.
+type Answered map[question]bool
 
 type question struct {
 	enterprise        enterprise.Number
 	mandate, provider string
 }
 
-func (a answered) has(n enterprise.Number, mandate, provider string) bool {
+func (a Answered) Has(n enterprise.Number, mandate, provider string) bool {
 	return a[question{n, mandate, provider}]
 }
 
-// takeOver reads the results of an earlier check, CSV or JSON, and writes those that
+// TakeOver reads the results of an earlier check, CSV or JSON, and writes those that
 // are final, and about an enterprise of the list, into the new report.
-func (a answered) takeOver(path string, list []config.Enterprise, out *mandateReport) error {
+func (a Answered) TakeOver(path string, list []config.Enterprise, out *Report) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("reading earlier results: %w", err)
@@ -171,8 +174,8 @@ func (a answered) takeOver(path string, list []config.Enterprise, out *mandateRe
 		words[s] = s
 		return s
 	}
-	return eachRow(file, func(f mandates.Finding) error {
-		if f.Result != mandates.Usable && f.Result != mandates.Refused || !wanted[f.Enterprise] {
+	return eachRow(file, func(f Finding) error {
+		if f.Result != Usable && f.Result != Refused || !wanted[f.Enterprise] {
 			return nil
 		}
 		q := question{f.Enterprise, keep(f.Mandate), keep(f.Provider)}
@@ -180,13 +183,13 @@ func (a answered) takeOver(path string, list []config.Enterprise, out *mandateRe
 			return nil
 		}
 		a[q] = true
-		return out.write(f)
+		return out.Write(f)
 	})
 }
 
 // eachRow reads results row by row. The last one may be cut short, where a machine
 // went down.
-func eachRow(r io.Reader, take func(mandates.Finding) error) error {
+func eachRow(r io.Reader, take func(Finding) error) error {
 	in := bufio.NewReader(r)
 	start, err := in.Peek(1)
 	switch {
@@ -198,7 +201,7 @@ func eachRow(r io.Reader, take func(mandates.Finding) error) error {
 	}
 	if start[0] == '{' {
 		for d := json.NewDecoder(in); ; {
-			var f mandates.Finding
+			var f Finding
 			switch err := d.Decode(&f); {
 			case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 				return nil
@@ -239,17 +242,17 @@ func eachRow(r io.Reader, take func(mandates.Finding) error) error {
 		}
 		status, _ := strconv.Atoi(cells[5]) // empty where there was no answer
 		at, _ := time.Parse(time.RFC3339, cells[8])
-		if err := take(mandates.Finding{Enterprise: n, Name: cells[1], Mandate: cells[2], Provider: cells[3],
+		if err := take(Finding{Enterprise: n, Name: cells[1], Mandate: cells[2], Provider: cells[3],
 			Result: cells[4], Status: status, Problem: cells[6], Reason: cells[7], At: at}); err != nil {
 			return err
 		}
 	}
 }
 
-// open gives the enterprises for which something is still to be asked, the first most
+// Open gives the enterprises for which something is still to be asked, the first most
 // of them if most is above zero.
-func (a answered) open(list []config.Enterprise, check *mandates.Check, most int) []config.Enterprise {
-	open := slices.DeleteFunc(list, func(e config.Enterprise) bool { return check.Done(e.Number, a.has) })
+func (a Answered) Open(list []config.Enterprise, check *Check, most int) []config.Enterprise {
+	open := slices.DeleteFunc(list, func(e config.Enterprise) bool { return check.Done(e.Number, a.Has) })
 	if most > 0 && len(open) > most {
 		open = open[:most]
 	}

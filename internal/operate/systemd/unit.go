@@ -1,4 +1,6 @@
-package main
+// Package systemd tells systemd how the service is doing, and runs other commands as its unit
+// says that the service runs.
+package systemd
 
 import (
 	"bufio"
@@ -12,54 +14,22 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"ebox-gateway/internal/files"
 )
 
-// configVariable is the environment variable that says where the configuration is, if no
-// --config does.
-const configVariable = "EBOX_GATEWAY_CONFIG"
-
-// serviceUnit is where the unit of the service is; a test links another place.
-var serviceUnit = "/etc/systemd/system/ebox-gateway.service"
-
-func asServiceCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "as-service COMMAND [ARGUMENT …]",
-		Short: "run another command as the service runs: its user, its environment, its configuration",
-		Long: `As root: the user, the environment files, the limit of open files and the configuration
-are those of the systemd unit, so that the command sees what the service will see after
-its next start. A file that it can read, the service can.`,
-		Example: `  sudo gateway as-service check
-  sudo gateway as-service token --keystore /etc/ebox-gateway/new.p12`,
-		Args: cobra.MinimumNArgs(1),
-	}
-	c.Flags().SetInterspersed(false) // what follows the command is the command's
-	file := c.Flags().String("unit", serviceUnit, "the systemd unit `file`")
-	c.RunE = func(_ *cobra.Command, args []string) error {
-		u, err := readUnit(*file)
-		if err != nil {
-			return err
-		}
-		return u.run(args)
-	}
-	return c
-}
-
-// unit is what a systemd unit says about how its service runs.
-type unit struct {
-	user, group string
+// Unit is what a systemd unit says about how its service runs.
+type Unit struct {
+	User, Group string
 	groups      []string
 	environment []string // KEY=VALUE
 	config      string
 	openFiles   uint64
 }
 
-// readUnit reads the part of a unit file, and of its drop-ins, that a command needs to
+// ReadUnit reads the part of a unit file, and of its drop-ins, that a command needs to
 // see what the service sees (systemd.exec(5)).
-func readUnit(path string) (*unit, error) {
-	u := &unit{}
+func ReadUnit(path string) (*Unit, error) {
+	u := &Unit{}
 	paths, err := filepath.Glob(path + ".d/*.conf")
 	if err != nil {
 		return nil, fmt.Errorf("finding the drop-ins of %s: %w", path, err)
@@ -76,7 +46,7 @@ func readUnit(path string) (*unit, error) {
 	return u, nil
 }
 
-func (u *unit) read(text string) error {
+func (u *Unit) read(text string) error {
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	section := ""
 	for line := range strings.Lines(text) {
@@ -96,12 +66,12 @@ func (u *unit) read(text string) error {
 	return nil
 }
 
-func (u *unit) set(key, value string) error {
+func (u *Unit) set(key, value string) error {
 	switch key {
 	case "User":
-		u.user = value
+		u.User = value
 	case "Group":
-		u.group = value
+		u.Group = value
 	case "SupplementaryGroups":
 		u.groups = append(u.groups, strings.Fields(value)...)
 	case "Environment":
@@ -198,8 +168,9 @@ func words(text string) (list []string, err error) {
 	return list, nil
 }
 
-// run becomes the command, as the unit's user. It returns only if that fails.
-func (u *unit) run(args []string) error {
+// Run becomes this program with other arguments, as the unit's user. The variable is the one of
+// the environment that names the configuration. It returns only if that fails.
+func (u *Unit) Run(args []string, variable string) error {
 	environment := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, name := range []string{"LANG", "TERM", "NO_COLOR"} {
 		if value, ok := os.LookupEnv(name); ok {
@@ -207,13 +178,13 @@ func (u *unit) run(args []string) error {
 		}
 	}
 	if u.config != "" {
-		environment = append(environment, configVariable+"="+u.config)
+		environment = append(environment, variable+"="+u.config)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	uid, gid, groups, err := u.ids()
+	uid, gid, groups, err := u.IDs()
 	if err != nil {
 		return err
 	}
@@ -224,11 +195,11 @@ func (u *unit) run(args []string) error {
 	}
 	if uid != os.Geteuid() {
 		if err := errors.Join(syscall.Setgroups(groups), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
-			return fmt.Errorf("becoming the user %s: %w: run this with sudo", u.user, err)
+			return fmt.Errorf("becoming the user %s: %w: run this with sudo", u.User, err)
 		}
 	}
 	err = syscall.Exec(self, append([]string{os.Args[0]}, args...), append(environment, u.environment...))
-	return fmt.Errorf("starting %s as %s: %w", self, u.user, err)
+	return fmt.Errorf("starting %s as %s: %w", self, u.User, err)
 }
 
 // limitFiles sets the limit of open files, or as much of it as this process may: root of a
@@ -246,15 +217,15 @@ func limitFiles(n uint64) error {
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now)
 }
 
-// ids are the numbers of the unit's user and groups, which it may give as numbers itself.
-func (u *unit) ids() (uid, gid int, groups []int, err error) {
-	if u.user == "" {
+// IDs are the numbers of the unit's user and groups, which it may give as numbers itself.
+func (u *Unit) IDs() (uid, gid int, groups []int, err error) {
+	if u.User == "" {
 		return os.Geteuid(), os.Getegid(), nil, nil
 	}
-	who, err := user.Lookup(u.user)
+	who, err := user.Lookup(u.User)
 	if err != nil {
-		if uid, err = strconv.Atoi(u.user); err != nil {
-			return 0, 0, nil, fmt.Errorf("the unit's user %s is not on this machine: useradd --system %s", u.user, u.user)
+		if uid, err = strconv.Atoi(u.User); err != nil {
+			return 0, 0, nil, fmt.Errorf("the unit's user %s is not on this machine: useradd --system %s", u.User, u.User)
 		}
 		gid = uid
 	} else {
@@ -267,7 +238,7 @@ func (u *unit) ids() (uid, gid int, groups []int, err error) {
 			}
 		}
 	}
-	for i, name := range append([]string{u.group}, u.groups...) {
+	for i, name := range append([]string{u.Group}, u.groups...) {
 		if name == "" {
 			continue
 		}

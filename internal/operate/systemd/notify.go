@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"net"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// notify tells systemd how the service is doing (sd_notify(3)), if it was systemd that
+// Notify tells systemd how the service is doing (sd_notify(3)), if it was systemd that
 // started it with Type=notify. What systemd does not take changes nothing here.
-func notify(state string) {
+func Notify(state string) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return
