@@ -45,8 +45,8 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		}
 		telemetry.TakeStandardLog(log)
 		memory.TuneCollector(log)
-		for _, risk := range preflight.Risks(cfg) {
-			log.Warn(risk)
+		for _, c := range preflight.Rights(cfg) {
+			log.Warn(c.Detail + ": " + c.Advice)
 		}
 		for _, w := range cfg.Warnings() {
 			log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,

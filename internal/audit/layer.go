@@ -68,7 +68,7 @@ func noteCreated(answer *http.Response, rec *call.Record) {
 	if !strings.Contains(answer.Header.Get("Content-Type"), "json") || isCoded(answer.Header) {
 		return
 	}
-	call.Watch(answer, maxAnswer, func(body []byte) {
+	call.Watch(answer, maxAnswer, nil, func(body []byte, _ bool) {
 		var made struct {
 			ID        json.RawMessage `json:"id"`
 			MandateID json.RawMessage `json:"mandateId"`

@@ -18,14 +18,14 @@ func (g *Gateway) enterCaller(ctx context.Context, c *call.Call, caller *tenancy
 	if caller.Concurrency > 0 {
 		leave, err = g.limits.Enter(ctx, c, caller.Concurrency)
 	}
-	return leave, note(&g.rateRefusals.concurrency, err)
+	return leave, err
 }
 
 // admit spends the rate of the enterprise.
 func (g *Gateway) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
 	if row := tenant.Enterprise; row != nil && row.Rate != nil {
 		key := resilience.Key{Enterprise: tenant.Number}
-		return note(&g.rateRefusals.enterprise, g.limits.Take(ctx, c, key, *row.Rate))
+		return g.limits.Take(ctx, c, key, *row.Rate)
 	}
 	return nil
 }
@@ -34,7 +34,7 @@ func (g *Gateway) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant
 func (g *Gateway) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
 	if caller.Rate != nil {
 		key := resilience.Key{Caller: caller.Name}
-		return note(&g.rateRefusals.caller, g.limits.Take(ctx, c, key, *caller.Rate))
+		return g.limits.Take(ctx, c, key, *caller.Rate)
 	}
 	return nil
 }

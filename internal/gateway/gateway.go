@@ -72,7 +72,10 @@ type Gateway struct {
 	state   atomic.Int32 // one of serving, leaving, refusing
 	// replacing serialises the replacement of current. rejected is the last configuration
 	// that was not taken, nil if that was before the one in force.
-	replacing  sync.Mutex
+	replacing sync.Mutex
+	// reloading is held from reading a configuration until it is in force: numbers that are
+	// suspended meanwhile would be so in the generation alone that is replaced.
+	reloading  sync.Mutex
 	rejected   atomic.Pointer[rejection]
 	background *background
 	readiness  readiness
@@ -90,16 +93,14 @@ type Gateway struct {
 	redis    atomic.Pointer[redisstore.Store]
 	tracer   atomic.Pointer[telemetry.Tracer]
 	instance string
-	// limits are the rates of enterprises and callers, rateRefusals counts what they refused.
-	limits       *resilience.Limits
-	rateRefusals rateRefusals
-	memory       *memory.Budget // bounds what is held for callers
-	cache        *cache.Cache
-	calls        *wire.Calls // the trace ids under way
-	switches     *maintenance.Switches
-	evidence     evidence.Keeper
-	activity     *activity.Recent
-	metrics      *telemetry.Metrics
+	limits   *resilience.Limits // the rates of enterprises and callers
+	memory   *memory.Budget     // bounds what is held for callers
+	cache    *cache.Cache
+	calls    *wire.Calls // the trace ids under way
+	switches *maintenance.Switches
+	evidence evidence.Keeper
+	activity *activity.Recent
+	metrics  *telemetry.Metrics
 }
 
 // The states of a gateway: requests are served; they are served, and callers asked

@@ -21,6 +21,9 @@ type readiness struct {
 	missing atomic.Pointer[string]
 }
 
+// firstTry is what a gateway waits for that has just started.
+const firstTry = "the first token and the first list are being fetched"
+
 // readinessPause is the time between two looks. Failed token requests have longer pauses
 // of their own.
 const readinessPause = 100 * time.Millisecond
@@ -87,5 +90,5 @@ func (g *Gateway) startedUp() string {
 	if g.readiness.started.Load() {
 		return ""
 	}
-	return "the first token and the first list are being fetched"
+	return firstTry
 }

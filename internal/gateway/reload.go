@@ -24,7 +24,8 @@ import (
 // number that is gone from them is served again with the next configuration that is
 // taken, which has to be confirmed if there are many of them.
 func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan os.Signal) {
-	w := &watcher{gateway: g, files: watch.NewFiles(g.current.Load().cfg.Files()...)}
+	// The files may have changed since the configuration in force was read.
+	w := &watcher{gateway: g, files: watch.NewFiles(g.current.Load().cfg.Files()...), pending: true}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -36,7 +37,9 @@ func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan 
 				g.o.Log.Error("a log of the evidence could not be opened anew", "cause", err.Error())
 			}
 			g.current.Load().tokens.Retry()
+			g.reloading.Lock()
 			w.reload(ctx, true)
+			g.reloading.Unlock()
 		case <-tick.C:
 			w.look(ctx)
 		}
@@ -53,6 +56,8 @@ type watcher struct {
 }
 
 func (w *watcher) look(ctx context.Context) {
+	w.gateway.reloading.Lock()
+	defer w.gateway.reloading.Unlock()
 	changed := w.files.Changed()
 	if len(changed) > 0 {
 		w.gateway.suspend(changed)
@@ -147,6 +152,8 @@ func (g *Gateway) Confirm(hash string) error {
 	if g.o.Load == nil {
 		return errors.New("this gateway's configuration does not change")
 	}
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
 	cfg, err := g.o.Load()
 	if err != nil {
 		return err

@@ -28,7 +28,8 @@ func (g *Gateway) View() *operate.View {
 			done func(*call.Record)) http.Handler {
 			return now.newEndpoint(f, routes, show, done)
 		},
-		Assume: now.assume, Short: g.internal.Short(), ListenerExpiry: g.certificates.Load().expiry,
+		Assume: now.assume, UnderWay: g.serving.Load(), RateRefusals: g.limits.Refusals(), Short: g.internal.Short(),
+		ListenerExpiry: g.certificates.Load().expiry, Missing: firstTry,
 	}
 	if r := g.rejected.Load(); r != nil {
 		v.Rejected = &r.Rejected

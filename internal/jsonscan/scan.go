@@ -35,44 +35,61 @@ func Blanks(b []byte) []byte {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
-// stringEnd gives the length of the string that b begins with, its quotes included.
-func stringEnd(b []byte) int {
-	i := 1
-	for b[i] != '"' {
-		if b[i] == '\\' {
-			i++
-		}
-		i++
-	}
-	return i + 1
-}
-
 // valueEnd gives the length of the value that b begins with.
 func valueEnd(b []byte) int {
-	switch b[0] {
-	case '"':
-		return stringEnd(b)
-	case '{', '[':
-		depth := 0
-		for i := 0; ; {
-			switch b[i] {
-			case '"':
-				i += stringEnd(b[i:])
+	var scan valueScan
+	if n, whole := scan.end(b); whole {
+		return n
+	}
+	return len(b) // a number or a word
+}
+
+// valueScan looks for the end of a value in a text that may grow.
+type valueScan struct {
+	i, depth     int
+	text, escape bool // within a string, behind its backslash
+}
+
+// end gives the length of the value that b begins with, as far as it was looked through; whole
+// is false if it may go on behind b. A value that is not valid may end anywhere.
+func (v *valueScan) end(b []byte) (n int, whole bool) {
+	for ; v.i < len(b); v.i++ {
+		c := b[v.i]
+		if v.text {
+			if plain[c] && !v.escape { // as most are
 				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
+			}
+			switch {
+			case v.escape:
+				v.escape = false
+			case c == '\\':
+				v.escape = true
+			case c == '"':
+				if v.text = false; v.depth == 0 {
+					return v.i + 1, true
 				}
 			}
-			i++
+			continue
+		}
+		switch c {
+		case '"':
+			v.text = true
+		case '{', '[':
+			v.depth++
+		case '}', ']':
+			if v.depth == 0 { // behind a number or a word
+				return v.i, true
+			}
+			if v.depth--; v.depth == 0 {
+				return v.i + 1, true
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if v.depth == 0 {
+				return v.i, true
+			}
 		}
 	}
-	if end := bytes.IndexAny(b, " \t\r\n,]}"); end >= 0 {
-		return end
-	}
-	return len(b)
+	return 0, false
 }
 
 // Member is one member of an object: its key without escapes, its value as written,
@@ -88,7 +105,7 @@ func Members(object []byte) iter.Seq[Member] {
 		at := func(rest []byte) int { return len(object) - len(rest) }
 		for rest := Blanks(object[1:]); rest[0] != '}'; {
 			m := Member{Start: at(rest)}
-			n := stringEnd(rest)
+			n := valueEnd(rest)
 			m.Key = inside(rest[:n])
 			rest = Blanks(Blanks(rest[n:])[1:])
 			n = valueEnd(rest)
@@ -131,7 +148,7 @@ func Readable(value []byte) bool {
 	for i := 0; i < len(value); i++ {
 		switch value[i] {
 		case '"':
-			n := stringEnd(value[i:])
+			n := valueEnd(value[i:])
 			if !isText(value[i : i+n]) {
 				return false
 			}

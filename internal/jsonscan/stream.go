@@ -169,39 +169,3 @@ func (s *Stream) more() error {
 	}
 	return nil
 }
-
-// valueScan looks for the end of a value in a text that grows.
-type valueScan struct {
-	i, depth     int
-	text, escape bool // within a string, behind its backslash
-}
-
-// end gives the length of the value that b begins with, as far as it was looked through; whole
-// is false if it may go on behind b. A value that is not valid may end anywhere.
-func (v *valueScan) end(b []byte) (n int, whole bool) {
-	for ; v.i < len(b); v.i++ {
-		switch c := b[v.i]; {
-		case v.escape:
-			v.escape = false
-		case v.text && c == '\\':
-			v.escape = true
-		case c == '"':
-			if v.text = !v.text; !v.text && v.depth == 0 {
-				return v.i + 1, true
-			}
-		case v.text:
-		case c == '{' || c == '[':
-			v.depth++
-		case c == '}' || c == ']':
-			if v.depth == 0 { // behind a number or a word
-				return v.i, true
-			}
-			if v.depth--; v.depth == 0 {
-				return v.i + 1, true
-			}
-		case v.depth == 0 && (c == ',' || isBlank(c)):
-			return v.i, true
-		}
-	}
-	return 0, false
-}

@@ -143,6 +143,9 @@ func (c *conn) next() bool {
 		return false
 	}
 	c.current.Store(e)
+	if c.socket.over.Load() { // it was cut before there was a request to cancel
+		return false
+	}
 	if c.socket.idleSince.Swap(0) == 0 { // it was to be closed just then: the answer closes it
 		e.closes = true
 		c.s.slots.stays(c.socket)

@@ -21,6 +21,8 @@ type socket struct {
 	owner  *conn
 	closed func() // called once, when it is closed
 	once   sync.Once
+	// over tells that it is closed, or just about to be.
+	over atomic.Bool
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
 	// there is one, or once the socket was chosen to be closed.
 	idleSince atomic.Int64
@@ -109,6 +111,7 @@ func socketOf(nc net.Conn) *socket {
 
 // Close implements net.Conn.
 func (s *socket) Close() error {
+	s.over.Store(true)
 	err := s.Conn.Close()
 	s.once.Do(s.closed)
 	return err
@@ -119,7 +122,7 @@ func (s *socket) reset() {
 	if tcp, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
 		_ = tcp.SetLinger(0) // a connection that is gone is as good
 	}
-	_ = s.Close()
+	_ = s.Close() // an error would be that it is closed
 }
 
 // closeWrite tells the caller that nothing more comes.

@@ -57,6 +57,10 @@ type View struct {
 	// Evidence is nil if none is kept.
 	Evidence *audit.Status
 
+	// UnderWay counts the requests that are being served.
+	UnderWay int64
+	// RateRefusals count what the rates of enterprises and callers refused.
+	RateRefusals resilience.Refusals
 	// Short tells that callers had to wait lately for file descriptors.
 	Short bool
 	// Rejected is the last configuration that was not taken, if it came after the one in
@@ -67,7 +71,7 @@ type View struct {
 	Internal, Admin       []net.Addr           // of the listeners
 	ListenerExpiry        map[string]time.Time // of the certificates, by listener
 	Stopping, ReadyBefore bool
-	// Missing says what the first readiness still waits for, empty before the first look.
+	// Missing says what the first readiness still waits for.
 	Missing string
 
 	// Upstreams are those that were called, by name; Circuit the worst circuit of the

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -36,12 +37,23 @@ type Limits struct {
 	max    int
 	now    func() time.Time
 	shared Shared // nil if every rate is this replica's own
+	// refused count what was refused, for the reasons in Refusals.
+	refused struct{ enterprise, caller, concurrency atomic.Uint64 }
 
 	mu      sync.Mutex // never held while anybody waits
 	entries map[Key]*list.Element
 	recent  list.List // of *limit, the last used in front
 	// underWay are the calls of callers that may have so many at once, by the caller's name.
 	underWay map[string]*bulkhead
+}
+
+// Refusals are how many calls were refused since the rate of their enterprise or caller was
+// used up, or since their caller had as many under way as it may.
+type Refusals struct{ Enterprise, Caller, Concurrency uint64 }
+
+// Refusals tells how many calls were refused so far.
+func (l *Limits) Refusals() Refusals {
+	return Refusals{l.refused.enterprise.Load(), l.refused.caller.Load(), l.refused.concurrency.Load()}
 }
 
 type limit struct {
@@ -73,10 +85,11 @@ func (l *Limits) Take(ctx context.Context, c *call.Call, key Key, r config.Rate)
 	if err != nil || short == 0 {
 		return err
 	}
-	whose := "for this enterprise"
+	whose, refused := "for this enterprise", &l.refused.enterprise
 	if key.Caller != "" {
-		whose = "of this caller"
+		whose, refused = "of this caller", &l.refused.caller
 	}
+	refused.Add(1)
 	return tooMany(r.PerSecond, short, "There have been more calls "+whose+" than its rate allows. Nothing was sent. "+
 		"Try again after the time in Retry-After; the platform team sets the rate.", ErrRate)
 }
@@ -129,6 +142,7 @@ func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func()
 	case err != nil:
 		return nil, err
 	case place == nil:
+		l.refused.concurrency.Add(1)
 		// How long the caller's own calls take is not known; a moment later it may have room.
 		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at once. "+
 			"Nothing was sent. Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)

@@ -240,13 +240,9 @@ func (b *bundle) gone(err error) error {
 	if b.x.r.Context().Err() == nil {
 		return err
 	}
-	b.x.c.Record.Status, b.x.c.Record.Cause = statusClientGone, err
+	b.x.c.Record.Status, b.x.c.Record.Cause = call.StatusClientGone, err
 	panic(http.ErrAbortHandler)
 }
-
-// statusClientGone is what the record says of a caller that went away before it was
-// answered.
-const statusClientGone = 499
 
 var (
 	noCache     = []string{"no-cache"}

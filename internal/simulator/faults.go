@@ -137,17 +137,6 @@ func (s *Simulator) RemoveFault(id int) bool {
 	return len(s.faults) < n
 }
 
-// Faults lists the faults in force, those used up among them.
-func (s *Simulator) Faults() []Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]Fault, len(s.faults))
-	for i, f := range s.faults {
-		list[i] = *f
-	}
-	return list
-}
-
 // takeFaults finds the faults for a request and counts and records them as applied: at most
 // one latency and one other.
 func (c *call) takeFaults() (latency, other *Fault) {

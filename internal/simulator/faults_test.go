@@ -143,7 +143,7 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 			t.Errorf("request %d: %d, want %d", i, r.status, c.want)
 		}
 	}
-	if f := l.Faults(); len(f) != 1 || f[0].Hits != 2 {
+	if f := l.faultList(); len(f) != 1 || f[0].Hits != 2 {
 		t.Errorf("%+v", f)
 	}
 	l.ClearFaults()

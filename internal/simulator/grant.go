@@ -113,7 +113,7 @@ func (s *Simulator) createMandate(c *call) (any, error) {
 	if m.Mandatary, err = c.acting(represented, "body"); err != nil {
 		return nil, err
 	}
-	if m.With && !s.hasRepresentative(m.Mandatary, MandateDmfa) {
+	if m.With && !s.hasRepresentative(m.Mandatary, mandateDmfa) {
 		return nil, guideError("representativeNotFound", nil)
 	}
 	today := s.today()
@@ -246,7 +246,7 @@ func (c *call) acting(represented, in string) (enterprise.Number, error) {
 		return own, nil
 	case err != nil || !c.s.inMahis(n):
 		return 0, guideError("DacService", nil)
-	case c.s.refusal(n, own, MandateDmfa) != "":
+	case c.s.refusal(n, own, mandateDmfa) != "":
 		return 0, guideError("representativeEnterpriseForbidden", nil)
 	}
 	return n, nil

@@ -154,7 +154,7 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 	for _, body := range []string{`{"mandatorSsin":`, `[]`, `null`, ""} {
 		is(t, send("POST", base, body, "Content-Type", jsonType), 400, "A JSON object is expected", body)
 	}
-	l.SetMandate(Mandate{Enterprise: office, Representative: alsoMandated, Kind: MandateDmfa})
+	l.setMandate(mandate{Enterprise: office, Representative: alsoMandated, Kind: mandateDmfa})
 	createdID(t, send("POST", base, `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000",`+
 		`"scopes":["precontractualDataStudentJob"]}`, "Content-Type", jsonType))
 }

@@ -402,7 +402,7 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	for _, id := range []string{"nsso", "new"} {
 		is(t, get(id, ScopeDocumentConsumer), 200, "", id)
 	}
-	l.RemoveProvider("new")
+	l.removeProvider("new")
 	if l.ProviderURL("new") != "" || len(l.Providers()) != 5 {
 		t.Errorf("%d providers", len(l.Providers()))
 	}

@@ -110,5 +110,5 @@ func (s *Simulator) hasMandate(c *call) (any, error) {
 			Detail: "publish is expected",
 		})
 	}
-	return map[string]bool{"hasMandate": n == mandatary || s.refusal(n, mandatary, MandateEbox) == ""}, nil
+	return map[string]bool{"hasMandate": n == mandatary || s.refusal(n, mandatary, mandateEbox) == ""}, nil
 }

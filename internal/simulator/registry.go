@@ -75,8 +75,8 @@ func (s *Simulator) SetProvider(p Provider) error {
 	return nil
 }
 
-// RemoveProvider takes a provider off the list. Its URL goes on being served.
-func (s *Simulator) RemoveProvider(id string) {
+// removeProvider takes a provider off the list. Its URL goes on being served.
+func (s *Simulator) removeProvider(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.providers = slices.DeleteFunc(s.providers, func(p Provider) bool { return p.ID == id })

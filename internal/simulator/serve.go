@@ -314,7 +314,7 @@ func (c *call) represent() error {
 // it a mandate.
 func (c *call) representFor(n enterprise.Number) error {
 	if own := c.token.client.Enterprise; n != own {
-		if why := c.s.refusal(n, own, MandateEbox); why != "" {
+		if why := c.s.refusal(n, own, mandateEbox); why != "" {
 			return problem.Forbidden(why)
 		}
 	}

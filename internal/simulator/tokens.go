@@ -368,8 +368,8 @@ func (s *Simulator) UnregisterClient(id string) {
 	maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return t.client.ID == id })
 }
 
-// SetTokenLifetime sets how long tokens issued from now on are valid.
-func (s *Simulator) SetTokenLifetime(d time.Duration) {
+// setTokenLifetime sets how long tokens issued from now on are valid.
+func (s *Simulator) setTokenLifetime(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lifetime = d

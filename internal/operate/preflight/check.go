@@ -66,7 +66,7 @@ func (c Check) MarshalJSON() ([]byte, error) {
 // needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
 // are written. running tells whether a gateway that runs has a listener's address.
 func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
-	checks := checkRisks(cfg)
+	checks := append(Rights(cfg), checkSlips(cfg)...)
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
 		checks = append(checks, checkKey(name, cfg.OAuth.Clients[name], now))
 	}
