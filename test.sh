@@ -53,7 +53,8 @@ for module in $(find . -name go.mod -not -path './vendor/*' -exec dirname {} +);
 	packages="$packages $module/..."
 done
 # What is named first is compiled and begun first: what takes longest.
-longest="./test/whole ./docs/examples ./test/browser/... ./internal/audit ./internal/listen ./cmd/gateway"
+longest="./test/whole ./docs/examples ./test/browser/... ./test/k8s/... ./tools/release ./internal/audit"
+longest="$longest ./internal/redisstore ./internal/listen ./cmd/gateway"
 # Some tests compile the product with -trimpath: as these tests then are, what is compiled
 # serves both. No debugger is used. The clients of Redis and of Kubernetes have thousands of
 # methods that nothing here calls: without inlining they are compiled in two thirds of the time.
@@ -62,6 +63,7 @@ export GOFLAGS="$GOFLAGS -gcflags=github.com/redis/go-redis/v9=-l -gcflags=k8s.i
 # With the race detector a program waits a second before it exits, for reports of what still
 # runs: each of those that the tests start, and each test.
 export GORACE="${GORACE-} atexit_sleep_ms=20"
-# Many tests wait for time-outs rather than compute: more of them at once than cores.
-go test -race -vet=off -p 3 -parallel 4 -timeout 15m "$@" $longest $packages
-go vet -race -vettool="$PWD/tools/vet" $packages
+# Many tests wait for time-outs rather than compute: of them, and of compilers meanwhile, more
+# at once than cores.
+go test -race -vet=off -p 5 -parallel 4 -timeout 15m "$@" $longest $packages
+GOTOOLDIR=$(go env GOTOOLDIR) go vet -race -vettool="$PWD/tools/vet" $packages

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -77,7 +76,7 @@ func auditVerify(p *process) *cobra.Command {
 			return err
 		}
 		o := audit.VerifyOptions{Checkpoints: *checkpoints, Bundle: *bundle}
-		if o.Keys, err = publicKeys(*keyFiles); err != nil {
+		if o.Keys, err = audit.LoadPublicKeys(*keyFiles...); err != nil {
 			return err
 		}
 		if *authorities != "" {
@@ -85,7 +84,7 @@ func auditVerify(p *process) *cobra.Command {
 				return err
 			}
 		}
-		shown := auditProgress(p, "verifying", audit.Size(dirs))
+		shown := p.newProgress("verifying", audit.Size(dirs), progress.Bytes)
 		o.Read = shown.Add
 		reports, between, err := audit.VerifyAll(dirs, o)
 		shown.Clear()
@@ -104,25 +103,6 @@ func auditVerify(p *process) *cobra.Command {
 		return nil
 	}
 	return c
-}
-
-func publicKeys(files []string) ([]ed25519.PublicKey, error) {
-	var keys []ed25519.PublicKey
-	for _, file := range files {
-		key, err := audit.LoadPublicKey(file)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, key)
-	}
-	return keys, nil
-}
-
-// auditProgress shows how many of some bytes of evidence were read.
-func auditProgress(p *process, what string, total int64) *progress.Reporter {
-	return progress.New(progress.Options{
-		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: what, Total: total, Amount: progress.Bytes,
-	})
 }
 
 // printReports says what verifying chains found, and counts it.
@@ -183,12 +163,12 @@ func auditKey(p *process) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, file := range files {
-				key, err := audit.LoadPublicKey(file)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", file, audit.Fingerprint(key), audit.PublicPEM(key))
+			keys, err := audit.LoadPublicKeys(files...)
+			if err != nil {
+				return err
+			}
+			for i, key := range keys {
+				fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", files[i], audit.Fingerprint(key), audit.PublicPEM(key))
 			}
 		}
 		return nil

@@ -2,15 +2,10 @@ package main
 
 import (
 	"archive/tar"
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -18,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/operate/found"
 )
 
 func auditExport(p *process) *cobra.Command {
@@ -71,7 +67,7 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 		return err
 	}
 	var o audit.VerifyOptions
-	if o.Keys, err = publicKeys(keyFiles); err != nil {
+	if o.Keys, err = audit.LoadPublicKeys(keyFiles...); err != nil {
 		return err
 	}
 	dir := to
@@ -130,68 +126,5 @@ func exportCSV(p *process, file string, dirs []string, q audit.Query, to string)
 		}()
 		out = f
 	}
-	w := &csvWriter{bufio.NewWriter(out)}
-	w.header()
-	return searchAll(p, file, dirs, q, w)
+	return searchAll(p, file, dirs, q, found.NewCSV(out))
 }
-
-// csvWriter writes CSV (RFC 4180) that a spreadsheet opens as it is: UTF-8 with a byte order
-// mark, every cell in quotes.
-type csvWriter struct{ *bufio.Writer }
-
-// csvColumns are the cells of a row: members of a found record as JSON has them, and record,
-// result and details.
-var csvColumns = strings.Fields("time replica record kind caller actor purpose source enterprise named client " +
-	"provider upstream action method url messages moreMessages attachment created idempotencyKey result status " +
-	"upstreamStatus problem bytesIn bytesOut answerFrom cache requestId parentId traceId tokenHash details")
-
-func (w *csvWriter) header() {
-	w.WriteString("\ufeff")
-	_ = w.row(func(name string) any { return name }) // flush says it
-}
-
-func (w *csvWriter) write(f *audit.Found) error {
-	text, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	var members map[string]any
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&members); err != nil {
-		return err
-	}
-	members["time"], members["record"] = f.Time.UTC().Format(time.RFC3339Nano), f.Seq
-	members["result"], members["details"] = result(f), details(f)
-	return w.row(func(name string) any { return members[name] })
-}
-
-func (w *csvWriter) row(cell func(column string) any) error {
-	for i, name := range csvColumns {
-		if i > 0 {
-			w.WriteByte(',')
-		}
-		text := ""
-		switch v := cell(name).(type) {
-		case nil:
-		case []any: // of texts
-			text = strings.TrimSuffix(fmt.Sprintln(v...), "\n")
-		default:
-			text = fmt.Sprint(v)
-		}
-		w.WriteByte('"')
-		w.WriteString(strings.ReplaceAll(harmless(text), `"`, `""`))
-		w.WriteByte('"')
-	}
-	_, err := io.WriteString(w, "\r\n")
-	return err
-}
-
-func (w *csvWriter) flush() error { return w.Flush() }
-
-// formula is where a spreadsheet would take a cell for a formula: at its beginning, and behind
-// whatever it may take for the end of a cell, as a semicolon in Belgium.
-var formula = regexp.MustCompile(`((?:^|[,;|\t\r\n"])\s*)([=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])`)
-
-// harmless puts an apostrophe before what a spreadsheet would compute.
-func harmless(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }

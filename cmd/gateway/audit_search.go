@@ -3,10 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,7 +13,9 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/operate/found"
 	"ebox-gateway/internal/printable"
+	"ebox-gateway/internal/progress"
 )
 
 // searchFlags are those that say which records are sought. The function that it gives reads
@@ -54,7 +53,10 @@ func auditSearch(p *process) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return searchAll(p, *file, rest, q, newFoundWriter(p.stdout, *asJSON))
+		if *asJSON {
+			return searchAll(p, *file, rest, q, jsonWriter{newJSON(p.stdout)})
+		}
+		return searchAll(p, *file, rest, q, &tableWriter{table: newTable(p.stdout)})
 	}
 	return c
 }
@@ -65,21 +67,21 @@ func searchAll(p *process, file string, dirs []string, q audit.Query, out foundW
 	if err != nil {
 		return err
 	}
-	found := 0
+	n := 0
 	var sum audit.Searched
-	shown := auditProgress(p, "searching", audit.Size(chains))
+	shown := p.newProgress("searching", audit.Size(chains), progress.Bytes)
 	defer shown.Clear()
 	q.Read = shown.Add
 	write := func(f *audit.Found) error {
 		shown.Clear()
-		found++
-		return out.write(f)
+		n++
+		return out.Write(f)
 	}
 	for _, chain := range chains {
 		s, err := audit.Search(chain, q, write)
 		if err != nil {
 			shown.Clear()
-			_ = out.flush() // what was found before the error is shown
+			_ = out.Flush() // what was found before the error is shown
 			return err
 		}
 		sum.Segments += s.Segments
@@ -88,10 +90,10 @@ func searchAll(p *process, file string, dirs []string, q audit.Query, out foundW
 		sum.Findings = append(sum.Findings, s.Findings...)
 	}
 	shown.Clear()
-	if err := out.flush(); err != nil {
+	if err := out.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", found, counted(sum.Records, "record"),
+	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", n, counted(sum.Records, "record"),
 		counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "DOES NOT VERIFY: %s\n", f)
@@ -130,29 +132,20 @@ func bounds(q *audit.Query, of, from, to string) error {
 
 // foundWriter prints what a search finds, as it finds it.
 type foundWriter interface {
-	write(f *audit.Found) error
-	flush() error
-}
-
-func newFoundWriter(w io.Writer, asJSON bool) foundWriter {
-	if asJSON {
-		j := jsonWriter{json.NewEncoder(w)}
-		j.SetEscapeHTML(false)
-		return j
-	}
-	return &tableWriter{table: newTable(w)}
+	Write(f *audit.Found) error
+	Flush() error
 }
 
 type jsonWriter struct{ *json.Encoder }
 
-func (j jsonWriter) write(r *audit.Found) error {
+func (j jsonWriter) Write(r *audit.Found) error {
 	return j.Encode(struct {
 		*audit.Found
 		Details map[string]json.RawMessage `json:"details,omitempty"`
-	}{r, particulars(r)})
+	}{r, found.Particulars(r)})
 }
 
-func (jsonWriter) flush() error { return nil }
+func (jsonWriter) Flush() error { return nil }
 
 type tableWriter struct {
 	n     int
@@ -163,7 +156,7 @@ type tableWriter struct {
 // than fit in memory.
 const tableBlock = 500
 
-func (f *tableWriter) write(r *audit.Found) error {
+func (f *tableWriter) Write(r *audit.Found) error {
 	f.n++
 	if f.n%tableBlock == 1 {
 		if err := f.table.Flush(); err != nil {
@@ -192,56 +185,11 @@ func (f *tableWriter) write(r *audit.Found) error {
 	if len(r.Created) > 0 {
 		what += " created " + strings.Join(r.Created, ",")
 	}
-	what = strings.TrimSpace(what + " " + details(r))
+	what = strings.TrimSpace(what + " " + found.Details(r))
 	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n",
 		r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
-		printable.Text(what, math.MaxInt), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
+		printable.Text(what, math.MaxInt), found.Result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
 	return err
 }
 
-// particulars are the members that a record has of its own which is not about a call:
-// which configuration was taken, what a switch came to, why something may be missing.
-func particulars(r *audit.Found) map[string]json.RawMessage {
-	switch r.Kind {
-	case audit.KindConfiguration, audit.KindAdministration, audit.KindKey, audit.KindGap, audit.KindDropped:
-	default:
-		return nil
-	}
-	var about map[string]json.RawMessage
-	if json.Unmarshal([]byte(r.Text), &about) != nil {
-		return nil // a record that was found can be read
-	}
-	for _, name := range [...]string{"seq", "prev", "time", "kind", "hash", "sig", "replica", "source", "method", "url"} {
-		delete(about, name) // shown elsewhere, or of the chain
-	}
-	return about
-}
-
-// details are those members in one line.
-func details(r *audit.Found) string {
-	about := particulars(r)
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(about)) {
-		all = append(all, name+"="+strings.Trim(string(about[name]), `"`))
-	}
-	return strings.Join(all, " ")
-}
-
-// result is what became of a call.
-func result(r *audit.Found) string {
-	switch {
-	case !r.Outcome:
-		return "not known: it may have taken effect"
-	case r.Sent != nil && !*r.Sent:
-		return fmt.Sprintf("%d, not sent", r.Status)
-	case r.Status == 0 && r.Method != "":
-		return "no answer"
-	case r.Status == 0:
-		return ""
-	case r.Cut:
-		return fmt.Sprintf("%d, cut after %d bytes", r.Status, r.BytesOut)
-	}
-	return fmt.Sprintf("%d, %d bytes", r.Status, r.BytesOut)
-}
-
-func (f *tableWriter) flush() error { return f.table.Flush() }
+func (f *tableWriter) Flush() error { return f.table.Flush() }

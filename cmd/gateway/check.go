@@ -2,24 +2,21 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/operate/remote"
 	"ebox-gateway/internal/operate/status"
 )
 
@@ -43,7 +40,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 		cfg, g, err := buildGateway(p, *path)
 		var mistakes config.Errors
 		if *asJSON && errors.As(err, &mistakes) {
-			return printChecksJSON(p.stdout, mistaken(mistakes))
+			return reportChecks(p, mistaken(mistakes), "", true)
 		}
 		if err != nil && cfg == nil {
 			return err
@@ -57,79 +54,46 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 				Advice: "the gateway does not start like this",
 			})
 		}
-		checks = append(checks, closedToService(cfg)...)
+		checks = append(checks, preflight.ClosedToService(cfg, serviceUnit)...)
 		if *online && err == nil {
 			ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 			defer cancel()
 			checks = append(checks, preflight.Online(ctx, g.View(), preflight.Patience)...)
 		}
-		if *asJSON {
-			return printChecksJSON(p.stdout, checks)
-		}
-		fmt.Fprintf(p.stdout, "%s: well-formed (environment %s, %s, %s, %s)\n\n",
+		title := fmt.Sprintf("%s: well-formed (environment %s, %s, %s, %s)",
 			*path, cfg.Environment, counted(len(cfg.Routes), "route"), counted(len(cfg.Tenancy.Enterprises), "enterprise"),
 			counted(len(cfg.Callers), "caller"))
-		if failed := printChecks(p.stdout, checks); failed > 0 {
-			fmt.Fprintf(p.stdout, "\n%d of %d failed\n", failed, len(checks))
-			return errReported
-		}
-		return nil
+		return reportChecks(p, checks, title, *asJSON)
 	}
 	return c
 }
 
-// closedToService has a check for each file that root, who runs this, can read and the
-// user of the service cannot: after its next start the service would be without it.
-func closedToService(cfg *config.Config) (checks []preflight.Check) {
-	if os.Geteuid() != 0 {
+// reportChecks writes a table below its title, or {"failed": 0, "checks": […]}. It fails if a
+// check did.
+func reportChecks(p *process, checks []preflight.Check, title string, asJSON bool) error {
+	failed := 0
+	for _, c := range checks {
+		if c.Result == preflight.Failed {
+			failed++
+		}
+	}
+	if asJSON {
+		out := newJSON(p.stdout)
+		out.SetIndent("", "  ")
+		if err := out.Encode(map[string]any{"failed": failed, "checks": checks}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(p.stdout, "%s\n\n", title)
+		printChecks(p.stdout, checks)
+	}
+	switch {
+	case failed == 0:
 		return nil
+	case !asJSON:
+		fmt.Fprintf(p.stdout, "\n%d of %d failed\n", failed, len(checks))
 	}
-	u, err := readUnit(serviceUnit)
-	if err != nil {
-		return nil // there is no service here
-	}
-	uid, _, groups, err := u.ids()
-	if err != nil || uid == 0 {
-		return nil
-	}
-	for _, file := range cfg.Files() {
-		if closed := closedTo(file, uid, groups); closed != "" {
-			checks = append(checks, preflight.Check{
-				Part: "rights", Where: file, Detail: "root can read it, and the service's user " + u.user +
-					" cannot, because of " + closed,
-				Advice: "chgrp " + u.group + " it and chmod g+r (g+rx for a folder); \"gateway as-service check\" " +
-					"sees what the service sees",
-			})
-		}
-	}
-	return checks
-}
-
-// closedTo is the file, or the folder above it, that keeps a user from reading; empty if
-// none does. Files that are not there are no matter of rights.
-func closedTo(file string, uid int, groups []int) string {
-	need := uint32(4) // read; of a folder, search
-	for {
-		info, err := os.Stat(file)
-		if err != nil {
-			return ""
-		}
-		mode, owner := uint32(info.Mode().Perm()), info.Sys().(*syscall.Stat_t)
-		switch {
-		case int(owner.Uid) == uid:
-			mode >>= 6
-		case slices.Contains(groups, int(owner.Gid)):
-			mode >>= 3
-		}
-		if mode&need == 0 {
-			return file
-		}
-		parent := filepath.Dir(file)
-		if parent == file {
-			return ""
-		}
-		file, need = parent, 1
-	}
+	return errReported
 }
 
 // mistaken has a check for each mistake of a configuration.
@@ -152,12 +116,9 @@ func mistaken(list config.Errors) (checks []preflight.Check) {
 func runningAt(p *process, path string) func(config.Listener) bool {
 	ports := sync.OnceValue(func() map[string]bool {
 		open := make(map[string]bool)
-		none := ""
-		quiet := *p
-		quiet.stdout, quiet.stderr = io.Discard, io.Discard
-		gateways, err := adminFlags{&path, &none, &none}.connect(&quiet)
+		gateways, err := remote.Find(remote.Options{Config: path, Lookup: p.lookup, Patience: p.patience})
 		var s status.Status
-		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
+		if err != nil || gateways[0].Ask(p.ctx, http.MethodGet, "/status", &s) != nil {
 			return open
 		}
 		for _, address := range slices.Concat(s.Listeners.Internal, s.Listeners.Admin) {
@@ -172,16 +133,14 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 	}
 }
 
-// printChecks writes the table, what to do below each row that needs it, and counts
-// what failed.
-func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
+// printChecks writes the table, and what to do below each row that needs it.
+func printChecks(w io.Writer, checks []preflight.Check) {
 	table := newTable(w)
 	fmt.Fprintln(table, "RESULT\tWHAT\tWHERE\tTIME\tDETAIL")
 	for _, c := range checks {
 		word := c.Result.String()
 		if c.Result == preflight.Failed {
 			word = "FAILED"
-			failed++
 		}
 		took := ""
 		if c.Took > 0 {
@@ -193,25 +152,4 @@ func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
 		}
 	}
 	_ = table.Flush() // what standard output does not take is lost either way
-	return failed
-}
-
-// printChecksJSON writes {"failed": 0, "checks": […]}.
-func printChecksJSON(w io.Writer, checks []preflight.Check) error {
-	failed := 0
-	for _, c := range checks {
-		if c.Result == preflight.Failed {
-			failed++
-		}
-	}
-	out := json.NewEncoder(w)
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "  ")
-	if err := out.Encode(map[string]any{"failed": failed, "checks": checks}); err != nil {
-		return err
-	}
-	if failed > 0 {
-		return errReported
-	}
-	return nil
 }

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/evidence"
+	"ebox-gateway/internal/operate/resting"
 )
 
 func dataCommand(p *process) *cobra.Command {
@@ -27,170 +23,14 @@ func dataCommand(p *process) *cobra.Command {
 			return err
 		}
 		// One below the other: side by side they fit on no screen and no page.
-		between := ""
-		resting(cfg, func(what, where, encrypted, howLong, erased string) {
-			fmt.Fprintf(p.stdout, "%s%s\n  where      %s\n  encrypted  %s\n  how long   %s\n  erased     %s\n", between, what,
-				where, encrypted, howLong, erased)
-			between = "\n"
-		})
+		for i, at := range resting.Places(cfg) {
+			if i > 0 {
+				fmt.Fprintln(p.stdout)
+			}
+			fmt.Fprintf(p.stdout, "%s\n  where      %s\n  encrypted  %s\n  how long   %s\n  erased     %s\n", at.What, at.Where,
+				at.Encrypted, at.HowLong, at.Erased)
+		}
 		return nil
 	}
 	return c
-}
-
-// place takes one place where data rests: what it is, where, whether it is encrypted, how
-// long it rests and how it is erased.
-type place func(what, where, encrypted, howLong, erased string)
-
-// file is a place that is a file of the operator's.
-func (add place) file(what, where, encrypted string) {
-	if where != "" {
-		add(what, where, encrypted, "while the file is there", "by deleting the file")
-	}
-}
-
-func resting(cfg *config.Config, add place) {
-	const memory = "memory of the process"
-	add("access tokens", memory, "no", "until they expire", "with the process")
-	add("documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-")
-	add("bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no",
-		"until the call is answered", "with the call")
-	add("list of Document Providers", memory, "no", "until the next list", "with the process")
-	add("access lines: caller, source address, X-Actor, X-Purpose, enterprise, path with citizens' numbers masked, hash "+
-		"of the token", "standard error", "as your log store does", "as your log store does", "in your log store")
-	add("last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked",
-		memory+", at most 2,000", "no", "until as many newer ones came", "with the process")
-	add("enterprises that an upstream refuses: since when, which caller asked last", memory+", at most 10,000", "no",
-		"until the upstream serves them again", "with the process")
-	add(maintenance, memory, "no", "until its end, at most 168 hours", "gateway maintenance end")
-	main := "config.yaml"
-	if files := cfg.Files(); len(files) > 0 {
-		main = files[0]
-	}
-	add("configuration: enterprises represented", main, "no", "while the file is there", "by deleting the line")
-	if slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache.Enabled }) {
-		add("answers that may be kept: lists of messages and their descriptions, reference data",
-			fmt.Sprintf("%s, at most %d bytes", memory, cfg.Cache.Memory), "no",
-			"while they may be given or validated", "gateway cache purge, or with the process")
-	}
-	for _, f := range cfg.Tenancy.EnterpriseFiles {
-		add("enterprises represented", f, "no", "while the file is there", "by deleting the row")
-	}
-	for _, f := range cfg.Tenancy.SuspendedFiles {
-		add("suspended enterprises", f, "no", "while the file is there", "by deleting the line")
-	}
-	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
-		const byPassword = "by its password"
-		switch c := cfg.OAuth.Clients[name]; {
-		case c.Keystore != nil:
-			add.file("key of client "+name, c.Keystore.File, byPassword)
-		case c.Key != nil && (c.Key.Password != "" || c.Key.PasswordFile != ""):
-			add.file("key of client "+name, c.Key.File, byPassword)
-		case c.Key != nil:
-			add.file("key of client "+name, c.Key.File, "no")
-		}
-	}
-	secrets(cfg, add)
-	keptEvidence(cfg, add)
-	if u := cfg.Tracing.Endpoint; u != nil {
-		add("traces: routes, providers, statuses, times, trace ids; no enterprise, no citizen", "the collector at "+u.Host,
-			"as your collector does", "as your collector does", "in your collector")
-		add("traces on their way", memory+", at most 4,096 spans", "no",
-			"until the collector took them, seconds", "with the process")
-	}
-	if cfg.Redis.URL == "" {
-		return
-	}
-	inRedis(len(cfg.Redis.EncryptionKeys) > 0, add)
-	if hasClusterRates(cfg) {
-		add("what is left of the rates for all replicas", "Redis",
-			"no: numbers, under names made with redis.encryptionKeys if there are any", "a day at most after the last call",
-			"delete ebox:*:rate:*")
-	}
-}
-
-// maintenance is what is known of a switch, wherever it rests.
-const maintenance = "what is switched to maintenance: provider, times, reason, the address that did it"
-
-// secrets are the files with secrets besides the clients' keys.
-func secrets(cfg *config.Config, add place) {
-	secret := func(what, file string) { add.file(what, file, "no: for its owner alone to read") }
-	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
-		c := cfg.OAuth.Clients[name]
-		if c.Keystore != nil {
-			secret("password of client "+name, c.Keystore.PasswordFile)
-			secret("key password of client "+name, c.Keystore.KeyPasswordFile)
-		}
-		if c.Key != nil {
-			secret("password of client "+name, c.Key.PasswordFile)
-		}
-	}
-	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
-		if l.TLS != nil {
-			secret("TLS key of listener "+cmp.Or(l.Name, l.Address), l.TLS.KeyFile)
-		}
-	}
-	secret("token of the admin listener", cfg.Admin.TokenFile)
-	for _, k := range cfg.Redis.EncryptionKeys {
-		secret("encryption key "+k.ID+" of Redis", k.File)
-	}
-	secret("header lines for the trace collector", cfg.Tracing.HeadersFile)
-}
-
-// keptEvidence is what is kept to be able to say who read or changed what.
-func keptEvidence(cfg *config.Config, add place) {
-	const refusals = "refusals: source, caller, enterprise asked for, path with citizens' numbers masked"
-	switch to := cfg.Log.Security; to {
-	case "":
-	case "stdout", "stderr":
-		add(refusals, to, "as your log store does", "as your log store does", "in your log store")
-	default:
-		add(refusals, to, "no", "the last 320 to 384 MB", "by deleting the file and FILE.1 to FILE.5")
-	}
-	a := cfg.Audit
-	if a.Dir == "" {
-		add("evidence of who read or changed what", "nowhere: audit.dir is not set", "-", "-", "-")
-		return
-	}
-	add("evidence: caller, source address, X-Actor, X-Purpose, enterprise, message and attachment ids, path with "+
-		"citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk",
-		fmt.Sprintf("until 1 January after the act plus %d years", a.KeepYears),
-		"by the gateway, a file at a time; gateway audit keep for replicas that are gone")
-	add("evidence in memory", fmt.Sprintf("memory of the process, at most %d records", evidence.Queue(cfg)), "no",
-		"under a second; longer while the disk fails", "by being written")
-	add.file("key that signs the evidence", cmp.Or(a.KeyFile, a.Dir+"/REPLICA/signing.key"), "no")
-	if a.Checkpoints != "" {
-		add("signed records of the evidence: numbers, times and hashes, nobody's data", a.Checkpoints,
-			"no", "as you keep it", "by deleting it")
-	}
-}
-
-// inRedis is what replicas share.
-func inRedis(sealed bool, add place) {
-	encrypted := "no"
-	if sealed {
-		encrypted = "AES-256-GCM, by redis.encryptionKeys"
-	}
-	add(maintenance, "Redis", encrypted, "30 days after the last switch; it counts until its end", "delete ebox:*:list:*")
-	add("counters that make answers void, places of replicas: random names and numbers, nobody's data", "Redis", "no",
-		"as long as replicas run", "delete ebox:*")
-	if sealed {
-		add("access tokens", "Redis", encrypted, "until just before they expire", "delete ebox:*:token:*")
-	}
-	add("list of Document Providers", "Redis", encrypted, "30 days after the last replica fetched it",
-		"delete ebox:*:list:*")
-	if sealed {
-		add("answers of routes that cache", "Redis", encrypted, "as long as they may be given",
-			"gateway cache purge, or by giving up the keys")
-	} else {
-		add("answers that belong to no enterprise", "Redis", encrypted, "as long as they may be given", "gateway cache purge")
-	}
-}
-
-// hasClusterRates tells whether a rate is counted in Redis.
-func hasClusterRates(cfg *config.Config) bool {
-	cluster := func(r *config.Rate) bool { return r != nil && r.Scope == config.ClusterRate }
-	return slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return cluster(r.Rate) }) ||
-		slices.ContainsFunc(cfg.Callers, func(c config.Caller) bool { return cluster(c.Rate) }) ||
-		slices.ContainsFunc(cfg.Tenancy.Enterprises, func(e config.Enterprise) bool { return cluster(e.Rate) })
 }

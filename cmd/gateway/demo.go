@@ -15,6 +15,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/remote"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -83,7 +84,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 
 // introduce waits until the gateway can be used and prints what to try.
 func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator, evidence string) error {
-	base := "http://" + reachable(g.Addrs()[0].String())
+	base := "http://" + remote.Reachable(g.Addrs()[0].String())
 	if err := waitForProviders(ctx, g); err != nil {
 		return fmt.Errorf("trying the demo: %w", err)
 	}
@@ -119,7 +120,7 @@ Try these, and stop with Ctrl-C:
    %[6]s audit search %[5]s
    %[6]s audit verify %[5]s
 
-`, base, reachable(g.AdminAddrs()[0].String()), demo.Host(sim.TokenURL()), document, evidence, calledAs(os.Args[0]))
+`, base, remote.Reachable(g.AdminAddrs()[0].String()), demo.Host(sim.TokenURL()), document, evidence, calledAs(os.Args[0]))
 	return nil
 }
 

@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +58,7 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 		if err != nil {
 			return err
 		}
-		ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt, syscall.SIGTERM)
+		ctx, stop := p.untilSignal()
 		defer stop()
 		check, err := mandates.New(ctx, g.View(), idList(*providers), *dmfa)
 		if err != nil {
@@ -69,16 +66,16 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 		}
 		check.PerSecond = *perSecond
 
-		out := newMandateReport(p.stdout, *asCSV, *asJSON)
-		earlier := make(answered)
+		out := mandates.NewReport(p.stdout, *asCSV, *asJSON)
+		earlier := make(mandates.Answered)
 		if *resume != "" {
-			if err := earlier.takeOver(*resume, list, out); err != nil {
+			if err := earlier.TakeOver(*resume, list, out); err != nil {
 				return err
 			}
 		}
-		open := earlier.open(list, check, *limit)
+		open := earlier.Open(list, check, *limit)
 		for _, u := range check.Untested {
-			fmt.Fprintf(p.stderr, "not tested: %s: %s\n", mandateAt(u.Mandate, u.Provider), u.Reason)
+			fmt.Fprintf(p.stderr, "not tested: %s: %s\n", mandates.At(u.Mandate, u.Provider), u.Reason)
 		}
 		if check.Upstreams() == 0 {
 			return errors.New("no upstream can be asked")
@@ -93,20 +90,17 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 
 // runEnterpriseCheck asks, reports as it goes, and words the end.
 func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, list []config.Enterprise,
-	earlier answered, out *mandateReport,
+	earlier mandates.Answered, out *mandates.Report,
 ) error {
 	done := 0
-	shown := progress.New(progress.Options{
-		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking",
-		Total: int64(len(list)),
-	})
+	shown := p.newProgress("asking", int64(len(list)), nil)
 	defer shown.Clear()
-	err := check.Run(ctx, list, earlier.has, func(findings []mandates.Finding) error {
+	err := check.Run(ctx, list, earlier.Has, func(findings []mandates.Finding) error {
 		done++
 		shown.Clear()
 		defer shown.Add(1)
 		for _, f := range findings {
-			if err := out.write(f); err != nil {
+			if err := out.Write(f); err != nil {
 				return err
 			}
 		}
@@ -120,17 +114,17 @@ func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, 
 		}
 		partial = fmt.Sprintf("interrupted: %d of %d enterprises were asked for", done, len(list))
 	}
-	if err := out.close(partial); err != nil {
+	if err := out.Close(partial); err != nil {
 		return err
 	}
-	for _, line := range out.summary() {
+	for _, line := range out.Summary() {
 		fmt.Fprintln(p.stderr, line)
 	}
 	if partial != "" {
 		fmt.Fprintf(p.stderr, "%s; give these results with --resume to go on\n", partial)
 		return errReported
 	}
-	if out.count[mandates.Refused]+out.count[mandates.NotTested] > 0 {
+	if !out.AllUsable() {
 		return errReported
 	}
 	return nil

@@ -6,17 +6,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/progress"
 )
 
 // Exit codes.
@@ -159,4 +163,23 @@ func counted[N int | uint64](n N, what string) string {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)
+}
+
+// newJSON writes JSON for programs and terminals, which read no HTML.
+func newJSON(w io.Writer) *json.Encoder {
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	return out
+}
+
+// newProgress shows the person who waits how much of a long work is done.
+func (p *process) newProgress(what string, total int64, amount func(int64) string) *progress.Reporter {
+	return progress.New(progress.Options{
+		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: what, Total: total, Amount: amount,
+	})
+}
+
+// untilSignal is the time until the process is told to end.
+func (p *process) untilSignal() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(p.ctx, syscall.SIGINT, syscall.SIGTERM)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/operate/remote"
 )
 
 func maintenanceCommand(p *process) *cobra.Command {
@@ -62,29 +63,29 @@ func maintenanceSwitch(p *process, name, method, short string) *cobra.Command {
 		if reason != "" {
 			query.Set("reason", reason)
 		}
-		return admin.each(p, func(g administration) error { return maintain(p, method, g, query) })
+		return admin.each(p, func(g *remote.Gateway) error { return maintain(p, method, g, query) })
 	}
 	return c
 }
 
 // maintain asks one admin listener and prints what is switched there after it.
-func maintain(p *process, method string, g administration, query url.Values) error {
+func maintain(p *process, method string, g *remote.Gateway, query url.Values) error {
 	path := "/maintenance"
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
 	var list struct{ Items *[]admin.Maintenance }
-	if err := g.ask(p.ctx, method, path, &list); err != nil {
+	if err := g.Ask(p.ctx, method, path, &list); err != nil {
 		return err
 	}
 	if list.Items == nil {
-		return g.foreign()
+		return g.Foreign()
 	}
 	if len(*list.Items) == 0 {
-		_, err := fmt.Fprintf(p.stdout, "%s: nothing is switched to maintenance\n", g.base)
+		_, err := fmt.Fprintf(p.stdout, "%s: nothing is switched to maintenance\n", g.Base)
 		return err
 	}
-	fmt.Fprintf(p.stdout, "%s: in maintenance\n", g.base)
+	fmt.Fprintf(p.stdout, "%s: in maintenance\n", g.Base)
 	table := newTable(p.stdout)
 	for _, m := range *list.Items {
 		what := "the whole gateway"

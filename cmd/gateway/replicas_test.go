@@ -326,7 +326,7 @@ func (f *fleet) load(repeat bool) (stop func()) {
 					return
 				}
 				served.Add(1)
-				time.Sleep(3 * time.Millisecond)
+				time.Sleep(20 * time.Millisecond) // the processors are for the gateways
 			}
 		})
 	}

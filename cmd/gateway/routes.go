@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/operate/explain"
 )
 
@@ -84,10 +85,15 @@ first, so that a provider's real URL and API version count.`,
 		if err != nil {
 			return err
 		}
-		if err := printExplanation(p, x, len(cfg.Callers)); err != nil {
-			return err
+		table := newTable(p.stdout)
+		for _, row := range x.Rows {
+			fmt.Fprintf(table, "%s\t%s\n", row.Name, row.Value)
 		}
-		if x.Upstream == "" && x.Inbox == "" && x.Status >= 400 { // the gateway's own refusal, which was printed
+		_ = table.Flush() // what standard output does not take is lost either way
+		if x.Problem != "" {
+			fmt.Fprintf(p.stdout, "\n%s", x.Problem)
+		}
+		if x.Refused { // it was printed why
 			return errReported
 		}
 		return nil
@@ -134,65 +140,12 @@ func versions(list []string) string {
 	return " (API v" + strings.Join(list, ", v") + ")"
 }
 
-func printExplanation(p *process, x explain.Explanation, callers int) error {
-	table := newTable(p.stdout)
-	row := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", name, value)
-		}
-	}
-	caller := "(everybody: no callers are configured)"
-	if callers > 0 {
-		caller = fmt.Sprintf("(none of the %d callers matches)", callers)
-	}
-	row("caller", cmp.Or(x.Caller, caller))
-	row("route", x.Route)
-	row("provider", x.Provider)
-	row("action", x.Action)
-	row("enterprise", x.Enterprise)
-	row("client", x.Client)
-	row("scopes", strings.Join(x.Scopes, " "))
-	row("upstream", x.Upstream)
-	if x.Assumed {
-		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the "+
-			"scopes are those for version 3 of its API; --online asks)")
-	}
-	row("header", x.Header)
-	row("cache", x.Cache)
-	row("retry", x.Retry)
-	row("caller's class", x.Class)
-	row("caller's rate", x.CallerRate)
-	row("caller's calls", x.CallerConcurrency)
-	row("enterprise's rate", x.EnterpriseRate)
-	row("upstream's rate", x.UpstreamRate)
-	row("concurrency", x.Concurrency)
-	row("time-outs", x.Timeouts)
-	row("circuit", x.Breaker)
-	if x.MaxBody > 0 {
-		row("body", fmt.Sprintf("at most %d bytes", x.MaxBody))
-	} else if x.Upstream != "" {
-		row("body", "of any size")
-	}
-	if x.Upstream != "" {
-		row("who may", cmp.Or(strings.Join(x.WhoMay, ", "), "nobody else"))
-	}
-	row("asks", x.Inbox)
-	if x.Upstream == "" && x.Inbox == "" {
-		row("answer", fmt.Sprintf("%d, from the gateway itself", x.Status))
-	}
-	_ = table.Flush() // what standard output does not take is lost either way
-	if x.Problem != "" {
-		fmt.Fprintf(p.stdout, "\n%s", x.Problem)
-	}
-	return nil
-}
-
 // readCertificate reads the first certificate of a PEM file, nil without a file.
 func readCertificate(file string) (*x509.Certificate, error) {
 	if file == "" {
 		return nil, nil
 	}
-	list, err := certificatesOf(file)
+	list, err := files.CertificatesIn(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the client certificate: %w", err)
 	}

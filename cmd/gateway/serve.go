@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -10,12 +9,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/operate/systemd"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -44,10 +44,9 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 			return err
 		}
 		telemetry.TakeStandardLog(log)
-		limitMemory(log)
-		raiseHeapFloor()
-		for _, risk := range preflight.Risks(cfg) {
-			log.Warn(risk)
+		memory.TuneCollector(log)
+		for _, c := range preflight.Rights(cfg) {
+			log.Warn(c.Detail + ": " + c.Advice)
 		}
 		for _, w := range cfg.Warnings() {
 			log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,
@@ -72,28 +71,10 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		for _, a := range g.AdminAddrs() {
 			log.Info("listening", "address", a.String(), "for", "administration")
 		}
-		notify("READY=1")
+		systemd.Notify("READY=1")
 		return watched(p.ctx, g, log)
 	}
 	return c
-}
-
-// limitMemory lets the garbage collector know of the container's memory limit, so
-// that it works harder before the kernel ends the process. A tenth is left for what
-// is no heap. GOMEMLIMIT, if it is set, says it instead.
-func limitMemory(log *slog.Logger) {
-	const ratio = 0.9
-	limit, err := memlimit.Set(memlimit.WithRatio(ratio), memlimit.WithProvider(memlimit.FromCgroup))
-	const unlimited = 1 << 60 // what a cgroup without a limit may say
-	switch {
-	case err == nil && limit >= unlimited:
-	case err == nil:
-		log.Info("the memory limit is that of the cgroup", "bytes", limit)
-	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup),
-		errors.Is(err, memlimit.ErrCgroupsNotSupported):
-	default:
-		log.Warn("the memory limit of the cgroup could not be read", "cause", err.Error())
-	}
 }
 
 // lookInterval is the time between two looks at the files of the configuration.
@@ -128,7 +109,7 @@ func serve(ctx context.Context, g *gateway.Gateway, log *slog.Logger) error {
 			select {
 			case s := <-signals:
 				log.Info("stopping", "signal", s.String())
-				notify("STOPPING=1")
+				systemd.Notify("STOPPING=1")
 				end()
 			case <-done:
 				return

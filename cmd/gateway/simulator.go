@@ -4,16 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -86,7 +85,7 @@ func readClient(s string) (simulator.Client, error) {
 	if !ok || id == "" {
 		return simulator.Client{}, errors.New("write it as ID=CERT.pem")
 	}
-	list, err := certificatesOf(file)
+	list, err := files.CertificatesIn(file)
 	if err != nil {
 		return simulator.Client{}, err
 	}
@@ -112,7 +111,7 @@ func simulate(p *process, dir string, o simulator.Options) error {
 		fmt.Fprintf(p.stdout, "provider %-9s %s\n", provider.ID, provider.URL)
 	}
 	fmt.Fprintf(p.stdout, "control            %s\n", sim.ControlURL())
-	ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := p.untilSignal()
 	defer stop()
 	<-ctx.Done()
 	return sim.Close()

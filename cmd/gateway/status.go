@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"ebox-gateway/internal/operate/remote"
 	"ebox-gateway/internal/operate/status"
 )
 
@@ -28,15 +27,15 @@ if something fails; --json prints what /status answers.`,
 	asJSON := flags.Bool("json", false, "print the whole status as JSON")
 	admin := addAdminFlags(flags)
 	c.RunE = func(*cobra.Command, []string) error {
-		ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := p.untilSignal()
 		defer stop()
 		for {
 			if *watching && !*asJSON {
 				fmt.Fprint(p.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
 			}
 			well := true
-			err := admin.each(p, func(g administration) error {
-				fine, err := g.show(ctx, p.stdout, *asJSON)
+			err := admin.each(p, func(g *remote.Gateway) error {
+				fine, err := showStatus(ctx, p.stdout, g, *asJSON)
 				well = well && fine
 				return err
 			})
@@ -60,15 +59,15 @@ if something fails; --json prints what /status answers.`,
 	return c
 }
 
-// show prints how one gateway is doing, and tells whether it is well.
-func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (well bool, err error) {
+// showStatus prints how one gateway is doing, and tells whether it is well.
+func showStatus(ctx context.Context, w io.Writer, g *remote.Gateway, asJSON bool) (well bool, err error) {
 	var raw json.RawMessage
-	if err := a.ask(ctx, http.MethodGet, "/status", &raw); err != nil {
+	if err := g.Ask(ctx, http.MethodGet, "/status", &raw); err != nil {
 		return false, err
 	}
 	var s status.Status
 	if err := json.Unmarshal(raw, &s); err != nil || s.StartedAt.IsZero() {
-		return false, a.foreign()
+		return false, g.Foreign()
 	}
 	well = s.Ready
 	for _, item := range s.Attention {
@@ -78,7 +77,7 @@ func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (wel
 		_, err := fmt.Fprintf(w, "%s\n", raw)
 		return well, err
 	}
-	return well, printStatus(w, a.base, s)
+	return well, printStatus(w, g.Base, s)
 }
 
 func printStatus(w io.Writer, base string, s status.Status) error {

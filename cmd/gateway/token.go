@@ -124,7 +124,8 @@ func signedWith(c config.Client) string {
 	if err != nil {
 		return "" // the error itself says so
 	}
-	line := "\nIt was signed with " + c.KeyFile() + ", the " + key.Algorithm() + " key " + key.Fingerprint()
+	signed := key.Status(time.Now())
+	line := "\nIt was signed with " + c.KeyFile() + ", the " + signed.Algorithm + " key " + signed.Fingerprint
 	if validity := preflight.Validity(key, time.Now()); validity != "" {
 		line += ", certificate " + validity
 	}
@@ -142,9 +143,10 @@ func printToken(p *process, cfg *config.Config, c config.Client, token authn.Tok
 	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
 	row("token endpoint", cfg.OAuth.TokenURL)
 	row("client id", c.ClientID)
-	row("key", key.Algorithm()+", SHA-256 of the public key "+key.Fingerprint())
-	if !key.NotAfter().IsZero() {
-		row("certificate", preflight.Validity(key, time.Now()))
+	signed := key.Status(time.Now())
+	row("key", signed.Algorithm+", SHA-256 of the public key "+signed.Fingerprint)
+	if validity := preflight.Validity(key, time.Now()); validity != "" {
+		row("certificate", validity)
 	}
 	slices.Sort(scopes)
 	row("scopes", strings.Join(scopes, "\n\t"))

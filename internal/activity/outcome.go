@@ -42,10 +42,6 @@ func (o outcome) by() string {
 	return "gateway"
 }
 
-// statusClientGone is what a record has for a caller that went away before there was
-// an answer.
-const statusClientGone = 499
-
 func outcomeOf(r *call.Record) outcome {
 	switch {
 	case r.ProblemType != "" && r.Status >= http.StatusInternalServerError && r.Tries == 0:
@@ -54,7 +50,7 @@ func outcomeOf(r *call.Record) outcome {
 		return failedHere
 	case r.ProblemType != "":
 		return refusedHere
-	case r.Status == statusClientGone, r.Cut && r.ProxyError != problem.ProxyResponseIncomplete:
+	case r.Status == call.StatusClientGone, r.Cut && r.ProxyError != problem.ProxyResponseIncomplete:
 		return gone
 	case r.Status >= http.StatusInternalServerError, r.Cut:
 		return failedThere

@@ -104,25 +104,25 @@ func New(o Options) http.Handler {
 		r.Method(http.MethodGet, "/metrics", o.Metrics)
 	}
 	if o.Maintenance != nil {
-		shows(r, "/maintenance", func() any { return maintenanceList{o.Maintenance()} })
-		r.Post("/maintenance", writes(o.Token, a.maintain))
-		r.Delete("/maintenance", writes(o.Token, a.maintain))
+		shows(r, "/maintenance", a.maintenance)
+		r.Post("/maintenance", a.changes(a.maintain))
+		r.Delete("/maintenance", a.changes(a.maintain))
 	}
-	r.Post("/configuration/confirm", writes(o.Token, a.confirm))
-	r.Post(retryPath, writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
+	r.Post("/configuration/confirm", a.changes(a.confirm))
+	r.Post(retryPath, a.changes(func(*http.Request) (any, error) {
 		o.Retry()
-		answer(w, r, http.StatusOK, Health{Status: Up})
+		return changed, nil
 	}))
-	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
-	r.Post("/log", writes(o.Token, a.logLevel))
+	r.Post("/cache/purge", a.changes(a.purge))
+	r.Post("/log", a.changes(a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, the documentation at "+
+		fail(w, r, problem.NotFound("The admin listener has a page at /, the documentation at "+
 			"/docs/operations.md, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST "+
 			"/configuration/confirm, /tokens/retry, /cache/purge, /maintenance and /log. The APIs are on the internal "+
-			"endpoint."), call.NewID(), 0)
+			"endpoint."))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), call.NewID(), 0)
+		fail(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)))
 	})
 	return r
 }
@@ -147,20 +147,6 @@ func allowed(r chi.Router, path string) (list []string) {
 	return list
 }
 
-func (a *administration) confirm(w http.ResponseWriter, r *http.Request) {
-	hash := r.URL.Query().Get("hash")
-	if hash == "" {
-		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that "+
-			"/status shows under configuration.rejected."), call.NewID(), 0)
-		return
-	}
-	if err := a.o.Confirm(hash); err != nil {
-		problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), call.NewID(), 0)
-		return
-	}
-	answer(w, r, http.StatusOK, Health{Status: Up})
-}
-
 // compact is an answer that is read by programs alone: numbers by the thousand,
 // which would each have a line of its own.
 type compact interface{ Compact() }
@@ -174,7 +160,7 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 		body, err = json.MarshalIndent(v, "", "  ")
 	}
 	if err != nil {
-		problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
+		fail(w, r, err)
 		return
 	}
 	h := w.Header()
@@ -183,4 +169,9 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // whoever asked may have gone
+}
+
+// fail answers with the problem that err is.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	problem.Write(w, r, problem.From(err), call.NewID(), 0)
 }

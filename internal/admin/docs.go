@@ -19,7 +19,6 @@ import (
 	"github.com/yuin/goldmark/util"
 
 	"ebox-gateway/docs"
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -77,8 +76,7 @@ func document(w http.ResponseWriter, r *http.Request) {
 	name := chi.URLParam(r, "*")
 	source, err := docs.Pages.ReadFile(name)
 	if err != nil {
-		problem.Write(w, r, problem.NotFound("There is no such page of the documentation here. Begin at "+Runbook+"."),
-			call.NewID(), 0)
+		fail(w, r, problem.NotFound("There is no such page of the documentation here. Begin at "+Runbook+"."))
 		return
 	}
 	title, _, _ := strings.Cut(strings.TrimPrefix(string(source), "# "), "\n")
@@ -98,7 +96,7 @@ func document(w http.ResponseWriter, r *http.Request) {
 	c := parser.NewContext()
 	c.Set(pageName, name)
 	if err := markdown.Convert(source, &b, parser.WithContext(c)); err != nil {
-		problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
+		fail(w, r, err)
 		return
 	}
 	b.WriteString("</body>\n</html>\n")

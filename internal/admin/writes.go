@@ -7,48 +7,56 @@ import (
 	"net/netip"
 	"strings"
 
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
-// writes lets through those who may change something: whoever is on the machine
-// itself, and whoever knows the token. token gives the token that is in force, empty
-// if there is none; it is read for each request, so that it can be rotated.
+// changes makes a change for those who may: whoever is on the machine itself, and whoever
+// knows the token. Token gives the token that is in force, empty if there is none; it is
+// read for each request, so that it can be rotated.
 //
 // A browser on the machine is not whoever sits before it: any page that it shows can
 // have it send a POST to a loopback address, with no answer that it would have to be
 // able to read. So no browser changes anything, not even one that the internal
 // endpoint allows an origin, but for what the gateway's own page offers, and that with
 // the token alone, which another site's page does not know.
-func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFunc {
+func (a *administration) changes(do change) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		browser := sentByBrowser(r.Header)
-		if browser && !sentByPage(r) {
-			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own "+
-				"commands."), call.NewID(), 0)
-			return
+		err := a.mayChange(r)
+		var result any
+		if err == nil {
+			result, err = do(r)
 		}
-		if !browser && onThisMachine(r) {
-			next(w, r)
-			return
-		}
-		want, err := token()
 		if err != nil {
-			problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
+			fail(w, r, err)
 			return
 		}
-		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		switch {
-		case want != "" && ok && equal(got, want):
-			next(w, r)
-		case browser:
-			problem.Write(w, r, problem.Forbidden("The page needs the token of admin.tokenFile for it. Without one, use the "+
-				"gateway's command on its machine."), call.NewID(), 0)
-		default:
-			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of "+
-				"admin.tokenFile as a bearer token."), call.NewID(), 0)
-		}
+		answer(w, r, http.StatusOK, result)
 	}
+}
+
+// mayChange gives the problem of a request that may change nothing.
+func (a *administration) mayChange(r *http.Request) error {
+	browser := sentByBrowser(r.Header)
+	if browser && !sentByPage(r) {
+		return problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own commands.")
+	}
+	if !browser && onThisMachine(r) {
+		return nil
+	}
+	want, err := a.o.Token()
+	if err != nil {
+		return err
+	}
+	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case want != "" && ok && equal(got, want):
+		return nil
+	case browser:
+		return problem.Forbidden("The page needs the token of admin.tokenFile for it. Without one, use the " +
+			"gateway's command on its machine.")
+	}
+	return problem.Forbidden("Changes need a connection from this machine itself, or the token of " +
+		"admin.tokenFile as a bearer token.")
 }
 
 // retryPath is the one change that the page offers.

@@ -43,20 +43,18 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 	testkit.Table(t, map[string]func(t *testing.T, dir string, fails bool){
 		"the file beside the chain": func(t *testing.T, dir string, fails bool) {
 			file := filepath.Join(dir, "r1", checkpointsPrefix+"-2000"+segmentSuffix)
-			kept := filepath.Join(dir, "kept")
-			if !fails {
+			if fails {
+				must(t, os.MkdirAll(file, 0o700))
+			} else {
 				must(t, os.Remove(file))
-				must(t, os.Rename(kept, file))
-				return
 			}
-			must(t, os.Rename(file, kept))
-			must(t, os.Mkdir(file, 0o700))
 		},
 		"the receiver": func(_ *testing.T, _ string, fails bool) { away.fails.Store(fails) },
 	}, func(t *testing.T, set func(t *testing.T, dir string, fails bool)) {
 		dir := t.TempDir()
 		o := options(dir)
 		o.Ship = &away
+		set(t, dir, true)
 		l := mustOpen(t, o)
 		for _, fails := range []bool{true, false} {
 			set(t, dir, fails)
@@ -71,6 +69,52 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 		must(t, l.Close())
 		if r := sound(t, dir); r.Checkpoints != 6 {
 			t.Errorf("%d checkpoints", r.Checkpoints)
+		}
+	})
+}
+
+// The chain has all signatures itself, so that nothing stops; but whoever took the file has a
+// reason, and the next start has nothing to compare the chain with.
+func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
+	type hour struct {
+		busy  bool
+		taken func(t *testing.T, file string)
+	}
+	removed := func(t *testing.T, file string) { mustRemove(t, file) }
+	testkit.Table(t, map[string]hour{
+		"removed, idle": {false, removed},
+		"removed, busy": {true, removed},
+		"replaced by a copy": {false, func(t *testing.T, file string) {
+			text := mustRead(t, file)
+			must(t, os.Rename(file, file+".tmp"))
+			mustWrite(t, file, text)
+		}},
+		"cut": {false, func(t *testing.T, file string) { must(t, os.Truncate(file, 10)) }},
+	}, func(t *testing.T, c hour) {
+		dir := t.TempDir()
+		o := options(dir)
+		o.StopAfter = 0
+		l := mustOpen(t, o)
+		l.Done(finished("before"))
+		time.Sleep(2 * time.Minute)
+		c.taken(t, beside(dir))
+		for range 3 {
+			if c.busy {
+				l.Done(finished("after"))
+			}
+			time.Sleep(90 * time.Second)
+			if s := l.Status(); !strings.Contains(s.Shipping, "checkpoints-2000.jsonl was removed, replaced or cut") ||
+				s.LastGap.IsZero() || l.Refused() {
+				t.Errorf("%+v", s)
+			}
+		}
+		must(t, l.Close())
+		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "checkpoints-2000.jsonl was removed") {
+			t.Errorf("%d gaps: %v", r.Gaps, r.Notes)
+		}
+		again := mustOpen(t, o)
+		if s := again.Status(); s.Shipping != "" {
+			t.Errorf("after a start: %q", s.Shipping)
 		}
 	})
 }

@@ -61,11 +61,11 @@ func (v *verifier) compareBeside(name string, content []byte) error {
 	path := filepath.Join(v.dir, name)
 	switch is, err := os.ReadFile(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		v.find(path, 0, 0, "this file of the bundle is missing")
+		v.find(Finding{File: path, What: "this file of the bundle is missing"})
 	case err != nil:
 		return fmt.Errorf("reading the bundle: %w", err)
 	case !bytes.Equal(is, content):
-		v.find(path, 0, 0, "this file is not what the records say: it was changed")
+		v.find(Finding{File: path, What: "this file is not what the records say: it was changed"})
 	}
 	return nil
 }
@@ -125,14 +125,7 @@ func sumsOf(dir string) ([]byte, error) {
 // exportChain writes what a bundle has of one chain; nil if it has nothing of those days. It is
 // verified then, which makes the files that repeat what its records say.
 func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Report, error) {
-	files, err := filesOf(chain)
-	if err != nil {
-		return nil, err
-	}
-	if err := files.newer(); err != nil {
-		return nil, err
-	}
-	replica, err := replicaOf(files.segments)
+	files, replica, err := openChain(chain)
 	if err != nil {
 		return nil, err
 	}
@@ -142,17 +135,7 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 		return nil, err
 	}
 	for _, file := range files.checkpoints {
-		var kept []byte
-		err := eachLine(file, nil, func(_ int, text []byte, whole bool) error {
-			if c, _, err := readCheckpoint(text); err == nil && whole && c.seq >= first && c.seq <= last {
-				kept = append(append(kept, text...), '\n')
-			}
-			return nil
-		})
-		if err == nil && len(kept) > 0 {
-			err = writeOnce(filepath.Join(dir, filepath.Base(file)), kept)
-		}
-		if err != nil {
+		if err := exportCheckpoints(file, dir, first, last); err != nil {
 			return nil, err
 		}
 	}
@@ -173,6 +156,23 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 	return &v.report, err
 }
 
+// exportCheckpoints copies those of some records.
+func exportCheckpoints(file, dir string, first, last uint64) error {
+	var kept []byte
+	for r, err := range linesOf(file, nil) {
+		if err != nil {
+			return err
+		}
+		if c, err := readCheckpoint(r); err == nil && r.whole && c.seq >= first && c.seq <= last {
+			kept = append(append(kept, r.text...), '\n')
+		}
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return writeOnce(filepath.Join(dir, filepath.Base(file)), kept)
+}
+
 // exportSegments copies the segments of some days, as plain text, and those behind them until a
 // signature covers the last record of these days. It cuts off what stands behind the last
 // signature. It gives the numbers of the first and the last record; 0 if there are none.
@@ -180,11 +180,11 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 	var copies []*segmentCopy
 	unsigned := false
 	for _, s := range segments {
-		head, err := firstOf(s.path)
+		head, err := headerOf(&s)
 		if err != nil {
 			return 0, 0, err
 		}
-		day := head.Time.UTC().Truncate(24 * time.Hour)
+		day := dayOf(head.Time)
 		if head.Time.IsZero() {
 			day = s.day // of a first record that was changed, which verifying the bundle finds
 		}
@@ -230,22 +230,24 @@ func copySegment(s segment, dir string) (*segmentCopy, error) {
 		return nil, err
 	}
 	w := bufio.NewWriter(out)
-	err = eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
-		if !whole {
-			return nil
+	for r, failed := range linesOf(s.path, nil) {
+		if err = failed; err != nil {
+			break
 		}
-		c.size += int64(len(text)) + 1
-		w.Write(text)
+		if !r.whole {
+			continue
+		}
+		c.size += int64(len(r.text)) + 1
+		w.Write(r.text)
 		w.WriteByte('\n') // Flush gives the error
-		l, err := parseLine(text)
+		l, err := parseLine(r)
 		if err != nil {
-			return nil //nolint:nilerr // verifying the bundle finds it
+			continue // verifying the bundle finds it
 		}
 		c.first = cmp.Or(c.first, l.seq)
 		if l.kind.signed() {
 			c.signed, c.signedSize = l.seq, c.size
 		}
-		return nil
-	})
+	}
 	return c, errors.Join(err, w.Flush(), out.Close())
 }

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"crypto/ed25519"
 	"encoding/base64"
 	"io"
 	"log/slog"
@@ -62,7 +61,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 		now = now.AddDate(0, 0, 1)
 	}
 	file := filepath.Join(t.TempDir(), "trusted.pem")
-	mustWrite(t, file, PublicPEM(keyIn(t, dir).Public()))
+	mustWrite(t, file, PublicPEM(publicOf(keyIn(t, dir))))
 	return file
 }
 
@@ -81,9 +80,9 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	dir := t.TempDir()
 	tsa, roots := authority(t)
 	trusted := daysOf(t, dir, tsa)
-	key, err := LoadPublicKey(trusted)
+	keys, err := LoadPublicKeys(trusted)
 	must(t, err)
-	o := VerifyOptions{Keys: []ed25519.PublicKey{key}, Bundle: true, Checkpoints: []string{beside(dir)}}
+	o := VerifyOptions{Keys: keys, Bundle: true, Checkpoints: []string{beside(dir)}}
 	if o.Authorities, err = LoadAuthorities(roots); err != nil {
 		t.Fatal(err)
 	}
@@ -257,14 +256,14 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	tsa, roots := authority(t)
 	trusted := daysOf(t, dir, tsa)
 	_, others := authority(t)
-	key, err := LoadPublicKey(trusted)
+	keys, err := LoadPublicKeys(trusted)
 	must(t, err)
 	for _, c := range []struct {
 		name, roots, want string
 	}{{"its own", roots, ""}, {"another", others, "leads to none of the authorities"}} {
 		pool, err := LoadAuthorities(c.roots)
 		must(t, err)
-		r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{key}, Authorities: pool})
+		r := verify(t, dir, VerifyOptions{Keys: keys, Authorities: pool})
 		if got := len(r.Findings); (c.want == "") != (got == 0) || c.want == "" && r.Timestamps != 3 ||
 			c.want != "" && !strings.Contains(r.Findings[0].What, c.want) {
 			t.Errorf("%s: %+v", c.name, r)
@@ -276,7 +275,7 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	}
 	answer, err := base64.StdEncoding.DecodeString(token[1])
 	must(t, err)
-	if _, err := openStamp(answer, noted{message: "something else"}, nil); err == nil {
+	if _, err := openStamp(answer, checkpoint{note: "something else"}, nil); err == nil {
 		t.Error("the token stands for another note")
 	}
 }
@@ -329,7 +328,7 @@ func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
 	must(t, os.Mkdir(other, 0o700))
 	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	var at link
-	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "r2"}, nil)
+	text := at.append(nil, KindSegment, day, header{Format: format, Replica: "r2"}, nil)
 	mustWrite(t, segmentPath(other, 1, day), text)
 	bundle, r := exported(t, dir, day, VerifyOptions{}, other)
 	if len(r.Findings) > 0 {
@@ -349,7 +348,7 @@ func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
 	chain := filepath.Join(dir, "r1")
 	must(t, os.Mkdir(chain, 0o700))
 	var at link
-	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "../../elsewhere"}, nil)
+	text := at.append(nil, KindSegment, day, header{Format: format, Replica: "../../elsewhere"}, nil)
 	text = at.append(text, KindStop, day, signedFields{Replica: "../../elsewhere"},
 		func(link) string { return base64.StdEncoding.EncodeToString(make([]byte, noteSignature)) })
 	mustWrite(t, segmentPath(chain, 1, day), text)

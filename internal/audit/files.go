@@ -38,9 +38,9 @@ func openFile(name string, flag int, perm fs.FileMode) (File, error) {
 }
 
 const (
-	// Format is the version of the segments that are written and the newest that is read.
+	// format is the version of the segments that are written and the newest that is read.
 	// Format 1 had no record of the segment, and other signatures.
-	Format = 2
+	format = 2
 
 	segmentPrefix    = "evidence-"
 	segmentSuffix    = ".jsonl"
@@ -158,132 +158,96 @@ func isOwnFile(name string) bool {
 		unfinished && (ofSegment || isCheckpoints(of))
 }
 
-// NewerError is a file that a newer version of the gateway has written.
-type NewerError struct {
-	File string
-	// Form is the format that it says, or empty if its name is not one that is known.
-	Form string
-}
+// newerError is a file that a newer version of the gateway has written.
+type newerError string
 
 // Error implements error.
-func (e *NewerError) Error() string {
-	if e.Form == "" {
-		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer "+
-			"version, or put there; use the version that wrote the evidence, or take the file away", e.File)
-	}
-	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version knows formats "+
-		"up to %d: use the version that wrote it", e.File, e.Form, Format)
+func (e newerError) Error() string { return string(e) }
+
+// newerName is the error for a file that is named like a segment, in a way that is not known.
+func newerName(file string) error {
+	return newerError(file + " has a name that this version of the gateway does not know: it was written by a newer " +
+		"version, or put there; use the version that wrote the evidence, or take the file away")
 }
 
 // newer is the error for a foreign file that is named like a segment, nil if there is none.
 func (f *chainFiles) newer() error {
 	for _, path := range f.foreign {
 		if strings.HasPrefix(filepath.Base(path), segmentPrefix) {
-			return &NewerError{File: path}
+			return newerName(path)
 		}
 	}
 	return nil
 }
 
-// header is what the first record of a segment says.
-type header struct {
-	Format  int       `json:"format"`
-	Replica string    `json:"replica"`
-	Time    time.Time `json:"time,omitzero"` // that of every record; read alone
-	// Earliest is the time of the earliest record that waited when the segment was begun, where
-	// that is of another day.
-	Earliest time.Time `json:"earliest,omitzero"`
-}
-
-// headerOf reads the first record of a segment. Format 1 has none: its Replica is empty.
-func headerOf(file string, text []byte, l *line) (header, error) {
+// header reads the first record of a segment. Format 1 has none: its Replica is empty.
+func (l *line) header() (header, error) {
 	h := header{Format: 1}
 	if l.kind != KindSegment {
 		h.Time, _ = time.Parse(time.RFC3339Nano, l.time) // zero of a record that was changed
 		return h, nil
 	}
-	if err := json.Unmarshal(text, &h); err != nil {
+	if err := json.Unmarshal(l.text, &h); err != nil {
 		return h, errNoRecord
 	}
-	if h.Format > Format {
-		return h, &NewerError{file, strconv.Itoa(h.Format)}
+	if h.Format > format {
+		return h, newerError(fmt.Sprintf("%s was written by a newer version of the gateway, in format %d; this version "+
+			"knows formats up to %d: use the version that wrote it", l.file, h.Format, format))
 	}
 	return h, nil
 }
 
-// firstOf reads the first record of the file of a segment. The zero header is that of an
-// empty or changed one.
-func firstOf(path string) (header, error) {
-	var h header
-	err := eachLine(path, nil, func(_ int, text []byte, _ bool) error {
-		if l, err := parseLine(text); err == nil {
-			if h, err = headerOf(path, text, &l); err != nil && !errors.Is(err, errNoRecord) {
-				return err
-			}
+// headerOf reads the first record of a segment. The zero header is that of an empty file, or of
+// one that was changed.
+func headerOf(s *segment) (header, error) {
+	for r, err := range linesOf(s.path, nil) {
+		if err != nil {
+			return header{}, unlessDamaged(err)
 		}
-		return errStopped
-	})
-	if errors.Is(err, errStopped) || errors.As(err, new(*damage)) {
-		err = nil
+		l, err := parseLine(r)
+		if err != nil {
+			break
+		}
+		h, err := l.header()
+		if errors.Is(err, errNoRecord) {
+			break
+		}
+		return h, err
 	}
-	return h, err
-}
-
-// signedFields are what a signed record says.
-type signedFields struct {
-	Replica string `json:"replica"`
-	// Of a start: the program's version, and the key that signs from here on.
-	Version   string `json:"version,omitempty"`
-	Key       string `json:"key,omitempty"`
-	PublicKey []byte `json:"publicKey,omitempty"`
-	// Of a segment that was dropped: its name, numbers, and last record.
-	File     string `json:"file,omitempty"`
-	First    uint64 `json:"first,omitempty"`
-	Last     uint64 `json:"last,omitempty"`
-	LastHash string `json:"lastHash,omitempty"`
-	LastTime string `json:"lastTime,omitempty"`
+	return header{}, nil
 }
 
 // replicaOf finds whose chain it is: by the first record of a segment, or of format 1 by the
-// first signed one. Empty if neither can be read. A name that no
-// file may have is not believed: anybody can make a record whose hash is right, and a bundle
-// has a directory of that name.
-func replicaOf(segments []segment) (replica string, err error) {
-	for _, s := range segments {
-		err := eachLine(s.path, nil, func(_ int, text []byte, _ bool) error {
-			l, err := parseLine(text)
-			if err != nil || !l.intact() || !l.kind.signed() && l.kind != KindSegment {
-				return nil //nolint:nilerr // another record says it
+// first signed one. Empty if neither can be read, or if it names what no file may be named:
+// anybody can make a record whose hash is right, and a bundle has a directory of that name.
+func (f *chainFiles) replicaOf() (string, error) {
+	for _, s := range f.segments {
+		for r, err := range linesOf(s.path, nil) {
+			if err := unlessDamaged(err); err != nil {
+				return "", err
+			}
+			l, err := parseLine(r)
+			if err != nil || !l.intact || !l.kind.signed() && l.kind != KindSegment {
+				continue // another record says it
 			}
 			var f signedFields
-			if json.Unmarshal(text, &f) == nil && validReplica(f.Replica) {
-				replica = f.Replica
-				return errStopped
+			if json.Unmarshal(l.text, &f) == nil && validReplica(f.Replica) {
+				return f.Replica, nil
 			}
-			return nil
-		})
-		if errors.Is(err, errStopped) {
-			return replica, nil
-		}
-		if err != nil && !errors.As(err, new(*damage)) {
-			return "", err
 		}
 	}
 	return "", nil
 }
 
-// misnamed compares what the name of a segment says with its first record. The first record
-// of format 1 may be that of a request that began the day before.
-func (s *segment) misnamed(l *line, h header) (what []string) {
-	if l.seq != s.first {
-		what = append(what, fmt.Sprintf("the file begins with this record, and its name says seq %d", s.first))
+// openChain lists a chain that is to be read, and says whose it is.
+func openChain(dir string) (files chainFiles, replica string, err error) {
+	if files, err = filesOf(dir); err == nil {
+		err = files.newer()
 	}
-	day := h.Time.UTC().Truncate(24 * time.Hour)
-	if s.day.Equal(day) || h.Format == 1 && s.day.Equal(day.Add(24*time.Hour)) {
-		return what
+	if err == nil {
+		replica, err = files.replicaOf()
 	}
-	return append(what, fmt.Sprintf("the file begins with a record of %s, and its name says %s: it was renamed",
-		day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
+	return files, replica, err
 }
 
 // Chains gives the directories of chains at or directly below dir.

@@ -18,8 +18,6 @@ import (
 // tendEvery is how often what is ended is looked at.
 const tendEvery = time.Hour
 
-var errStopped = errors.New("tending the evidence: the gateway ends")
-
 // tend compresses the segments that are ended (gzip, RFC 1952), and drops those that the law no
 // longer asks for. It runs beside the writer until the log is closed, on one file at a time, so
 // that nobody who waits for a record waits for it. What is too old is not dropped at the start:
@@ -32,7 +30,7 @@ func (l *Log) tend() {
 		select {
 		case <-l.ended:
 		case <-again.C:
-			if _, err := l.drop(l.o.Now()); err != nil && !errors.Is(err, errStopped) {
+			if _, err := l.drop(l.o.Now()); err != nil && l.open.Err() == nil {
 				l.o.Log.Error("an old file of the evidence could not be dropped; it is tried again in an hour",
 					"cause", err.Error())
 			}
@@ -60,7 +58,7 @@ func (l *Log) compressEnded() {
 			err = errors.Join(err, l.compress(s.path))
 		}
 	}
-	if err != nil && !errors.Is(err, errStopped) {
+	if err != nil && l.open.Err() == nil {
 		l.o.Log.Warn("files of the evidence could not be compressed and stay as they are; it is tried again in an hour",
 			"directory", l.dir, "cause", err.Error())
 	}
@@ -87,37 +85,25 @@ func (l *Log) compress(plain string) error {
 	return errors.Join(os.Remove(plain), syncDir(l.o.OpenFile, l.dir))
 }
 
-// zip writes the compressed form of a file into another, and has that on disk.
+// zip writes the compressed form of a file into another, and has that on disk. A gateway that
+// ends does not wait for a large file.
 func (l *Log) zip(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	defer context.AfterFunc(l.open, func() { _ = in.Close() })()
 	out, err := l.o.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	z := gzip.NewWriter(out)
-	_, err = io.Copy(z, stoppable{in, l.open})
+	_, err = io.Copy(z, in)
 	if err = errors.Join(err, z.Close()); err == nil {
 		err = out.Sync()
 	}
 	return errors.Join(err, out.Close())
-}
-
-// stoppable ends reading when the gateway ends, which does not wait for a large file.
-type stoppable struct {
-	io.Reader
-	open context.Context
-}
-
-// Read implements io.Reader.
-func (s stoppable) Read(p []byte) (int, error) {
-	if s.open.Err() != nil {
-		return 0, errStopped
-	}
-	return s.Reader.Read(p)
 }
 
 // drop removes the segments that the law no longer asks for, the oldest first, and the files
@@ -167,7 +153,7 @@ func (l *Log) signDrop(s segment, last *line) error {
 	b, taken := l.add(l.signed(KindDropped, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
 		LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time}), true)
 	if !taken {
-		return errStopped
+		return errors.New("dropping a file of the evidence: the gateway ends")
 	}
 	<-b.done
 	return b.err

@@ -14,13 +14,7 @@ import (
 	"path/filepath"
 )
 
-// Key signs the chain.
-type Key struct {
-	private ed25519.PrivateKey
-}
-
-// Public is the key that verifies.
-func (k *Key) Public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }
+func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
 // Fingerprint is the SHA-256 of a public key (SPKI), in hexadecimal.
 func Fingerprint(public ed25519.PublicKey) string {
@@ -32,18 +26,9 @@ func Fingerprint(public ed25519.PublicKey) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// GenerateKey makes a key.
-func GenerateKey() (*Key, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("generating a signing key: %w", err)
-	}
-	return &Key{private}, nil
-}
-
 // LoadKey reads a private key of Ed25519: PKCS#8 in PEM, as "openssl genpkey
 // -algorithm ed25519" writes it.
-func LoadKey(file string) (*Key, error) {
+func LoadKey(file string) (ed25519.PrivateKey, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing key of the evidence: %w", err)
@@ -51,29 +36,11 @@ func LoadKey(file string) (*Key, error) {
 	if block, _ := pem.Decode(content); block != nil && block.Type == "PRIVATE KEY" {
 		parsed, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil is no key
 		if private, ok := parsed.(ed25519.PrivateKey); ok {
-			return &Key{private}, nil
+			return private, nil
 		}
 	}
 	return nil, fmt.Errorf("reading the signing key of the evidence %s: an unencrypted Ed25519 key in PEM is expected, "+
 		"as \"openssl genpkey -algorithm ed25519\" makes it", file)
-}
-
-// LoadPublicKey reads a public key of Ed25519 in PEM.
-func LoadPublicKey(file string) (ed25519.PublicKey, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading a public key of the evidence: %w", err)
-	}
-	block, _ := pem.Decode(content)
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, fmt.Errorf("reading the public key %s: a PUBLIC KEY block in PEM is expected", file)
-	}
-	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
-	public, ok := parsed.(ed25519.PublicKey)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("reading the public key %s: it is no Ed25519 key", file)
-	}
-	return public, nil
 }
 
 // keyName is the file of a key that the log made for itself.
@@ -81,7 +48,7 @@ const keyName = "signing.key"
 
 // keyOf gives the key of a log: that of a file, or one of the directory's own, made
 // at the first start.
-func keyOf(dir, file string) (*Key, error) {
+func keyOf(dir, file string) (ed25519.PrivateKey, error) {
 	if file != "" {
 		return LoadKey(file)
 	}
@@ -90,10 +57,10 @@ func keyOf(dir, file string) (*Key, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if key, err = GenerateKey(); err != nil {
-		return nil, err
+	if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		return nil, fmt.Errorf("generating a signing key: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key.private)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("writing the signing key of the evidence: %w", err)
 	}
@@ -137,13 +104,27 @@ func publicKeys(dir string) ([]ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	return LoadPublicKeys(names...)
+}
+
+// LoadPublicKeys reads public keys of Ed25519, each of a file in PEM.
+func LoadPublicKeys(names ...string) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
 	for _, name := range names {
-		key, err := LoadPublicKey(name)
+		content, err := os.ReadFile(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading a public key of the evidence: %w", err)
 		}
-		keys = append(keys, key)
+		block, _ := pem.Decode(content)
+		if block == nil || block.Type != "PUBLIC KEY" {
+			return nil, fmt.Errorf("reading the public key %s: a PUBLIC KEY block in PEM is expected", name)
+		}
+		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+		public, ok := parsed.(ed25519.PublicKey)
+		if err != nil || !ok {
+			return nil, fmt.Errorf("reading the public key %s: it is no Ed25519 key", name)
+		}
+		keys = append(keys, public)
 	}
 	return keys, nil
 }

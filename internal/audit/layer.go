@@ -18,14 +18,6 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// Intents is where a write is announced before it is sent.
-type Intents interface {
-	// Kept says that evidence is kept at all.
-	Kept() bool
-	// Intent is as that of a Log.
-	Intent(ctx context.Context, r *call.Record) error
-}
-
 const (
 	// maxAnswer is the longest answer in which the id of what was made is looked for, in bytes.
 	maxAnswer = 64 << 10
@@ -34,24 +26,24 @@ const (
 )
 
 // NewLayer makes the layer that has the intent of a write on disk before anything of
-// it is sent. It belongs outermost: a write that is refused further below has an
-// outcome that says so. A write whose intent cannot be recorded, where that is not
+// it is sent: intent is as Log.Intent is. It belongs outermost: a write that is refused further
+// below has an outcome that says so. A write whose intent cannot be recorded, where that is not
 // tolerated, gets a problem (503).
-func NewLayer(next call.Sender, to Intents) call.Sender {
-	return &layer{next, to}
+func NewLayer(next call.Sender, intent func(context.Context, *call.Record) error) call.Sender {
+	return &layer{next, intent}
 }
 
 type layer struct {
-	next call.Sender
-	to   Intents
+	next   call.Sender
+	intent func(context.Context, *call.Record) error
 }
 
 // Send implements call.Sender.
 func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	if c.Internal || !writes(c.Method, c.Action) || !l.to.Kept() {
+	if c.Internal || !writes(c.Method, c.Action) {
 		return l.next.Send(ctx, c, r)
 	}
-	if err := l.to.Intent(ctx, c.Record); err != nil {
+	if err := l.intent(ctx, c.Record); err != nil {
 		call.CloseBody(r)
 		if errors.Is(err, ErrNotRecorded) {
 			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing "+
@@ -61,7 +53,7 @@ func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.
 		return nil, err
 	}
 	answer, err := l.next.Send(ctx, c, r)
-	if err == nil && r.Method == http.MethodPost && answer.StatusCode/100 == 2 {
+	if err == nil && c.Record.Intent && r.Method == http.MethodPost && answer.StatusCode/100 == 2 {
 		noteCreated(answer, c.Record)
 	}
 	return answer, err
@@ -76,7 +68,7 @@ func noteCreated(answer *http.Response, rec *call.Record) {
 	if !strings.Contains(answer.Header.Get("Content-Type"), "json") || isCoded(answer.Header) {
 		return
 	}
-	call.Watch(answer, maxAnswer, func(body []byte) {
+	call.Watch(answer, maxAnswer, nil, func(body []byte, _ bool) {
 		var made struct {
 			ID        json.RawMessage `json:"id"`
 			MandateID json.RawMessage `json:"mandateId"`

@@ -14,13 +14,10 @@ import (
 
 // announced is what a layer was told and sent.
 type announced struct {
-	off     bool
 	intents int
 	refuse  error
 	sent    bool
 }
-
-func (a *announced) Kept() bool { return !a.off }
 
 func (a *announced) Intent(context.Context, *call.Record) error {
 	a.intents++
@@ -49,7 +46,6 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 		{"a mandate", "DELETE", ebox.Mandates, announced{}, 1, 0, nil},
 		{"a read", "GET", ebox.List, announced{}, 0, 0, nil},
 		{"a search", "POST", ebox.List, announced{}, 0, 0, nil},
-		{"without evidence", "PATCH", ebox.Change, announced{off: true}, 0, 0, nil},
 		{"an intent that cannot be recorded", "PATCH", ebox.Change, announced{refuse: ErrNotRecorded}, 1, 503,
 			ErrNotRecorded},
 		{"a caller that went away", "DELETE", ebox.Mandates, announced{refuse: context.Canceled}, 1, 0, context.Canceled},
@@ -59,7 +55,7 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 			decided.Method, decided.Action = c.method, c.action
 			r, err := http.NewRequestWithContext(t.Context(), c.method, "http://upstream/x", strings.NewReader("{}"))
 			must(t, err)
-			_, err = NewLayer(a, a).Send(t.Context(), decided, r)
+			_, err = NewLayer(a, a.Intent).Send(t.Context(), decided, r)
 			if !errors.Is(err, c.err) || a.sent != (c.err == nil) || a.intents != c.intents {
 				t.Errorf("%v, sent %v, %d intents", err, a.sent, a.intents)
 			}

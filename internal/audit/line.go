@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -29,8 +30,7 @@ const (
 	sigStart  = `","sig":"`
 	lineEnd   = `"}`
 
-	hexLen      = 2 * sha256.Size
-	unsignedEnd = len(hashStart) + hexLen + len(lineEnd)
+	hexLen = 2 * sha256.Size
 )
 
 // sigLens are the lengths of a signature in base64: that of a note is 68 bytes, that of
@@ -79,25 +79,48 @@ func (l *link) append(b []byte, kind Kind, at time.Time, members any, sign func(
 	return append(b, lineEnd+"\n"...)
 }
 
-// line is what a line says of its place in the chain.
+// raw is a line of a file as it was read.
+type raw struct {
+	file string
+	n    int // counted from 1
+	// text is without its line break, and valid until the next line is read; whole tells that there
+	// was a line break.
+	text  []byte
+	whole bool
+}
+
+// finding says what is wrong with a line.
+func (r *raw) finding(format string, args ...any) Finding {
+	return Finding{File: r.file, Line: r.n, What: fmt.Sprintf(format, args...)}
+}
+
+// line is a record as its line says it.
 type line struct {
-	seq        uint64
-	prev, hash digest
-	time       string
-	kind       Kind
-	// content is what the hash is over; it is part of the text that was parsed.
+	raw
+	link
+	prev digest
+	time string
+	kind Kind
+	// content is what the hash is over, a part of the text; intact tells that the hash is its own.
 	content []byte
+	intact  bool
 	// signature is nil if there is none.
 	signature []byte
 }
 
+// finding says what is wrong with a record.
+func (l *line) finding(format string, args ...any) Finding {
+	f := l.raw.finding(format, args...)
+	f.Seq = l.seq
+	return f
+}
+
 var errNoRecord = errors.New("is no record")
 
-// parseLine takes a line apart, without its line break. That it is well-formed says
-// nothing yet of its hash and signature.
-func parseLine(b []byte) (line, error) {
-	var l line
-	rest, ok := bytes.CutSuffix(b, []byte(lineEnd))
+// parseLine takes a line apart. That it is well-formed says nothing yet of its hash and signature.
+func parseLine(r raw) (line, error) {
+	l := line{raw: r}
+	rest, ok := bytes.CutSuffix(r.text, []byte(lineEnd))
 	if !ok {
 		return line{}, errNoRecord
 	}
@@ -119,7 +142,11 @@ func parseLine(b []byte) (line, error) {
 		return line{}, errNoRecord
 	}
 	l.content = rest[:end]
-	return l, l.readStart()
+	if err := l.readStart(); err != nil {
+		return line{}, err
+	}
+	l.intact = sha256.Sum256(l.content) == l.hash
+	return l, nil
 }
 
 // readStart reads the first members.
@@ -153,9 +180,6 @@ func (l *line) readStart() error {
 	l.time, l.kind = string(at), Kind(kind)
 	return nil
 }
-
-// intact tells whether the line is what its hash was made of.
-func (l *line) intact() bool { return sha256.Sum256(l.content) == l.hash }
 
 // unhex reads a hash in lower case from the beginning of b.
 func unhex(to *digest, b []byte) bool {

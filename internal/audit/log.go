@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -114,7 +115,7 @@ var ErrNotRecorded = errors.New("recording the intent of a write: the evidence c
 type Log struct {
 	o      Options
 	dir    string
-	key    *Key
+	key    ed25519.PrivateKey
 	signer *signer
 	lock   *os.File
 
@@ -124,8 +125,8 @@ type Log struct {
 	pending   []entry
 	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
-	status    Status           // see note
-	shipping  [shipWays]string // why checkpoints cannot be handed out, by way
+	status    Status              // see note
+	shipping  [shipReasons]string // why checkpoints cannot be handed out, by way
 	wake      chan struct{}
 	done      chan struct{}
 	closeOnce sync.Once
@@ -147,7 +148,7 @@ type Log struct {
 	ended      chan struct{}
 	background sync.WaitGroup
 	// notes are the newest checkpoints, for a time-stamping authority.
-	notes chan noted
+	notes chan checkpoint
 
 	w writer // of the goroutine of run
 }
@@ -192,7 +193,7 @@ func prepare(o Options) (*Log, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
-	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan noted, 1),
+	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan checkpoint, 1),
 		done: make(chan struct{})}
 	l.open, l.stop = context.WithCancel(context.Background())
 	l.stopAfter.Store(int64(o.StopAfter))
@@ -217,13 +218,13 @@ func (l *Log) start() error {
 	if l.signer, err = newSigner(l.o.Replica, l.key); err != nil {
 		return err
 	}
-	if err := publish(l.key.Public(), l.dir); err != nil {
+	if err := publish(publicOf(l.key), l.dir); err != nil {
 		return err
 	}
 	if err := l.recover(); err != nil {
 		return err
 	}
-	public := l.key.Public()
+	public := publicOf(l.key)
 	l.pending = append(l.pending, l.signed(KindStart, signedFields{
 		Version: l.o.Version, Key: Fingerprint(public), PublicKey: public,
 	}))
@@ -243,11 +244,8 @@ func validReplica(name string) bool {
 	return replicaName.MatchString(name) && strings.Trim(name, ".") != ""
 }
 
-// Dir is the directory of the chain, PublicKey what verifies it.
+// Dir is the directory of the chain.
 func (l *Log) Dir() string { return l.dir }
-
-// Key is the key that signs.
-func (l *Log) Key() *Key { return l.key }
 
 // SetStopAfter changes Options.StopAfter.
 func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"strings"
+	"time"
 )
 
 // damage is a compressed file that cannot be read beyond a line: it was cut off or changed.
 type damage struct {
+	file  string
 	line  int // the one after the last that could be read
 	cause error
 }
@@ -25,6 +28,16 @@ func (d *damage) Error() string {
 		what = "its end was cut off"
 	}
 	return "the compressed file cannot be read from here: " + what
+}
+
+func (d *damage) finding() Finding { return Finding{File: d.file, Line: d.line, What: d.Error()} }
+
+// unlessDamaged is an error, or nil for that of a compressed file that cannot be read on.
+func unlessDamaged(err error) error {
+	if errors.As(err, new(*damage)) {
+		return nil
+	}
+	return err
 }
 
 // openLines opens a file of lines. A segment that is not there any more in the one form is
@@ -43,59 +56,174 @@ func openLines(path string) (*os.File, error) {
 	return f, err
 }
 
-// counted tells of the bytes that are read.
-type counted struct {
+// counting tells of the bytes that are read.
+type counting struct {
 	io.Reader
-	taken func(int64)
+	read func(int64)
 }
 
-func (c counted) Read(p []byte) (int, error) {
+func (c counting) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
-	c.taken(int64(n))
+	c.read(int64(n))
 	return n, err
 }
 
-// eachLine gives the lines of a file in either form, numbered from 1, without their
-// line breaks; whole tells that there was one. A line longer than any record (maxLine) comes in
-// parts, none of which is a record. The text is valid until do returns. taken, if not nil,
-// gets the number of bytes on disk as they are read. The error is a *damage where a compressed
-// file is at fault.
-func eachLine(path string, taken func(int64), do func(n int, text []byte, whole bool) error) error {
-	f, err := openLines(path)
-	if err != nil {
-		return fmt.Errorf("reading the evidence: %w", err)
-	}
-	defer f.Close()
-	var from io.Reader = f
-	if taken != nil {
-		from = counted{f, taken}
-	}
-	compressed := strings.HasSuffix(f.Name(), compressedSuffix)
-	failed := func(n int, err error) error {
-		if compressed && !errors.As(err, new(*fs.PathError)) { // which is that of the disk
-			return &damage{n, err}
+// linesOf gives the lines of a file in either form. A line longer than any record (maxLine)
+// comes in parts, none of which is a record. read, if not nil, is told of the bytes on disk as
+// they are read. An error is the last that is given; it is a *damage where a compressed file is
+// at fault.
+func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
+	return func(yield func(raw, error) bool) {
+		f, err := openLines(path)
+		if err != nil {
+			yield(raw{}, fmt.Errorf("reading the evidence: %w", err))
+			return
 		}
-		return fmt.Errorf("reading the evidence: %w", err)
-	}
-	if compressed {
-		if from, err = gzip.NewReader(bufio.NewReaderSize(from, 64<<10)); err != nil {
-			return failed(1, err)
+		defer f.Close()
+		var from io.Reader = f
+		if read != nil {
+			from = counting{f, read}
 		}
-	}
-	r := bufio.NewReaderSize(from, maxLine)
-	for n := 1; ; n++ {
-		text, err := r.ReadSlice('\n')
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
-			return failed(n, err) // what came of this line is no record
+		compressed := strings.HasSuffix(f.Name(), compressedSuffix)
+		failed := func(n int, err error) {
+			if compressed && !errors.As(err, new(*fs.PathError)) { // which is that of the disk
+				err = &damage{path, n, err}
+			} else {
+				err = fmt.Errorf("reading the evidence: %w", err)
+			}
+			yield(raw{}, err)
 		}
-		if len(text) > 0 {
-			line, whole := bytes.CutSuffix(text, []byte{'\n'})
-			if err := do(n, line, whole); err != nil {
-				return err
+		if compressed {
+			if from, err = gzip.NewReader(bufio.NewReaderSize(from, 64<<10)); err != nil {
+				failed(1, err)
+				return
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
+		r := bufio.NewReaderSize(from, maxLine)
+		for n := 1; ; n++ {
+			text, err := r.ReadSlice('\n')
+			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+				failed(n, err) // what came of this line is no record
+				return
+			}
+			if len(text) > 0 {
+				line, whole := bytes.CutSuffix(text, []byte{'\n'})
+				if !yield(raw{path, n, line, whole}, nil) {
+					return
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				return
+			}
 		}
 	}
 }
+
+// chain reads the segments of a chain and follows the numbers and hashes of their records, for
+// verifying and for searching.
+type chain struct {
+	find func(Finding)
+	read func(int64) // as in linesOf
+	// lines are how many the last segment has.
+	lines int
+
+	// last is the record before; known tells that its hash is, blind that the line
+	// before could not be read, so that its number is not known either.
+	last         link
+	known, blind bool
+	started      bool
+	first        link // what the first record names as the one before it
+}
+
+// records gives the records of one segment, after it has found what is wrong with its lines and
+// their order. A record is valid until the next one is given. The error is a newerError or that
+// of reading.
+func (c *chain) records(s *segment) iter.Seq2[*line, error] {
+	return func(yield func(*line, error) bool) {
+		c.lines = 0
+		var l line
+		for r, err := range linesOf(s.path, c.read) {
+			if d, ok := errors.AsType[*damage](err); ok {
+				c.lines = d.line
+				c.find(d.finding())
+				c.lose()
+				return
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			c.lines = r.n
+			if l, err = parseLine(r); err != nil || !r.whole {
+				what := "this line is no record: it was changed"
+				if !r.whole {
+					what = "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
+				}
+				c.find(r.finding("%s", what))
+				c.lose()
+				continue
+			}
+			if !l.intact {
+				c.find(l.finding("this record was changed: it is not what its hash was made of"))
+			}
+			if l.n == 1 {
+				if err := c.begin(s, &l); err != nil {
+					yield(nil, err)
+					return
+				}
+			}
+			if what := c.place(&l); what != "" {
+				c.find(l.finding("%s", what))
+			}
+			if !yield(&l, nil) {
+				return
+			}
+			if l.seq > c.last.seq { // what comes after one that is out of order follows the one before that
+				c.last, c.known, c.blind = l.link, true, false
+			}
+		}
+	}
+}
+
+// begin compares the first record of a segment with the name of its file. The first record of
+// format 1 may be that of a request that began the day before.
+func (c *chain) begin(s *segment, l *line) error {
+	h, err := l.header()
+	if errors.As(err, new(newerError)) {
+		return err
+	}
+	if l.seq != s.first {
+		c.find(l.finding("the file begins with this record, and its name says seq %d", s.first))
+	}
+	day := dayOf(h.Time)
+	if !s.day.Equal(day) && (h.Format != 1 || !s.day.Equal(day.AddDate(0, 0, 1))) {
+		c.find(l.finding("the file begins with a record of %s, and its name says %s: it was renamed",
+			day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
+	}
+	return nil
+}
+
+// place compares a record with the one before, and says what is wrong.
+func (c *chain) place(l *line) string {
+	if !c.started {
+		c.started, c.first = true, link{l.seq - 1, l.prev}
+		return ""
+	}
+	expected := c.last.seq + 1
+	switch {
+	case c.blind && l.seq > expected+1:
+		return fmt.Sprintf("records are missing before this one: the last that could be read was seq %d", c.last.seq)
+	case c.blind && l.seq >= expected:
+		return ""
+	case l.seq > expected:
+		return fmt.Sprintf("seq %d to %d are missing before this record", expected, l.seq-1)
+	case l.seq < expected:
+		return fmt.Sprintf("this record is out of order: it follows seq %d", c.last.seq)
+	case c.known && l.prev != c.last.hash:
+		return "the record before this one is not the one that was there: it was replaced"
+	}
+	return ""
+}
+
+// lose says that a line could not be read, so that nothing is known of the record there.
+func (c *chain) lose() { c.blind, c.known = true, false }

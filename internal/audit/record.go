@@ -104,6 +104,43 @@ type entry struct {
 	about any
 }
 
+// header is what the first record of a segment says.
+type header struct {
+	Format  int       `json:"format"`
+	Replica string    `json:"replica"`
+	Time    time.Time `json:"time,omitzero"` // that of every record; read alone
+	// Earliest is the time of the earliest record that waited when the segment was begun, where
+	// that is of another day.
+	Earliest time.Time `json:"earliest,omitzero"`
+}
+
+// signedFields are what a signed record says.
+type signedFields struct {
+	Replica string `json:"replica"`
+	// Of a start: the program's version, and the key that signs from here on.
+	Version   string `json:"version,omitempty"`
+	Key       string `json:"key,omitempty"`
+	PublicKey []byte `json:"publicKey,omitempty"`
+	// Of a segment that was dropped: its name, numbers, and last record.
+	File     string `json:"file,omitempty"`
+	First    uint64 `json:"first,omitempty"`
+	Last     uint64 `json:"last,omitempty"`
+	LastHash string `json:"lastHash,omitempty"`
+	LastTime string `json:"lastTime,omitempty"`
+}
+
+// gap is what the record of a gap says: what may be missing before it, and why.
+type gap struct {
+	Reason     string   `json:"reason"`
+	Since      string   `json:"since,omitempty"`
+	LostReads  int64    `json:"lostReads,omitempty"`
+	LostWrites int64    `json:"lostWrites,omitempty"`
+	LostEvents int64    `json:"lostEvents,omitempty"`
+	SetAside   []string `json:"setAside,omitempty"`
+	// MissingUpTo is the last record that was written to what was taken away.
+	MissingUpTo uint64 `json:"missingUpTo,omitempty"`
+}
+
 // Record is what the evidence says of a call, but for its place. What is empty is left out.
 type Record struct {
 	RequestID string `json:"requestId,omitempty"`

@@ -44,7 +44,7 @@ func (l *Log) recover() error {
 			}
 			continue
 		}
-		head, err := firstOf(s.path)
+		head, err := headerOf(&s)
 		if err != nil {
 			return err
 		}
@@ -56,8 +56,8 @@ func (l *Log) recover() error {
 			aside = append(aside, name)
 		}
 		if last.found {
-			l.w.at = link{last.last.seq, last.last.hash}
-			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == Format {
+			l.w.at = last.last.link
+			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
 				l.current.Store(&s.path)
 			}
@@ -89,18 +89,15 @@ func (l *Log) missingAtStart(files []string) (error, error) {
 	var where string
 	verified := true
 	for _, file := range files {
-		err := eachLine(file, nil, func(_ int, text []byte, whole bool) error {
-			// Verifying costs more than reading, and few are newer than the chain.
-			c, _, err := readCheckpoint(text)
-			if err != nil || !whole || c.replica != l.o.Replica || c.seq <= max(newest.seq, l.w.at.seq) {
-				return nil //nolint:nilerr // a line that is none says nothing here
+		for r, err := range linesOf(file, nil) {
+			if err := unlessDamaged(err); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
 			}
-			_, err = known.open(text)
-			newest, where, verified = c, file, err == nil
-			return nil
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(*damage)) {
-			return nil, err
+			// Verifying costs more than reading, and few are newer than the chain.
+			c, err := readCheckpoint(r)
+			if err == nil && r.whole && c.replica == l.o.Replica && c.seq > max(newest.seq, l.w.at.seq) {
+				newest, where, verified = c, file, known.line(c, r)
+			}
 		}
 	}
 	if newest.seq <= l.w.at.seq {
@@ -169,20 +166,22 @@ func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
 // tailOf finds the last record of a segment that is whole.
 func tailOf(path string) (tail, error) {
 	var t tail
-	err := eachLine(path, nil, func(_ int, text []byte, whole bool) error {
-		t.size += int64(len(text))
-		if !whole {
-			return nil
+	for r, err := range linesOf(path, nil) {
+		if err != nil {
+			if !errors.As(err, &t.damage) {
+				return tail{}, err
+			}
+			break
+		}
+		t.size += int64(len(r.text))
+		if !r.whole {
+			continue
 		}
 		t.size++
-		if l, err := parseLine(text); err == nil && l.intact() {
-			l.content = nil // which belongs to the reader
+		if l, err := parseLine(r); err == nil && l.intact {
+			l.text, l.content = nil, nil // which belong to the reader
 			t.last, t.found, t.end = l, true, t.size
 		}
-		return nil
-	})
-	if err != nil && !errors.As(err, &t.damage) {
-		return tail{}, err
 	}
 	return t, nil
 }

@@ -152,7 +152,7 @@ func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	sound(t, dir)
 	old, err := LoadKey(filepath.Join(dir, "old.key"))
 	must(t, err)
-	if r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{old.Public()}}); len(r.Findings) == 0 {
+	if r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{publicOf(old)}}); len(r.Findings) == 0 {
 		t.Error("the first key alone verifies what the second has signed")
 	}
 }

@@ -59,6 +59,23 @@ func TestShippedCheckpointsThatWereEmptiedAreFound(t *testing.T) {
 	}
 }
 
+// Whoever empties what was shipped of one replica, of several, leaves the other ones' checkpoints.
+func TestAReplicaThatIsMissingInTheShippedCheckpointsIsFound(t *testing.T) {
+	dir := t.TempDir()
+	shipped := twoReplicas(t, dir)
+	var kept []string
+	for line := range strings.Lines(mustRead(t, shipped)) {
+		if !strings.Contains(line, originPrefix+"r2") {
+			kept = append(kept, line)
+		}
+	}
+	mustWrite(t, shipped, strings.Join(kept, ""))
+	if found := findings(t, dir, shipped); strings.Count(found, "\n") != 1 ||
+		!strings.Contains(found, "r2: none of the checkpoints that were shipped is of the replica r2") {
+		t.Errorf("found %q", found)
+	}
+}
+
 // What is done to whole directories or names of files is found as what is done to lines is.
 func TestReplicasThatWereRemovedCopiedOrRenamedAreFound(t *testing.T) {
 	for _, c := range []struct {
@@ -254,7 +271,7 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 			c.change(t, segmentsOf(t, dir)[0].path)
 			newer := func(what string, err error) {
 				t.Helper()
-				if !errors.As(err, new(*NewerError)) || !strings.Contains(err.Error(), "written by a newer version") {
+				if !errors.As(err, new(newerError)) || !strings.Contains(err.Error(), "written by a newer version") {
 					t.Errorf("%s: %v", what, err)
 				}
 			}

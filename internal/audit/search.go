@@ -56,14 +56,7 @@ type Searched struct {
 // what it reads is verified on the way, the signatures are not. A search ends early
 // with the error of give.
 func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
-	files, err := filesOf(dir)
-	if err == nil {
-		err = files.newer()
-	}
-	if err != nil {
-		return Searched{}, err
-	}
-	replica, err := replicaOf(files.segments)
+	files, replica, err := openChain(dir)
 	if err != nil {
 		return Searched{}, err
 	}
@@ -72,7 +65,7 @@ func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
 	s.prepare()
 	for i := range files.segments {
 		seg := &files.segments[i]
-		head, err := firstOf(seg.path)
+		head, err := headerOf(seg)
 		if err != nil {
 			return s.result, err
 		}
@@ -139,20 +132,24 @@ func (s *search) passes(h header) bool {
 	if !h.Earliest.IsZero() {
 		from = h.Earliest
 	}
-	day := h.Time.UTC().Truncate(24 * time.Hour)
+	day := dayOf(h.Time)
 	return !s.q.To.IsZero() && from.Add(-slack).After(s.q.To) || !s.q.From.IsZero() &&
 		day.Add(24*time.Hour+slack).Before(s.q.From)
 }
 
 func (s *search) segment(seg *segment) error {
-	_, err := s.chain.segment(seg, func(n int, text []byte, l *line, _ bool) error {
-		s.result.Records++
-		if !s.mayMatch(text, l) {
-			return nil
+	for l, err := range s.chain.records(seg) {
+		if err != nil {
+			return err
 		}
-		return s.record(seg.path, n, text, l)
-	})
-	return err
+		s.result.Records++
+		if s.mayMatch(l) {
+			if err := s.record(l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *search) find(f Finding) {
@@ -164,7 +161,7 @@ func (s *search) find(f Finding) {
 
 // mayMatch is false only for lines that cannot be what is sought. The outcome of a
 // write belongs to the intent that was found, whatever it says itself.
-func (s *search) mayMatch(text []byte, l *line) bool {
+func (s *search) mayMatch(l *line) bool {
 	switch l.kind {
 	case KindRead, KindOpening, KindIntent:
 	case KindOutcome:
@@ -178,15 +175,15 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 	default:
 		return s.q.Events
 	}
-	return !slices.ContainsFunc(s.needles, func(n []byte) bool { return !bytes.Contains(text, n) })
+	return !slices.ContainsFunc(s.needles, func(n []byte) bool { return !bytes.Contains(l.text, n) })
 }
 
-func (s *search) record(file string, n int, text []byte, l *line) error {
+func (s *search) record(l *line) error {
 	f := &Found{}
-	if err := json.Unmarshal(text, f); err != nil {
+	if err := json.Unmarshal(l.text, f); err != nil {
 		return nil //nolint:nilerr // a changed record, which was told already
 	}
-	f.File, f.Line, f.Replica, f.Text = file, n, s.replica, string(text)
+	f.File, f.Line, f.Replica, f.Text = l.file, l.n, s.replica, string(l.text)
 	sought := s.matches(f)
 	if l.kind == KindIntent {
 		if sought {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -21,11 +22,17 @@ func (l *Log) openSegment(now time.Time) error {
 		l.isMissing(cause)
 		w.gap = &gap{Reason: cause.Error(), MissingUpTo: w.at.seq}
 		w.giveUp()
+		w.shipper.giveUp()
 		w.path, w.size = "", 0
 	case w.path != "" && (w.size >= l.o.SegmentSize || !sameDay(w.day, now)):
 		if err := l.endSegment(now); err != nil {
 			return err
 		}
+	}
+	if taken := w.shipper.inPlace(); taken != nil {
+		l.shipped(shipTaken, taken)
+		w.gap = cmp.Or(w.gap, &gap{Reason: taken.Error()})
+		w.shipper.giveUp()
 	}
 	if w.path == "" {
 		return l.beginSegment(now)
@@ -115,7 +122,7 @@ func (l *Log) remakeDir() error {
 	}
 	_ = l.lock.Close() // of a file that is gone
 	l.lock = again
-	return publish(l.key.Public(), l.dir)
+	return publish(publicOf(l.key), l.dir)
 }
 
 // header is the first record of a segment. What waited while the disk failed may be of an
@@ -127,7 +134,7 @@ func (l *Log) header(now time.Time, waiting []entry) *header {
 			earliest = at
 		}
 	}
-	h := &header{Format: Format, Replica: l.o.Replica}
+	h := &header{Format: format, Replica: l.o.Replica}
 	if !sameDay(earliest, now) {
 		h.Earliest = earliest.UTC()
 	}
@@ -159,7 +166,7 @@ func (l *Log) endSegment(now time.Time) error {
 	return nil
 }
 
-func sameDay(a, b time.Time) bool {
-	a, b = a.UTC(), b.UTC()
-	return a.Year() == b.Year() && a.YearDay() == b.YearDay()
-}
+func sameDay(a, b time.Time) bool { return dayOf(a).Equal(dayOf(b)) }
+
+// dayOf is the beginning of the day (UTC) of an instant.
+func dayOf(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }

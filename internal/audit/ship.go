@@ -14,7 +14,9 @@ import (
 // beside the chain, and to whatever takes them off the machine. That this fails stops
 // nothing, since the chain has the signatures too.
 type shipper struct {
-	waiting []byte // lines that are not in the file yet
+	waiting []byte        // lines that are not in the file yet
+	file    *logfile.File // of the year; nil before the first line and after a failure
+	path    string        // of it
 
 	// away goes to a goroutine of its own: who takes lines off the machine may be a
 	// pipe that nobody reads. Nil if nobody does.
@@ -22,11 +24,13 @@ type shipper struct {
 	done chan struct{}
 }
 
-// The ways by which checkpoints are handed out.
+// The reasons for which checkpoints are not where they should be: the file beside the chain
+// cannot be written, was taken away, or who takes them off the machine does not.
 const (
 	shipBeside = iota
+	shipTaken
 	shipAway
-	shipWays
+	shipReasons
 )
 
 const (
@@ -70,27 +74,51 @@ func (l *Log) ship(line []byte) {
 	}
 }
 
-// shipWaiting appends what waits to the file of the year beside the chain. That is opened each
-// time, once a minute, so that it is never one that was renamed or removed; what a crash or a full
-// disk has left of a line is cut off.
+// shipWaiting appends what waits to the file of the year beside the chain.
 func (l *Log) shipWaiting(now time.Time) {
 	s := &l.w.shipper
 	if len(s.waiting) == 0 {
 		return
 	}
-	path := filepath.Join(l.dir, checkpointsPrefix+"-"+strconv.Itoa(now.UTC().Year())+segmentSuffix)
-	f, err := logfile.Open(path, 0, 0)
+	err := s.open(filepath.Join(l.dir, checkpointsPrefix+"-"+strconv.Itoa(now.UTC().Year())+segmentSuffix))
 	if err == nil {
-		_, err = f.Write(s.waiting)
-		err = errors.Join(err, f.Close())
+		_, err = s.file.Write(s.waiting)
 	}
 	if err == nil {
 		s.waiting = s.waiting[:0]
+	} else {
+		s.giveUp()
 	}
 	l.shipped(shipBeside, err)
 }
 
-// shipped notes how handing out by one of the ways went. The log has a line for each new reason.
+// open opens the file of a year, and cuts off what a crash or a full disk has left of a line.
+func (s *shipper) open(path string) (err error) {
+	if s.file != nil && s.path == path {
+		return nil
+	}
+	s.giveUp()
+	s.file, err = logfile.Open(path, 0, 0)
+	s.path = path
+	return err
+}
+
+// giveUp closes the file beside the chain. The next line opens it anew.
+func (s *shipper) giveUp() {
+	_ = s.file.Close() // nothing of it is buffered
+	s.file = nil
+}
+
+// inPlace looks whether the file beside the chain is the one that was written to.
+func (s *shipper) inPlace() error {
+	if s.file == nil || s.file.InPlace() {
+		return nil
+	}
+	return fmt.Errorf("the file %s was removed, replaced or cut while the gateway wrote to it: put it back from a copy, "+
+		"find out who took it, and restart the gateway", filepath.Base(s.path))
+}
+
+// shipped notes how handing out went, by one of its ways. The log has a line for each new reason.
 func (l *Log) shipped(way int, err error) {
 	text := ""
 	if err != nil {
@@ -101,12 +129,13 @@ func (l *Log) shipped(way int, err error) {
 	l.shipping[way] = text
 	l.mu.Unlock()
 	if isNew && err != nil {
-		l.o.Log.Error("checkpoints of the evidence could not be handed out; the evidence itself has them", "cause", text)
+		l.o.Log.Error("checkpoints are not where they should be; the evidence itself has them", "cause", text)
 	}
 }
 
 // close waits for the receiver for some time.
 func (s *shipper) close(patience time.Duration) error {
+	s.giveUp()
 	if s.away == nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,16 +33,7 @@ const (
 	stampPatience = time.Minute
 	// maxStamp bounds its answer, in bytes: in base64 it has to fit in a line.
 	maxStamp = 256 << 10
-	// mostNoted is how many signed records may stand between one and its time stamp.
-	mostNoted = 1024
 )
-
-// noted is the signed note of a record.
-type noted struct {
-	seq     uint64
-	time    string
-	message string
-}
 
 // stamp has time stamps made until the log is closed.
 func (l *Log) stamp() {
@@ -52,19 +42,19 @@ func (l *Log) stamp() {
 		select {
 		case <-l.open.Done():
 			return
-		case n := <-l.notes:
+		case c := <-l.notes:
 			now := l.o.Now()
 			if !last.IsZero() && now.Sub(last) < l.o.StampEvery {
 				continue
 			}
-			answer, err := l.askForStamp(n)
+			answer, err := l.askForStamp(c)
 			if l.open.Err() != nil {
 				return
 			}
 			if err == nil {
 				last = now
 				l.Event(KindTimestamp, map[string]string{
-					"of":        strconv.FormatUint(n.seq, 10),
+					"of":        strconv.FormatUint(c.seq, 10),
 					"authority": l.o.StampURL,
 					"token":     base64.StdEncoding.EncodeToString(answer),
 				})
@@ -91,7 +81,7 @@ func (l *Log) stamped(err error) {
 }
 
 // askForStamp gives the answer of the authority, which was verified.
-func (l *Log) askForStamp(n noted) (answer []byte, err error) {
+func (l *Log) askForStamp(c checkpoint) (answer []byte, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("asking %s for a time stamp: %w", l.o.StampURL, err)
@@ -108,7 +98,7 @@ func (l *Log) askForStamp(n noted) (answer []byte, err error) {
 		return nil, err
 	}
 	question, err := tspclient.NewRequest(tspclient.RequestOptions{
-		Content: []byte(n.message), HashAlgorithm: crypto.SHA256,
+		Content: []byte(c.note), HashAlgorithm: crypto.SHA256,
 	})
 	if err != nil {
 		return nil, err
@@ -123,7 +113,7 @@ func (l *Log) askForStamp(n noted) (answer []byte, err error) {
 	if len(answer) > maxStamp {
 		return nil, fmt.Errorf("the answer has %d bytes, and at most %d fit in a record", len(answer), maxStamp)
 	}
-	_, err = openStamp(answer, n, nil)
+	_, err = openStamp(answer, c, nil)
 	return answer, err
 }
 
@@ -132,7 +122,7 @@ var errStamp = errors.New("the time stamp does not verify: it was changed, " +
 
 // openStamp verifies an authority's answer for a note, and gives the time that it says. Without
 // roots, the certificates in it are believed.
-func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) {
+func openStamp(answer []byte, c checkpoint, roots *x509.CertPool) (time.Time, error) {
 	var response tspclient.Response
 	if err := response.UnmarshalBinary(answer); err != nil {
 		return time.Time{}, errors.New("the answer is no time stamp")
@@ -147,8 +137,8 @@ func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) 
 	}
 	if roots == nil {
 		roots = x509.NewCertPool()
-		for _, c := range token.Certificates {
-			roots.AddCert(c)
+		for _, own := range token.Certificates {
+			roots.AddCert(own)
 		}
 	}
 	// The library looks at the certificate's purpose and at ESSCertIDv2 (RFC 5816) too.
@@ -156,57 +146,11 @@ func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) 
 	if _, err := token.Verify(context.Background(), options); err != nil {
 		return time.Time{}, errStamp
 	}
-	stamp, err := info.Validate([]byte(n.message))
+	stamp, err := info.Validate([]byte(c.note))
 	if err != nil {
 		return time.Time{}, errors.New("the time stamp is that of something else")
 	}
 	return stamp.Value, nil
-}
-
-// note keeps the note of a signed record for its time stamp.
-func (v *verifier) note(l *line) {
-	if len(l.signature) != noteSignature {
-		return // format 1 had no notes
-	}
-	if len(v.noted) == mostNoted {
-		v.noted = append(v.noted[:0], v.noted[mostNoted/2:]...)
-	}
-	v.noted = append(v.noted, noted{l.seq, l.time, messageOf(v.replica, l)})
-}
-
-// stamp verifies a time stamp.
-func (v *verifier) stamp(file string, n int, l *line, text []byte) error {
-	var f struct {
-		Of    uint64 `json:"of,string"`
-		Token []byte `json:"token"`
-	}
-	if err := json.Unmarshal(text, &f); err != nil {
-		v.find(file, n, l.seq, "this time stamp cannot be read")
-		return nil //nolint:nilerr // it is a finding
-	}
-	if f.Of <= v.chain.first.seq {
-		return nil // of a record that is not here
-	}
-	for _, of := range v.noted {
-		if of.seq != f.Of {
-			continue
-		}
-		stamped, err := openStamp(f.Token, of, v.roots)
-		if err != nil {
-			v.find(file, n, l.seq, "of the time stamp of seq %d: %v", f.Of, err)
-			return nil
-		}
-		v.report.Timestamps++
-		if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamped.Sub(at).Abs() > ahead {
-			v.report.Notes = append(v.report.Notes, Finding{file, n, l.seq, fmt.Sprintf(
-				"seq %d says %s, and the authority stamped it at %s: the clock was wrong",
-				f.Of, of.time, stamped.UTC().Format(time.RFC3339))})
-		}
-		name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
-		return errors.Join(v.bundle.add(name+".note", []byte(of.message)), v.bundle.add(name+".tsr", f.Token))
-	}
-	v.find(file, n, l.seq, "this is the time stamp of seq %d, which is not a signed record shortly before it", f.Of)
-	return nil
 }
 
 // LoadAuthorities reads the certificates (PEM) that those of time-stamping authorities lead to.

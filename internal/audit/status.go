@@ -116,9 +116,9 @@ func (l *Log) Status() Status {
 	l.mu.Lock()
 	s := l.status
 	s.Waiting = len(l.pending)
-	s.Shipping = cmp.Or(l.shipping[shipBeside], l.shipping[shipAway])
+	s.Shipping = cmp.Or(l.shipping[:]...)
 	l.mu.Unlock()
-	s.Directory, s.Replica, s.Key = l.dir, l.o.Replica, Fingerprint(l.key.Public())
+	s.Directory, s.Replica, s.Key = l.dir, l.o.Replica, Fingerprint(publicOf(l.key))
 	s.Full = l.Full()
 	s.Refusing = s.Full || l.Refused()
 	if t := l.missing.Load(); t != nil {

@@ -6,6 +6,7 @@ package audit
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/ed25519"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -150,14 +151,16 @@ func segmentsOf(t testing.TB, dir string) []segment {
 // textOf is what can be read of a segment, in whichever form it lies there.
 func textOf(s segment) (string, error) {
 	var all strings.Builder
-	err := eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
-		all.Write(text)
-		if whole {
+	for r, err := range linesOf(s.path, nil) {
+		if err != nil {
+			return all.String(), err
+		}
+		all.Write(r.text)
+		if r.whole {
 			all.WriteByte('\n')
 		}
-		return nil
-	})
-	return all.String(), err
+	}
+	return all.String(), nil
 }
 
 // whole is the text of a chain, as far as it can be read.
@@ -199,7 +202,7 @@ func parsed(t interface {
 	Fatalf(format string, args ...any)
 }, text string) line {
 	t.Helper()
-	l, err := parseLine([]byte(strings.TrimSuffix(text, "\n")))
+	l, err := parseLine(raw{text: []byte(strings.TrimSuffix(text, "\n"))})
 	if err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
@@ -340,7 +343,7 @@ func shippedOf(t testing.TB, dir string) string {
 }
 
 // keyIn is the key that the log in a directory made for itself.
-func keyIn(t testing.TB, dir string) *Key {
+func keyIn(t testing.TB, dir string) ed25519.PrivateKey {
 	t.Helper()
 	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
 	must(t, err)

@@ -25,7 +25,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 			if len(segments) < 3 {
 				t.Fatalf("%d segments", len(segments))
 			}
-			o := VerifyOptions{Keys: []ed25519.PublicKey{keyIn(t, dir).Public()}, Checkpoints: []string{shipped}}
+			o := VerifyOptions{Keys: []ed25519.PublicKey{publicOf(keyIn(t, dir))}, Checkpoints: []string{shipped}}
 			if r := verify(t, dir, o); len(r.Findings) > 0 {
 				t.Fatal(r.Findings)
 			}
@@ -149,7 +149,7 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	dir, forged := plain(t, 3, 64e6), plain(t, 3, 64e6)
 	sound(t, forged)
-	if r := verify(t, forged, VerifyOptions{Keys: []ed25519.PublicKey{keyIn(t, dir).Public()}}); len(r.Findings) == 0 {
+	if r := verify(t, forged, VerifyOptions{Keys: []ed25519.PublicKey{publicOf(keyIn(t, dir))}}); len(r.Findings) == 0 {
 		t.Error("the key does not tell")
 	}
 	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
@@ -166,13 +166,13 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 			must(t, os.Rename(files[1].path+"x", files[2].path))
 		},
 		"a checkpoint was added that another key signed": func(t *testing.T, dir, _ string, _ []segment) {
-			key, err := GenerateKey()
+			_, key, err := ed25519.GenerateKey(nil)
 			must(t, err)
 			by, err := newSigner("r1", key)
 			must(t, err)
-			forged := checkpoint{"r1", link{seq: 1_000}, "2026-11-28T18:00:00Z"}
-			line := checkpointLine(forged.message(by.sign(&forged)))
-			mustWrite(t, beside(dir), mustRead(t, beside(dir))+string(line))
+			forged := checkpoint{replica: "r1", link: link{seq: 1_000}, time: "2026-11-28T18:00:00Z"}
+			by.sign(&forged)
+			mustWrite(t, beside(dir), mustRead(t, beside(dir))+string(forged.line()))
 		},
 		"an older copy of the directory was put there": func(t *testing.T, dir, older string, _ []segment) {
 			mustRemove(t, dir)
@@ -190,7 +190,7 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 			dir, older := plain(t, 20, 4000), filepath.Join(t.TempDir(), "older")
 			must(t, os.CopyFS(older, os.DirFS(dir)))
 			chainOf(t, dir, 5, 4000)
-			o := VerifyOptions{Keys: []ed25519.PublicKey{keyIn(t, dir).Public()}, Checkpoints: []string{shippedOf(t, dir)}}
+			o := VerifyOptions{Keys: []ed25519.PublicKey{publicOf(keyIn(t, dir))}, Checkpoints: []string{shippedOf(t, dir)}}
 			if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints == 0 {
 				t.Fatalf("%+v", r)
 			}
@@ -223,7 +223,7 @@ func FuzzParseLine(f *testing.F) {
 	f.Add(`{"seq":1,"prev":"`)
 	f.Add(`,"hash":"","sig":""}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseLine([]byte(text))
+		l, err := parseLine(raw{text: []byte(text)})
 		if err != nil {
 			return
 		}

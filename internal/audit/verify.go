@@ -3,11 +3,15 @@ package audit
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"ebox-gateway/internal/printable"
 )
 
 // VerifyOptions say what chains are verified against.
@@ -51,7 +55,7 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 		}
 		findings = append(findings, strange...)
 	}
-	shipped, wrong, err := replicasIn(o.Checkpoints)
+	shipped, wrong, err := lastShipped(o.Checkpoints)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,6 +75,10 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 					r.Replica, other)})
 		}
 		owners[r.Replica] = chain
+		if _, ok := shipped[r.Replica]; !ok && len(shipped) > 0 {
+			findings = append(findings, Finding{File: chain, What: fmt.Sprintf("none of the checkpoints that were shipped is "+
+				"of the replica %s: they were removed, or are in a file that was not given (--checkpoints)", r.Replica)})
+		}
 	}
 	for _, replica := range slices.Sorted(maps.Keys(shipped)) {
 		if _, ok := owners[replica]; ok || !whole || o.Bundle {
@@ -82,6 +90,38 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 				"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
 	}
 	return reports, append(findings, wrong...), nil
+}
+
+// lastShipped reads the files of checkpoints that were shipped and gives the last one of each
+// replica that they name. Their signatures are verified with the chains.
+func lastShipped(files []string) (last map[string]mark, wrong []Finding, err error) {
+	last = make(map[string]mark)
+	for _, file := range files {
+		for r, err := range linesOf(file, nil) {
+			if d, ok := errors.AsType[*damage](err); ok {
+				wrong = append(wrong, d.finding())
+				break
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			c, err := readCheckpoint(r)
+			switch {
+			case err == nil:
+				if c.seq >= last[c.replica].seq {
+					last[c.replica] = mark{c, file, r.n}
+				}
+			case r.whole && len(wrong) < mostFindings:
+				wrong = append(wrong, r.finding(noCheckpoint))
+			}
+		}
+	}
+	if len(files) > 0 && len(last) == 0 && len(wrong) == 0 {
+		// All that is left to compare with lies beside the chains, where it could have been cut with them.
+		wrong = append(wrong, Finding{File: files[0], What: "the checkpoints that were shipped are empty: " +
+			"they were removed, or this is another file"})
+	}
+	return last, wrong, nil
 }
 
 // strangeIn finds what lies beside the chains of a directory and is none.
@@ -123,4 +163,68 @@ func Size(dirs []string) (total int64) {
 		}
 	}
 	return total
+}
+
+// Finding is a place where the evidence is not as it was written.
+type Finding struct {
+	// File and Line are the place, Seq the record, 0 if it cannot be told.
+	File string
+	Line int
+	Seq  uint64
+	// What is wrong there.
+	What string
+}
+
+// String is file:line: seq N: what. Whoever changed the evidence may have chosen words of it,
+// and they end on somebody's terminal.
+func (f Finding) String() string {
+	place := f.File
+	if f.Line > 0 {
+		place = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	if f.Seq > 0 {
+		place = fmt.Sprintf("%s: seq %d", place, f.Seq)
+	}
+	return printable.Text(place+": "+f.What, math.MaxInt)
+}
+
+// Report is what verifying a chain found.
+type Report struct {
+	// Dir is the directory, Replica whose chain it is, empty if no record says so.
+	Dir, Replica string
+	// Findings are the first thousand; More counts the others.
+	Findings []Finding
+	More     int
+	// Segments and Records count what was read, from First to Last; Compressed is how
+	// many of the segments are.
+	Segments    int
+	Compressed  int
+	Records     uint64
+	First, Last uint64
+	From, To    string
+	// Signed is the last record that a signature covers. What comes after it could
+	// have been put there or taken away without a trace.
+	Signed uint64
+	// Ended tells that the last record is that of an orderly end.
+	Ended bool
+	// Notes are what the chain itself says: where something may be missing, which Gaps
+	// counts, and where the clock was wrong.
+	Notes []Finding
+	Gaps  int
+	// OwnKeys tells that the keys lay beside the chain.
+	OwnKeys bool
+	// Checkpoints counts the records that were compared with a checkpoint, Timestamps the time
+	// stamps that verify.
+	Checkpoints, Timestamps int
+}
+
+// mostFindings bounds Report.Findings.
+const mostFindings = 1000
+
+func (r *Report) find(f Finding) {
+	if len(r.Findings) == mostFindings {
+		r.More++
+		return
+	}
+	r.Findings = append(r.Findings, f)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,7 @@ type verifier struct {
 	marks  map[uint64][]mark
 	newest mark
 	// noted are the last signed records, for the time stamps of their notes.
-	noted  []noted
+	noted  []checkpoint
 	roots  *x509.CertPool
 	bundle *bundleFiles // nil if it is none
 	// dropped are the ends of segments that were dropped, by a signed record.
@@ -29,19 +30,30 @@ type verifier struct {
 	chain   chain
 	// format is that of the segment before; clock the time of the last record that is of
 	// the gateway's own clock.
-	format   int
-	clock    time.Time
-	firstAt  Finding // where the first record stands
-	lastFile string
-	lastLine int
+	format int
+	clock  time.Time
+	// first and last are places of the first and the last record, for findings about the ends.
+	first, last Finding
 }
+
+// mark is a checkpoint and where it stands.
+type mark struct {
+	checkpoint
+	file string
+	line int
+}
+
+// mostNoted is how many signed records may stand between one and its time stamp.
+const mostNoted = 1024
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
 	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities, marks: make(map[uint64][]mark)}
-	v.chain = chain{find: v.report.find, read: o.Read}
+	v.chain = chain{find: v.find, read: o.Read}
 	v.report.Dir = dir
 	return v
 }
+
+func (v *verifier) find(f Finding) { v.report.find(f) }
 
 func verifyChain(dir string, o VerifyOptions) (Report, error) {
 	v := newVerifier(dir, o)
@@ -62,14 +74,14 @@ func (v *verifier) run(o VerifyOptions) error {
 		}
 		v.report.OwnKeys = true
 		if len(v.trust.keys) == 0 {
-			v.find(dir, 0, 0, "there is no public key beside the chain: give one")
+			v.find(Finding{File: dir, What: "there is no public key beside the chain: give one"})
 		}
 	}
 	files, err := filesOf(dir)
 	if err != nil {
 		return err
 	}
-	if v.replica, err = replicaOf(files.segments); err != nil {
+	if v.replica, err = files.replicaOf(); err != nil {
 		return err
 	}
 	v.report.Replica = v.replica
@@ -91,9 +103,9 @@ func (v *verifier) run(o VerifyOptions) error {
 	for _, path := range files.foreign {
 		switch {
 		case strings.HasPrefix(filepath.Base(path), segmentPrefix):
-			v.find(path, 0, 0, "%s", (&NewerError{File: path}).Error())
+			v.find(Finding{File: path, What: newerName(path).Error()})
 		case v.bundle == nil:
-			v.find(path, 0, 0, "this is no file of the gateway's: it was put there")
+			v.find(Finding{File: path, What: "this is no file of the gateway's: it was put there"})
 		}
 	}
 	for i := range files.segments {
@@ -111,9 +123,64 @@ func (v *verifier) nameOfDir() {
 		full = v.dir
 	}
 	if name := filepath.Base(full); v.replica != "" && name != v.replica {
-		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was "+
-			"copied or renamed", name, v.replica)
+		v.find(Finding{File: v.dir, What: fmt.Sprintf("the directory is named %s, and the chain in it is signed as that "+
+			"of the replica %s: it was copied or renamed", name, v.replica)})
 	}
+}
+
+const noCheckpoint = "this line is no checkpoint: it was changed, or something else writes into this file"
+
+// readMarks reads the checkpoints of the chain in one file; some 200 MB of memory hold a million
+// of them, which is two years of a gateway that is never idle. Lines that are not what the
+// gateway wrote become findings. own tells a file beside the chain, which holds only its own
+// checkpoints, in order.
+func (v *verifier) readMarks(file string, own bool) error {
+	var before uint64
+	for r, err := range linesOf(file, nil) {
+		if d, ok := errors.AsType[*damage](err); ok {
+			if own { // of a shipped file it is told once
+				v.find(d.finding())
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c, err := readCheckpoint(r)
+		switch {
+		case err != nil:
+			if r.whole && own { // a crash may have torn the last one
+				v.find(r.finding(noCheckpoint))
+			}
+			continue
+		case c.replica != v.replica && !own:
+			continue
+		}
+		find := func(what string, args ...any) {
+			f := r.finding(what, args...)
+			f.Seq = c.seq
+			v.find(f)
+		}
+		if !v.trust.line(c, r) {
+			find("this checkpoint does not verify: it was changed, or signed by another key")
+			continue
+		}
+		if c.replica != v.replica && v.replica != "" {
+			find("this checkpoint is of the replica %s", c.replica)
+			continue
+		}
+		if own && c.seq <= before {
+			find("this checkpoint is out of order: it follows that of seq %d", before)
+		}
+		before = c.seq
+		c.replica, c.time, c.note = v.replica, strings.Clone(c.time), "" // which would keep the whole line
+		m := mark{c, file, r.n}
+		v.marks[c.seq] = append(v.marks[c.seq], m)
+		if c.seq > v.newest.seq {
+			v.newest = m
+		}
+	}
+	return nil
 }
 
 func (v *verifier) segment(s *segment) error {
@@ -121,53 +188,59 @@ func (v *verifier) segment(s *segment) error {
 	if s.compressed {
 		v.report.Compressed++
 	}
-	v.lastFile, v.lastLine = s.path, 0
-	lines, err := v.chain.segment(s, func(n int, text []byte, l *line, intact bool) error {
-		v.lastLine = n
-		return v.line(s, n, text, l, intact)
-	})
-	if err == nil && lines == 0 {
-		v.find(s.path, 0, 0, "this file is empty: its records were removed, or the process died before its first one")
-	}
-	return err
-}
-
-// line verifies what a record says beside its place in the chain.
-func (v *verifier) line(s *segment, n int, text []byte, l *line, intact bool) error {
-	if n == 1 {
-		v.firstLine(s, text, l)
-	} else if l.kind == KindSegment {
-		v.find(s.path, n, l.seq, "a file begins with this record, and it does not stand at the beginning of one")
-	}
-	if v.firstAt.File == "" {
-		v.firstAt = Finding{File: s.path, Line: n, Seq: l.seq}
-		v.report.First, v.report.From = l.seq, l.time
-	}
-	v.compare(s.path, n, l)
-	v.signature(s.path, n, l, text, intact)
-	if l.kind == KindTimestamp && intact {
-		if err := v.stamp(s.path, n, l, text); err != nil {
+	v.last = Finding{File: s.path}
+	for l, err := range v.chain.records(s) {
+		if err == nil {
+			err = v.line(l)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	v.count(s.path, n, l, text)
+	if v.chain.lines == 0 {
+		v.find(Finding{File: s.path,
+			What: "this file is empty: its records were removed, or the process died before its first one"})
+	}
+	return nil
+}
+
+// line verifies what a record says beside its place in the chain.
+func (v *verifier) line(l *line) error {
+	v.last.Line = l.n
+	if l.n == 1 {
+		v.firstLine(l)
+	} else if l.kind == KindSegment {
+		v.find(l.finding("a file begins with this record, and it does not stand at the beginning of one"))
+	}
+	if v.first.File == "" {
+		v.first = l.finding("")
+		v.report.First, v.report.From = l.seq, l.time
+	}
+	v.compare(l)
+	v.signature(l)
+	if l.kind == KindTimestamp && l.intact {
+		if err := v.stamp(l); err != nil {
+			return err
+		}
+	}
+	v.count(l)
 	return nil
 }
 
 // firstLine compares the first record of a segment with those before.
-func (v *verifier) firstLine(s *segment, text []byte, l *line) {
-	h, _ := headerOf(s.path, text, l) // one that was changed is told already
+func (v *verifier) firstLine(l *line) {
+	h, _ := l.header() // one that was changed is told already
 	if h.Format == 1 && v.format > 1 {
-		v.find(s.path, 1, l.seq, "the record with which every file begins is missing")
+		v.find(l.finding("the record with which every file begins is missing"))
 	}
 	if h.Replica != "" && h.Replica != v.replica {
-		v.find(s.path, 1, l.seq, "this file is of the replica %s, and those before it of %s", h.Replica, v.replica)
+		v.find(l.finding("this file is of the replica %s, and those before it of %s", h.Replica, v.replica))
 	}
 	v.format = h.Format
 }
 
 // compare compares a record with the checkpoints of its number.
-func (v *verifier) compare(file string, n int, l *line) {
+func (v *verifier) compare(l *line) {
 	marks := v.marks[l.seq]
 	if len(marks) > 0 {
 		v.report.Checkpoints++
@@ -175,32 +248,32 @@ func (v *verifier) compare(file string, n int, l *line) {
 	for _, m := range marks {
 		switch {
 		case m.hash != l.hash:
-			v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
-				m.file, m.line)
+			v.find(l.finding("this record is not the one of the checkpoint in %s:%d: the chain was made anew", m.file, m.line))
 		case m.time != l.time:
-			v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
+			v.find(Finding{m.file, m.line, l.seq,
+				fmt.Sprintf("this checkpoint says %s, and its record in %s:%d %s", m.time, l.file, l.n, l.time)})
 		}
 	}
 }
 
 // signature verifies a signature, and that one is there where it has to be.
-func (v *verifier) signature(file string, n int, l *line, text []byte, intact bool) {
+func (v *verifier) signature(l *line) {
 	if !l.kind.signed() {
 		if l.signature != nil {
-			v.find(file, n, l.seq, "this record carries a signature, which its kind never does")
+			v.find(l.finding("this record carries a signature, which its kind never does"))
 		}
 		return
 	}
 	var f signedFields
-	_ = json.Unmarshal(text, &f) // a record that was changed, which is told already
+	_ = json.Unmarshal(l.text, &f) // a record that was changed, which is told already
 	switch {
 	case l.signature == nil:
-		v.find(file, n, l.seq, "the signature of this record is missing")
+		v.find(l.finding("the signature of this record is missing"))
 	case !v.trust.record(f.Replica, l):
-		v.find(file, n, l.seq, "the signature of this record does not verify: it was changed, or made with another key")
+		v.find(l.finding("the signature of this record does not verify: it was changed, or made with another key"))
 	case f.Replica != v.replica:
-		v.find(file, n, l.seq, "this record is of the replica %s, and the chain that of %s", f.Replica, v.replica)
-	case intact:
+		v.find(l.finding("this record is of the replica %s, and the chain that of %s", f.Replica, v.replica))
+	case l.intact:
 		v.report.Signed = l.seq
 		v.note(l)
 		var end digest
@@ -210,19 +283,65 @@ func (v *verifier) signature(file string, n int, l *line, text []byte, intact bo
 	}
 }
 
+// note keeps the note of a signed record for its time stamp.
+func (v *verifier) note(l *line) {
+	if len(l.signature) != noteSignature {
+		return // format 1 had no notes
+	}
+	if len(v.noted) == mostNoted {
+		v.noted = append(v.noted[:0], v.noted[mostNoted/2:]...)
+	}
+	v.noted = append(v.noted, checkpointOf(v.replica, l))
+}
+
+// stamp verifies a time stamp.
+func (v *verifier) stamp(l *line) error {
+	var f struct {
+		Of    uint64 `json:"of,string"`
+		Token []byte `json:"token"`
+	}
+	if err := json.Unmarshal(l.text, &f); err != nil {
+		v.find(l.finding("this time stamp cannot be read"))
+		return nil //nolint:nilerr // it is a finding
+	}
+	if f.Of <= v.chain.first.seq {
+		return nil // of a record that is not here
+	}
+	i := slices.IndexFunc(v.noted, func(c checkpoint) bool { return c.seq == f.Of })
+	if i < 0 {
+		v.find(l.finding("this is the time stamp of seq %d, which is not a signed record shortly before it", f.Of))
+		return nil
+	}
+	of := v.noted[i]
+	stamped, err := openStamp(f.Token, of, v.roots)
+	if err != nil {
+		v.find(l.finding("of the time stamp of seq %d: %v", f.Of, err))
+		return nil
+	}
+	v.report.Timestamps++
+	if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamped.Sub(at).Abs() > ahead {
+		v.report.Notes = append(v.report.Notes, l.finding(
+			"seq %d says %s, and the authority stamped it at %s: the clock was wrong",
+			f.Of, of.time, stamped.UTC().Format(time.RFC3339)))
+	}
+	name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
+	return errors.Join(v.bundle.add(name+".note", []byte(of.note)), v.bundle.add(name+".tsr", f.Token))
+}
+
 // ahead is how far the clock of a record may be ahead of the one that verifies, and back how
 // far behind the record before, until it is said.
 const ahead, back = 5 * time.Minute, time.Second
 
-func (v *verifier) count(file string, n int, l *line, text []byte) {
+// count counts a record, and notes what it says of gaps and of the clock.
+func (v *verifier) count(l *line) {
 	r := &v.report
 	r.Records++
 	r.Last, r.To = max(r.Last, l.seq), l.time
 	r.Ended = l.kind == KindStop
-	note := func(what string) { r.Notes = append(r.Notes, Finding{file, n, l.seq, what}) }
+	note := func(format string, args ...any) { r.Notes = append(r.Notes, l.finding(format, args...)) }
 	if l.kind == KindGap {
 		r.Gaps++
-		note(gapText(text))
+		note("%s", gapText(l.text))
 	}
 	if !l.kind.signed() && l.kind != KindGap && l.kind != KindSegment {
 		return // its time is that of a request, which may be before the one that was written before
@@ -230,45 +349,65 @@ func (v *verifier) count(file string, n int, l *line, text []byte) {
 	at, err := time.Parse(time.RFC3339Nano, l.time)
 	switch {
 	case err != nil:
-		v.find(file, n, l.seq, "the time of this record is none")
+		v.find(l.finding("the time of this record is none"))
 		return
 	case v.clock.Sub(at) > back:
-		note(fmt.Sprintf("the clock was set back by %s before this record", v.clock.Sub(at).Round(time.Second)))
+		note("the clock was set back by %s before this record", v.clock.Sub(at).Round(time.Second))
 	case time.Until(at) > ahead && time.Until(v.clock) <= ahead:
-		note(fmt.Sprintf("this record says %s, which is still to come: the clock was wrong, there or here", l.time))
+		note("this record says %s, which is still to come: the clock was wrong, there or here", l.time)
 	}
 	v.clock = at
 }
 
+// gapText is what a gap record says, in a sentence.
+func gapText(text []byte) string {
+	var g gap
+	if json.Unmarshal(text, &g) != nil {
+		return "a gap"
+	}
+	says := g.Reason
+	if g.LostReads+g.LostWrites+g.LostEvents > 0 {
+		says += fmt.Sprintf(" (lost: %d reads, %d writes, %d events)", g.LostReads, g.LostWrites, g.LostEvents)
+	}
+	if g.Since != "" {
+		says += ", since " + g.Since
+	}
+	return says
+}
+
 // conclude looks at the two ends, and at what lies beside the segments of a bundle.
 func (v *verifier) conclude(beside []string) error {
+	first, last := v.first, v.last
 	switch {
 	case v.chain.started && v.chain.first.seq == 0 && v.chain.first.hash != (digest{}):
-		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq,
-			"this record names one before it, and its number says that it is the first")
+		first.What = "this record names one before it, and its number says that it is the first"
+		v.find(first)
 	case v.chain.started && v.chain.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.chain.first):
-		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
-			"record says that it was dropped in order (of a bundle for an auditor it need not be there: say --bundle)")
+		first.What = "everything before this record is missing, and no signed record says that it was dropped in order " +
+			"(of a bundle for an auditor it need not be there: say --bundle)"
+		v.find(first)
 	}
 	if newest := v.newest; newest.seq > v.chain.last.seq && v.bundle == nil {
-		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.chain.last.seq, "the end of the chain was cut off: it ends here, "+
-			"and the checkpoint in %s:%d shows that it went to seq %d at %s",
-			newest.file, newest.line, newest.seq, newest.time)
+		last.File, last.Seq = cmp.Or(last.File, v.dir), v.chain.last.seq
+		last.What = fmt.Sprintf("the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it "+
+			"went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
+		v.find(last)
 	}
 	if !v.chain.started && len(v.marks) == 0 {
-		v.find(v.dir, 0, 0, "there is no record here")
+		v.find(Finding{File: v.dir, What: "there is no record here"})
 	}
 	if v.bundle == nil {
 		return nil
 	}
 	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.chain.last.seq {
-		v.find(v.dir, 0, v.chain.last.seq, "the last record of this bundle is not signed: its end was cut off")
-	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].message)); err != nil {
+		v.find(Finding{File: v.dir, Seq: v.chain.last.seq,
+			What: "the last record of this bundle is not signed: its end was cut off"})
+	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].note)); err != nil {
 		return err
 	}
 	for _, path := range beside {
 		if name := filepath.Base(path); !v.bundle.seen[name] && !strings.HasPrefix(name, segmentPrefix) {
-			v.find(path, 0, 0, "this is no file of a bundle: it was put there")
+			v.find(Finding{File: path, What: "this is no file of a bundle: it was put there"})
 		}
 	}
 	return nil

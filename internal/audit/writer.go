@@ -89,7 +89,8 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 	unsaid := lost.gap(l.trouble.Load())
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
 	look := now.Sub(w.lastLook) >= l.o.CheckpointEvery
-	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil && (!look || l.inPlace(now) == nil) {
+	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil &&
+		(!look || l.inPlace(now) == nil && w.shipper.inPlace() == nil) {
 		l.shipWaiting(now)
 		return nil
 	}
@@ -129,22 +130,26 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 // draft are records that follow the end of the chain and are not on disk yet.
 type draft struct {
 	text []byte
-	end  link    // the last of them
-	made []noted // the notes of those that are signed
+	end  link         // the last of them
+	made []checkpoint // those that are signed
 	by   *signer
+	// replica is whose they are.
+	replica string
 }
 
-func (l *Log) draft() *draft { return &draft{text: l.w.buf[:0], end: l.w.at, by: l.signer} }
+func (l *Log) draft() *draft {
+	return &draft{text: l.w.buf[:0], end: l.w.at, by: l.signer, replica: l.o.Replica}
+}
 
 // put adds a record. That of a signed kind is signed.
 func (d *draft) put(kind Kind, at time.Time, about any) {
 	var sign func(link) string
 	if kind.signed() {
 		sign = func(place link) string {
-			c := checkpoint{d.by.replica, place, at.UTC().Format(time.RFC3339Nano)}
-			signature := d.by.sign(&c)
-			d.made = append(d.made, noted{c.seq, c.time, c.message(signature)})
-			return signature
+			c := checkpoint{replica: d.replica, link: place, time: at.UTC().Format(time.RFC3339Nano)}
+			d.by.sign(&c)
+			d.made = append(d.made, c)
+			return c.signature()
 		}
 	}
 	d.text = d.end.append(d.text, kind, at, about, sign)
@@ -176,11 +181,11 @@ func (l *Log) commit(now time.Time, d *draft) error {
 	if w.buf = d.text; cap(w.buf) > 4<<20 {
 		w.buf = nil // after a flood
 	}
-	for _, n := range d.made {
-		w.signed, w.lastSigned = n.seq, now
-		l.ship(checkpointLine(n.message))
+	for _, c := range d.made {
+		w.signed, w.lastSigned = c.seq, now
+		l.ship(c.line())
 		select {
-		case l.notes <- n:
+		case l.notes <- c:
 		default: // the authority has not answered for the one before
 		}
 	}

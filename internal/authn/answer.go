@@ -31,10 +31,9 @@ const (
 type grant struct {
 	secret   string
 	lifetime time.Duration
-	// scopes are what was granted; named is false if the answer did not say, which
-	// means all that was asked for.
+	// scopes are what was granted; none if the answer did not say, or named an empty list, by which
+	// servers mean all that was asked for.
 	scopes []string
-	named  bool
 }
 
 // parseGrant reads a successful answer. Its errors say what is wrong with the
@@ -54,9 +53,7 @@ func parseGrant(body []byte) (grant, error) {
 	if g.secret == "" {
 		return grant{}, errors.New("it has no access_token")
 	}
-	// A bearer token is printable ASCII without blanks (RFC 6750, section 2.1);
-	// anything else would break the header that it is put into.
-	if len(g.secret) > maxSecret || strings.ContainsFunc(g.secret, func(c rune) bool { return c <= ' ' || c > '~' }) {
+	if !isSecret(g.secret) {
 		return grant{}, errors.New("its access_token cannot be a header value")
 	}
 	kind, err := text(members, "token_type")
@@ -74,9 +71,13 @@ func parseGrant(body []byte) (grant, error) {
 		return grant{}, err
 	}
 	g.scopes = strings.Fields(scope)
-	// An empty scope is no list of what was granted: servers write it for "as asked".
-	g.named = len(g.scopes) > 0
 	return g, nil
+}
+
+// isSecret tells whether a text can be a bearer token: printable ASCII without blanks (RFC 6750,
+// section 2.1). Anything else would break the header that it is put into.
+func isSecret(s string) bool {
+	return s != "" && len(s) <= maxSecret && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 // parseRefusal reads the error answer of RFC 6749, section 5.2. ok is false if
@@ -131,7 +132,7 @@ func lifetimeOf(raw json.RawMessage) (time.Duration, error) {
 		return 0, errors.New("its expires_in is no number of seconds")
 	case seconds >= maxLifetime.Seconds():
 		return maxLifetime, nil
-	case seconds <= 0:
+	case seconds < 1: // it would be asked for anew for every caller
 		return 0, errors.New("its expires_in says that the token has expired already")
 	}
 	return time.Duration(seconds * float64(time.Second)), nil

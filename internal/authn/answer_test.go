@@ -28,13 +28,14 @@ func TestParseGrant(t *testing.T) {
 	} {
 		g, err := parseGrant([]byte(body))
 		is := strings.Join(append([]string{g.lifetime.String()}, g.scopes...), " ")
-		if err != nil || g.secret == "" || is != want || g.named != (len(g.scopes) > 0) {
+		if err != nil || g.secret == "" || is != want {
 			t.Errorf("%s: %s, %v, want %s", body, is, err, want)
 		}
 	}
 	for body, want := range map[string]string{
 		bearer(`"expires_in":0`):                             "expired already",
 		bearer(`"expires_in":-1`):                            "expired already",
+		bearer(`"expires_in":0.9`):                           "expired already",
 		bearer(`"expires_in":-1e999`):                        "expired already",
 		bearer(`"expires_in":"soon"`):                        "no number",
 		bearer(`"expires_in":"NaN"`):                         "no number",
@@ -103,7 +104,7 @@ func FuzzParseGrant(f *testing.F) {
 		if g.lifetime <= 0 || g.lifetime > maxLifetime {
 			t.Fatalf("a lifetime of %s", g.lifetime)
 		}
-		if g.named != (len(g.scopes) > 0) || slices.Contains(g.scopes, "") {
+		if slices.Contains(g.scopes, "") {
 			t.Fatalf("scopes %q", g.scopes)
 		}
 		for _, c := range []byte(g.secret) {
@@ -140,7 +141,7 @@ func FuzzLoadKey(f *testing.F) {
 				t.Fatal("neither a key nor an error")
 			}
 			if err == nil {
-				if k, err := newKey(m, "", nil); err == nil && (len(k.Fingerprint()) != 64 || k.Algorithm() == "") {
+				if k, err := newKey(m, "", nil); err == nil && (len(k.about.Fingerprint) != 64 || k.about.Algorithm == "") {
 					t.Fatalf("an unusable key: %v", k)
 				}
 			}

@@ -43,7 +43,7 @@ func RestoreToken(b []byte, key TokenKey, now time.Time, left time.Duration) (To
 	if c.Key != key.Digest() {
 		return Token{}, fmt.Errorf("%w for this client, key and scopes", errCopy)
 	}
-	if c.Secret == "" || c.Lifetime <= 0 || c.Obtained <= 0 {
+	if !isSecret(c.Secret) || c.Lifetime <= 0 || c.Obtained <= 0 {
 		return Token{}, errCopy
 	}
 	// Reckoned from now, which has a monotonic reading.

@@ -60,7 +60,7 @@ func TestNeitherClockMakesATokenLastLonger(t *testing.T) {
 	}
 }
 
-func TestACopyForAnotherKeyIsRefused(t *testing.T) {
+func TestACopyThatIsNoTokenForTheKeyIsRefused(t *testing.T) {
 	b, err := newToken("secret", copied, time.Now(), time.Hour, nil).MarshalSecret()
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +69,10 @@ func TestACopyForAnotherKeyIsRefused(t *testing.T) {
 	other.Scopes = "a b c"
 	if got, err := RestoreToken(b, other, time.Now(), time.Hour); err == nil {
 		t.Fatalf("%v was taken for one with more scopes", got)
+	}
+	b, _ = newToken("secret\r\nX-Injected: y", copied, time.Now(), time.Hour, nil).MarshalSecret()
+	if got, err := RestoreToken(b, copied, time.Now(), time.Hour); err == nil {
+		t.Fatalf("%q was taken for a header field", got.Authorization())
 	}
 	if _, err := (Token{}).MarshalSecret(); err == nil {
 		t.Fatal("no token was copied")

@@ -9,10 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
@@ -25,49 +23,94 @@ import (
 // back are in it.
 const tolerableSkew = 30 * time.Second
 
-// endpoint asks the Authorization Server for tokens, one request at a time and
-// without memory.
-type endpoint struct {
-	transport   http.RoundTripper
-	now         func() time.Time
-	oauth       config.OAuth
-	environment string
-	// clock is what the last answer said of the server's clock.
-	clock atomic.Pointer[ClockStatus]
+// tokenRequest is a request for one token, made of all that decides what is issued. It has no
+// memory: sources and keys under trial remember what came of theirs.
+type tokenRequest struct {
+	client *client
+	key    *Key     // signs
+	scopes []string // canonical
 }
 
-// fetch asks for one token. The error is a *RefusedError or an *UnavailableError.
-func (e *endpoint) fetch(ctx context.Context, c *client, key *Key, scopes []string) (Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.oauth.Timeout)
+// tokenKey names the token that is asked for.
+func (q tokenRequest) tokenKey() TokenKey {
+	oauth := &q.client.tokens.oauth
+	return TokenKey{
+		TokenURL: oauth.TokenURL, Audience: oauth.Audience, ClientID: q.client.config.ClientID,
+		KeyFingerprint: q.key.about.Fingerprint, Scopes: strings.Join(q.scopes, " "),
+	}
+}
+
+// obtain gets the token from the copy that replicas share, if there is one, or else from the
+// Authorization Server. stale is the hash of the token that is to be replaced, "" for none. The
+// error is a *RefusedError or an *UnavailableError.
+func (q tokenRequest) obtain(ctx context.Context, stale string) (t Token, err error) {
+	defer q.contain(&err)
+	tokens := q.client.tokens
+	if tokens.shared == nil {
+		return q.fetch(ctx)
+	}
+	// The store has the time of one request more: waiting for another replica's.
+	ctx, cancel := context.WithTimeout(ctx, 2*tokens.oauth.Timeout)
+	defer cancel()
+	name := q.tokenKey()
+	t, err = tokens.shared.Obtain(ctx, name, stale, q.fetch)
+	var (
+		refused     *RefusedError
+		unavailable *UnavailableError
+	)
+	switch {
+	case err == nil && (t.Key() != name || !t.Valid(tokens.now())):
+		return Token{}, q.unavailable("the shared copy gave a token that does not belong here", nil)
+	case err == nil || errors.As(err, &refused) || errors.As(err, &unavailable):
+		return t, err
+	}
+	return Token{}, q.unavailable("the shared copy of the tokens failed", err)
+}
+
+// fetch asks the Authorization Server. The error is that of obtain.
+func (q tokenRequest) fetch(ctx context.Context) (t Token, err error) {
+	defer q.contain(&err)
+	ctx, cancel := context.WithTimeout(ctx, q.client.tokens.oauth.Timeout)
 	defer cancel()
 
 	// A server closes idle connections when it likes, at worst when a request is
 	// on its way in. On a connection that had been used before, that is the likely
 	// reason of a failure, and one more request goes on another. It has an
 	// assertion of its own: the server may have seen the first one's jti.
-	t, stale, err := e.try(ctx, c, key, scopes)
+	t, stale, err := q.try(ctx)
 	if err != nil && stale && ctx.Err() == nil {
-		t, _, err = e.try(ctx, c, key, scopes)
+		t, _, err = q.try(ctx)
 	}
 	return t, err
 }
 
+// contain makes a panic over what a server or Redis answered a failure of that one request.
+// Requests run on goroutines of their own, where it would end the gateway.
+func (q tokenRequest) contain(err *error) {
+	if fault := recover(); fault != nil {
+		q.client.tokens.log.Error("a token request panicked", "client", q.client.name, "error", printable.Panic(fault))
+		*err = q.unavailable("a fault of the gateway, which its log shows", nil)
+	}
+}
+
+func (q tokenRequest) unavailable(reason string, err error) *UnavailableError {
+	return &UnavailableError{Client: q.client.name, Reason: reason, Err: err}
+}
+
 // try sends one request. stale says that it failed without an answer on a
 // connection that had been used before.
-func (e *endpoint) try(ctx context.Context, c *client, key *Key, scopes []string) (t Token, stale bool, err error) {
-	unavailable := func(reason string, err error) *UnavailableError {
-		return &UnavailableError{Client: c.name, Reason: reason, Err: err}
-	}
-	sent := e.now()
-	r, err := e.request(ctx, c, key, scopes)
+func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) {
+	tokens := q.client.tokens
+	sent := tokens.now()
+	r, err := q.request(ctx, sent)
 	if err != nil {
-		return Token{}, false, unavailable("the request could not be made", err)
+		return Token{}, false, q.unavailable("the request could not be made", err)
 	}
 	// RoundTrip, not a Client: redirects are never followed. An assertion is for
 	// the audience it names and nobody else.
-	answer, err := e.transport.RoundTrip(r)
+	answer, err := tokens.transport.RoundTrip(r)
 	if err != nil {
-		failed := unavailable("the Authorization Server did not answer", printable.Error(err))
+		failed := q.unavailable("the Authorization Server did not answer", printable.Error(err))
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			failed.Reason += " in time"
 		}
@@ -76,25 +119,27 @@ func (e *endpoint) try(ctx context.Context, c *client, key *Key, scopes []string
 		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
-	if ahead, dated := e.ahead(answer.Header, sent); dated {
-		e.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: e.now().UTC()})
+	ahead, dated := clockAhead(answer.Header, sent, tokens.now())
+	if dated {
+		tokens.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: tokens.now().UTC()})
 	}
 	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
 	if err != nil {
-		failed := unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
+		failed := q.unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
 		if errors.Is(err, wire.ErrTooLong) {
-			failed = unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
+			failed = q.unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
 		}
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
 	}
-	t, err = e.judge(c, key, scopes, answer, body, sent)
+	t, err = q.judge(answer, body, sent, ahead)
 	return t, false, err
 }
 
 // request makes a token request with a fresh assertion (RFC 7521, section 4.2).
-func (e *endpoint) request(ctx context.Context, c *client, key *Key, scopes []string) (*http.Request, error) {
-	assertion, err := key.assertion(c.config, e.oauth.Audience, e.now())
+func (q tokenRequest) request(ctx context.Context, now time.Time) (*http.Request, error) {
+	oauth := &q.client.tokens.oauth
+	assertion, err := q.key.assertion(q.client.config, oauth.Audience, now)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +148,10 @@ func (e *endpoint) request(ctx context.Context, c *client, key *Key, scopes []st
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 		"client_assertion":      {assertion},
 	}
-	if len(scopes) > 0 {
-		form.Set("scope", strings.Join(scopes, " "))
+	if len(q.scopes) > 0 {
+		form.Set("scope", strings.Join(q.scopes, " "))
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.oauth.TokenURL, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, oauth.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -121,80 +166,76 @@ func (e *endpoint) request(ctx context.Context, c *client, key *Key, scopes []st
 }
 
 // judge makes a token or an error of an answer.
-func (e *endpoint) judge(c *client, key *Key, scopes []string, answer *http.Response, body []byte,
-	sent time.Time) (Token, error) {
-	status := answer.StatusCode
-	unavailable := func(reason string, err error) error {
-		return &UnavailableError{Client: c.name, Reason: reason, Status: status, RetryAfter: retryAfter(answer.Header,
-			e.now()), Err: err}
+func (q tokenRequest) judge(answer *http.Response, body []byte, sent time.Time, ahead time.Duration) (Token, error) {
+	now, status := q.client.tokens.now(), answer.StatusCode
+	unavailable := func(reason string, err error) (Token, error) {
+		failed := q.unavailable(reason, err)
+		failed.Status, failed.RetryAfter = status, retryAfter(answer.Header, now)
+		return Token{}, failed
+	}
+	refused := &RefusedError{
+		Client: q.client.name, Environment: q.client.tokens.environment, Scope: strings.Join(q.scopes, " "), Status: status,
+	}
+	if ahead.Abs() >= tolerableSkew {
+		refused.Skew = ahead.Round(time.Second)
 	}
 	switch {
 	case status == http.StatusOK:
 	case status == http.StatusBadRequest, status == http.StatusUnauthorized, status == http.StatusForbidden:
 		code, ok := parseRefusal(body)
 		if !ok {
-			return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d without an OAuth error: check the "+
-				"token URL, and what stands between", status), nil)
+			return unavailable(fmt.Sprintf("the Authorization Server answers %d without an OAuth error: check the token URL, "+
+				"and what stands between", status), nil)
 		}
 		// RFC 6749 has these two for the authorization endpoint; servers use them
 		// here too, and mean an outage.
 		if code == "temporarily_unavailable" || code == "server_error" {
-			return Token{}, unavailable("the Authorization Server answers "+code, nil)
+			return unavailable("the Authorization Server answers "+code, nil)
 		}
-		refused := &RefusedError{
-			Client: c.name, Environment: e.environment, Code: code, Scope: strings.Join(scopes, " "), Status: status,
-		}
-		if ahead, dated := e.ahead(answer.Header, sent); dated && ahead.Abs() >= tolerableSkew {
-			refused.Skew = ahead.Round(time.Second)
-		}
+		refused.Code = code
 		return Token{}, refused
 	case status == http.StatusTooManyRequests, status >= 500:
-		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d", status), nil)
+		return unavailable(fmt.Sprintf("the Authorization Server answers %d", status), nil)
 	default:
-		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d, which is no answer to a token "+
-			"request: check the token URL", status), nil)
+		return unavailable(fmt.Sprintf("the Authorization Server answers %d, which is no answer to a token request: check "+
+			"the token URL", status), nil)
 	}
 
 	g, err := parseGrant(body)
 	if err != nil {
-		return Token{}, unavailable("the Authorization Server's answer cannot be used", err)
+		return unavailable("the Authorization Server's answer cannot be used", err)
 	}
-	var missing, extra []string
-	if g.named {
-		missing = without(scopes, g.scopes)
-		// With no scope asked for, whatever comes is what was asked for.
-		if len(scopes) > 0 {
-			extra = without(g.scopes, scopes)
+	var extra, byDefault []string
+	switch {
+	case len(q.scopes) == 0: // whatever comes is what was asked for
+		byDefault = without(g.scopes, nil)
+	case len(g.scopes) > 0:
+		if missing := without(q.scopes, g.scopes); len(missing) > 0 {
+			refused.Code, refused.Missing = "invalid_scope", missing
+			return Token{}, refused
 		}
+		extra = without(g.scopes, q.scopes)
 	}
-	if len(missing) > 0 {
-		return Token{}, &RefusedError{
-			Client: c.name, Environment: e.environment, Code: "invalid_scope", Scope: strings.Join(scopes, " "),
-			Missing: missing, Status: status,
-		}
-	}
-	t := newToken(g.secret, c.tokenKey(key, scopes), sent, g.lifetime, extra)
-	if len(scopes) == 0 {
-		t.h.granted = without(g.scopes, nil)
-	}
-	if !t.Valid(e.now()) {
-		return Token{}, unavailable("the Authorization Server's token had expired when it arrived", nil)
+	t := newToken(g.secret, q.tokenKey(), sent, g.lifetime, extra)
+	t.h.granted = byDefault
+	if !t.Valid(now) {
+		return unavailable("the Authorization Server's token had expired when it arrived", nil)
 	}
 	return t, nil
 }
 
-func (c *client) tokenKey(key *Key, scopes []string) TokenKey {
-	return TokenKey{
-		TokenURL: c.tokens.endpoint.oauth.TokenURL, Audience: c.tokens.endpoint.oauth.Audience,
-		ClientID:       c.config.ClientID,
-		KeyFingerprint: key.Fingerprint(), Scopes: strings.Join(scopes, " "),
-	}
-}
+// maxNamed bounds the scopes of an answer that are told apart, kept and logged: an answer of a
+// megabyte could name a hundred thousand.
+const maxNamed = 100
 
-// without gives the members of a that b does not have, each that can be a scope.
+// without gives the members of a that b does not have, each that can be a scope, the first
+// maxNamed of them.
 func without(a, b []string) []string {
 	var rest []string
 	for _, s := range a {
+		if len(rest) == maxNamed {
+			break
+		}
 		if !slices.Contains(b, s) && !slices.Contains(rest, s) && !strings.ContainsFunc(s, notInScope) {
 			rest = append(rest, s)
 		}
@@ -210,13 +251,16 @@ type ClockStatus struct {
 	At           time.Time `json:"at"`
 }
 
-// ahead is how far the clock of a server that answers now to a request sent at that moment is
-// ahead of ours, to half a second; false if the answer has no date.
-func (e *endpoint) ahead(h http.Header, sent time.Time) (time.Duration, bool) {
+// clockAhead is how far the clock of a server that answers now to a request sent at that moment
+// is ahead of ours, to half a second; false if the answer has no date.
+func clockAhead(h http.Header, sent, now time.Time) (time.Duration, bool) {
 	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0, false
+	}
 	// The field is cut to whole seconds, and was written somewhere between.
-	middle := sent.Add(e.now().Sub(sent) / 2)
-	return theirs.Add(500 * time.Millisecond).Sub(middle), err == nil
+	middle := sent.Add(now.Sub(sent) / 2)
+	return theirs.Add(500 * time.Millisecond).Sub(middle), true
 }
 
 // waitOf finds the Retry-After of an error that the layers above the transport

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/problem"
@@ -114,39 +115,33 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 
 // A parser that a server's bytes make panic must not end the gateway, wherever it is asked.
 func TestAPanicOverAnAnswerFailsThatRequestAlone(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
-	var panics atomic.Bool
-	panics.Store(true)
-	var logged strings.Builder
 	file := keyFile(t)
-	tokens := setup(t, as, func(o *Options) {
-		o.Log, o.OAuth.Clients["payroll"] = textLog(&logged), clientOf("key="+file)
-		o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-			if panics.Load() {
-				panic("quite-private-description")
-			}
-			return as.RoundTrip(r)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
+		as.before = func(int, *http.Request) { panic("quite-private-description") }
+		var logged strings.Builder
+		tokens := setup(t, as, func(o *Options) {
+			o.Log, o.OAuth.Clients["payroll"] = textLog(&logged), clientOf("key="+file)
 		})
+		stop := running(t, tokens)
+		s := source(t, tokens)
+		var u *UnavailableError
+		if _, err := s.Token(t.Context()); !errors.As(err, &u) {
+			t.Errorf("for a caller: %v", err)
+		}
+		copyFile(t, newSource.Key.File, file)
+		if pending := seen(tokens).Pending; pending == nil || pending.NextTry.IsZero() {
+			t.Errorf("a new key's trial left no failure: %+v", pending)
+		}
+		as.set(func(as *authServer) { as.before = nil })
+		tokens.Retry()
+		mustToken(t, s)
+		stop()
+		as.leaks(logged.String())
+		if !strings.Contains(logged.String(), "authServer).RoundTrip") {
+			t.Errorf("the log does not say where: %s", logged.String())
+		}
 	})
-	s := source(t, tokens)
-	var u *UnavailableError
-	if _, err := s.Token(t.Context()); !errors.As(err, &u) {
-		t.Errorf("for a caller: %v", err)
-	}
-	c := tokens.clients[0]
-	c.pending = &pendingKey{key: mustLoad(t, newSource)}
-	c.prove(t.Context())
-	if c.pending.last == nil {
-		t.Error("a new key's trial left no failure")
-	}
-	panics.Store(false)
-	tokens.Retry()
-	mustToken(t, s)
-	tokens.running.Wait()
-	as.leaks(logged.String())
-	if !strings.Contains(logged.String(), "roundTripper.RoundTrip") {
-		t.Errorf("the log does not say where: %s", logged.String())
-	}
 }
 
 func TestARefusalMentionsAClockThatIsWrong(t *testing.T) {

@@ -15,7 +15,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -28,12 +27,12 @@ const minRSABits = 2048
 // Key is a private key that was checked and is ready to sign, with what its
 // certificate says of it. However it is printed, no part of the key shows.
 type Key struct {
-	private     crypto.Signer
-	method      jwt.SigningMethod
-	fingerprint string
-	leaf        *x509.Certificate   // empty without a certificate
-	chain       []*x509.Certificate // leaf first; none without a certificate
-	header      map[string]any      // header parameters besides alg
+	private crypto.Signer
+	method  jwt.SigningMethod
+	chain   []*x509.Certificate // leaf first; none without a certificate
+	header  map[string]any      // header parameters besides alg
+	// about is what does not change of its status.
+	about KeyStatus
 }
 
 // LoadKey reads the key of a client. Errors name the file and what to do about it,
@@ -61,7 +60,7 @@ type material struct {
 }
 
 func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHeader) (*Key, error) {
-	k := &Key{leaf: new(x509.Certificate)}
+	k := new(Key)
 	switch private := m.private.(type) {
 	case *rsa.PrivateKey:
 		if bits := private.N.BitLen(); bits < minRSABits {
@@ -97,14 +96,16 @@ func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHe
 		return nil, fmt.Errorf("encoding the public key: %w", err)
 	}
 	sum := sha256.Sum256(spki)
-	k.fingerprint = hex.EncodeToString(sum[:])
+	k.about = KeyStatus{Fingerprint: hex.EncodeToString(sum[:]), Algorithm: k.method.Alg(), State: KeyNoCertificate}
 
 	if len(m.certs) > 0 {
 		if k.chain = chainFor(k.private.Public(), m.certs); k.chain == nil {
 			return nil, fmt.Errorf("no certificate in %s belongs to the key: its public key is another one; put the "+
 				"certificate there that was made for this key", m.certFile)
 		}
-		k.leaf = k.chain[0]
+		leaf := k.chain[0]
+		k.about.Subject, k.about.NotBefore, k.about.NotAfter = leaf.Subject.String(), leaf.NotBefore, leaf.NotAfter
+		k.about.State = KeyUsable
 	}
 	if k.header, err = k.headerFor(headers, sum); err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (k *Key) headerFor(headers []config.AssertionHeader, spki [sha256.Size]byte
 	h := make(map[string]any, len(headers))
 	thumbprint := spki
 	if len(k.chain) > 0 {
-		thumbprint = sha256.Sum256(k.leaf.Raw)
+		thumbprint = sha256.Sum256(k.chain[0].Raw)
 	}
 	for _, name := range headers {
 		if len(k.chain) == 0 && (name == config.HeaderThumbprint || name == config.HeaderChain) {
@@ -173,32 +174,16 @@ func (k *Key) same(other *Key) bool {
 	if k == nil || other == nil {
 		return k == other
 	}
-	return k.fingerprint == other.fingerprint && k.method == other.method &&
+	return k.about.Fingerprint == other.about.Fingerprint && k.method == other.method &&
 		slices.EqualFunc(k.chain, other.chain, (*x509.Certificate).Equal)
 }
-
-// Fingerprint is the SHA-256 of the public key (SPKI) in hexadecimal. It stays
-// when a certificate is renewed for the same key.
-func (k *Key) Fingerprint() string { return k.fingerprint }
-
-// Algorithm is the JWS algorithm that the key signs with.
-func (k *Key) Algorithm() string { return k.method.Alg() }
-
-// Subject is the certificate's subject, "" without a certificate.
-func (k *Key) Subject() string { return k.leaf.Subject.String() }
-
-// NotBefore is when the certificate begins to be valid, zero without one.
-func (k *Key) NotBefore() time.Time { return k.leaf.NotBefore }
-
-// NotAfter is when the certificate ceases to be valid, zero without one.
-func (k *Key) NotAfter() time.Time { return k.leaf.NotAfter }
 
 // String implements fmt.Stringer with the algorithm and the fingerprint.
 func (k *Key) String() string {
 	if k == nil || k.method == nil {
 		return "no key"
 	}
-	return k.method.Alg() + " key " + k.fingerprint
+	return k.about.Algorithm + " key " + k.about.Fingerprint
 }
 
 // Format implements fmt.Formatter: every verb prints what String does.

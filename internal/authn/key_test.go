@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 )
 
 func TestLoadKeyReadsEveryFormat(t *testing.T) {
-	rsaKey := mustLoad(t, oldSource).Fingerprint()
-	ecKey := mustLoad(t, newSource).Fingerprint()
+	rsaKey := mustLoad(t, oldSource).about.Fingerprint
+	ecKey := mustLoad(t, newSource).about.Fingerprint
 	const example = "CN=0206731645,O=Example,C=BE"
 	cases := map[string]struct {
 		src         string // see clientOf
@@ -58,14 +59,14 @@ func TestLoadKeyReadsEveryFormat(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			k := mustLoad(t, clientOf(c.src))
-			if k.Algorithm() != c.algorithm || k.Subject() != c.subject {
-				t.Errorf("%s of %q, want %s of %q", k.Algorithm(), k.Subject(), c.algorithm, c.subject)
+			if k.about.Algorithm != c.algorithm || k.about.Subject != c.subject {
+				t.Errorf("%s of %q, want %s of %q", k.about.Algorithm, k.about.Subject, c.algorithm, c.subject)
 			}
-			if c.fingerprint != "" && k.Fingerprint() != c.fingerprint {
-				t.Errorf("another key: %s", k.Fingerprint())
+			if c.fingerprint != "" && k.about.Fingerprint != c.fingerprint {
+				t.Errorf("another key: %s", k.about.Fingerprint)
 			}
-			if k.NotAfter().IsZero() != (c.subject == "") || k.NotBefore().IsZero() != (c.subject == "") {
-				t.Errorf("valid from %s to %s", k.NotBefore(), k.NotAfter())
+			if k.about.NotAfter.IsZero() != (c.subject == "") || k.about.NotBefore.IsZero() != (c.subject == "") {
+				t.Errorf("valid from %s to %s", k.about.NotBefore, k.about.NotAfter)
 			}
 		})
 	}
@@ -121,6 +122,9 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	huge := read(t, fixture("one.jks"))
 	copy(huge[12:], "\x00\x00\x00\x01\xff\xff") // an alias longer than the file
 	write(t, at("damaged.jks"), huge)
+	write(t, at("terabyte.der"), derived(t, oidScrypt, 1<<30, 8, 1))
+	write(t, at("parallel.der"), derived(t, oidScrypt, 1<<14, 8, 1<<30))
+	write(t, at("years.der"), derived(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}, 1<<60, 0, 0))
 	write(t, at("base64.p12"), []byte("MIINGgIBAzCCDNAGCSqGSIb3"))
 
 	cases := map[string]struct {
@@ -164,6 +168,9 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 		"PKCS#8, no password": {"key=rsa-pkcs8-aes.pem", []string{"there is no password"}},
 		"PKCS#8, outdated encryption": {"key=rsa-pkcs8-outdated.pem pass=changeit",
 			[]string{"openssl pkcs8 -topk8 -v2"}},
+		"scrypt, a terabyte": {"key=" + at("terabyte.der") + " pass=changeit", []string{"more memory or time", "openssl pkcs8"}},
+		"scrypt, for years":  {"key=" + at("parallel.der") + " pass=changeit", []string{"more memory or time"}},
+		"PBKDF2, for years":  {"key=" + at("years.der") + " pass=changeit", []string{"more memory or time"}},
 		"PKCS#1, wrong password": {"key=rsa-pkcs1-encrypted.pem pass=wrong-pass",
 			[]string{"the password does not open it"}},
 		"PKCS#1, no password":         {"key=rsa-pkcs1-encrypted.pem", []string{"there is no password"}},
@@ -202,6 +209,30 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	}
 }
 
+// derived is an encrypted key (PKCS#8) whose key derivation takes as much as is said.
+func derived(t *testing.T, kdf asn1.ObjectIdentifier, cost, blockSize, parallel int64) []byte {
+	t.Helper()
+	type algorithm struct {
+		ID         asn1.ObjectIdentifier
+		Parameters any
+	}
+	parameters := []any{[]byte("salt"), cost}
+	if blockSize > 0 {
+		parameters = append(parameters, blockSize, parallel)
+	}
+	var scheme struct{ KDF, Cipher algorithm }
+	scheme.KDF = algorithm{kdf, parameters}
+	scheme.Cipher = algorithm{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}, make([]byte, 16)}
+	der, err := asn1.Marshal(struct {
+		Algorithm algorithm
+		Data      []byte
+	}{algorithm{oidPBES2, scheme}, make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	day := 24 * time.Hour
@@ -221,13 +252,13 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
-			s := mustLoad(t, clientOf("key="+file)).status(now)
+			s := mustLoad(t, clientOf("key="+file)).Status(now)
 			if s.State != c.state || *s.DaysLeft != c.days {
 				t.Fatalf("%s with %d days, want %s with %d", s.State, *s.DaysLeft, c.state, c.days)
 			}
 		})
 	}
-	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).status(now); s.State != KeyNoCertificate ||
+	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).Status(now); s.State != KeyNoCertificate ||
 		s.DaysLeft != nil {
 		t.Fatalf("without a certificate: %+v", s)
 	}
@@ -265,7 +296,7 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(logged.String(), k.Fingerprint()) {
+	if !strings.Contains(logged.String(), k.about.Fingerprint) {
 		t.Error("the log does not say which key")
 	}
 }

@@ -202,7 +202,36 @@ type encryptedPKCS8 struct {
 	Data []byte
 }
 
-var oidPBES2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
+var (
+	oidPBES2  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
+	oidScrypt = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
+)
+
+// tooDear tells that the key derivation takes more than 128 MiB or ten million rounds of
+// hashing, some seconds, by the parameters of PBKDF2 (RFC 8018) or scrypt (RFC 7914, section 7).
+// A file of a hundred bytes can ask for terabytes, and for years.
+func (k *encryptedPKCS8) tooDear() bool {
+	var p struct {
+		KDF struct {
+			ID         asn1.ObjectIdentifier
+			Parameters struct {
+				Salt                asn1.RawValue
+				Cost                int64
+				BlockSize, Parallel int64 `asn1:"optional"` // scrypt's; of PBKDF2, the first is a length
+			}
+		}
+	}
+	if _, err := asn1.Unmarshal(k.Algorithm.Parameters.FullBytes, &p); err != nil {
+		return false // the library says what is wrong
+	}
+	const memory, rounds = 128 << 20, 10_000_000
+	of := p.KDF.Parameters
+	if p.KDF.ID.Equal(oidScrypt) {
+		blocks := float64(of.Cost) * float64(of.BlockSize)
+		return blocks*128 > memory || blocks*float64(of.Parallel) > rounds
+	}
+	return of.Cost > rounds
+}
 
 // parseDER reads a key as PKCS#8, encrypted PKCS#8, PKCS#1 or SEC 1.
 func parseDER(der, password []byte) (crypto.PrivateKey, error) {
@@ -216,6 +245,10 @@ func parseDER(der, password []byte) (crypto.PrivateKey, error) {
 	if !sealed.Algorithm.ID.Equal(oidPBES2) {
 		return nil, errors.New("the key is encrypted in an outdated way: encrypt it anew with openssl pkcs8 -in OLD | " +
 			"openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
+	}
+	if sealed.tooDear() {
+		return nil, errors.New("opening the key takes more memory or time than the gateway spends on it: encrypt it anew with " +
+			"openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
 	}
 	key, err := pkcs8.ParsePKCS8PrivateKey(der, password)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
@@ -50,7 +49,6 @@ var errNoSource = errors.New("sending a request through the token layer: its cal
 type tokenLayer struct {
 	next     call.Sender
 	upstream string
-	now      func() time.Time
 	// helped says that a renewal was the cure when the upstream last answered 401: its 401s
 	// are about the token.
 	helped atomic.Bool
@@ -58,18 +56,15 @@ type tokenLayer struct {
 
 // NewTokenLayer returns the layer that gets a token for a call, whose credential must be a
 // *Session, and leaves it there for the credentials layer below. upstream names
-// the upstream that next leads to; now tells the time, time.Now if nil.
+// the upstream that next leads to.
 //
 // A 401 of the upstream drops the token if it is still the one that was refused,
 // and the request goes once more with a new one, if its body can be sent again
 // and it opens no document. If the upstream refuses that token as well before it may
 // force another renewal, the caller gets a 503 that says so: it has no token that it
 // could see to. In every other case the caller gets the 401 as it came.
-func NewTokenLayer(next call.Sender, upstream string, now func() time.Time) call.Sender {
-	if now == nil {
-		now = time.Now
-	}
-	return &tokenLayer{next: next, upstream: upstream, now: now}
+func NewTokenLayer(next call.Sender, upstream string) call.Sender {
+	return &tokenLayer{next: next, upstream: upstream}
 }
 
 // Send implements call.Sender. Besides the errors of the layers below
@@ -80,12 +75,11 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 		call.CloseBody(r)
 		return nil, errNoSource
 	}
-	token, err := l.token(ctx, c, session.source)
+	token, err := session.renew(ctx, c)
 	if err != nil {
 		call.CloseBody(r)
 		return nil, err
 	}
-	session.token = token
 	answer, err := l.next.Send(ctx, c, r)
 	if err != nil || answer.StatusCode != http.StatusUnauthorized {
 		return answer, err
@@ -107,7 +101,7 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 	if !ok {
 		return answer, nil
 	}
-	renewed, err := l.token(ctx, c, session.source)
+	renewed, err := session.renew(ctx, c)
 	if err != nil || renewed.Hash() == token.Hash() { // some servers issue the same token again
 		if body != nil {
 			_ = body.Close()
@@ -115,7 +109,6 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 		return answer, nil
 	}
 	discard(answer)
-	session.token = renewed
 	second := new(http.Request)
 	*second = *r
 	second.Body = body
@@ -126,11 +119,15 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 	return answer, err
 }
 
-// token gets a token and notes how long that took.
-func (l *tokenLayer) token(ctx context.Context, c *call.Call, source *Source) (Token, error) {
-	start := l.now()
-	token, err := source.Token(ctx)
-	c.Record.Phases.Token += l.now().Sub(start)
+// renew gets a token for the tries that follow, and notes how long that took.
+func (s *Session) renew(ctx context.Context, c *call.Call) (Token, error) {
+	now := s.source.client.tokens.now
+	start := now()
+	token, err := s.source.Token(ctx)
+	c.Record.Phases.Token += now().Sub(start)
+	if err == nil {
+		s.token = token
+	}
 	return token, err
 }
 

@@ -48,7 +48,7 @@ func newProvider(t *testing.T, accepts func(string) bool) *provider {
 func layers(t *testing.T, allowHTTP bool) call.Sender {
 	pool := &http.Transport{}
 	t.Cleanup(pool.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(carrier{transport(pool.RoundTrip)}, allowHTTP), "nsso", nil)
+	return NewTokenLayer(NewCredentials(carrier{transport(pool.RoundTrip)}, allowHTTP), "nsso")
 }
 
 // carrier stands for the transport: what is below it sees the field where the wire has it.
@@ -98,16 +98,17 @@ func send(t *testing.T, layer call.Sender, c *call.Call, url string, body io.Rea
 }
 
 func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
-	_, s := withSource(t)
+	clock := &clock{now: time.Now()}
+	s := source(t, setup(t, newAuthServer(t, mustLoad(t, newSource)), func(o *Options) {
+		o.Now = func() time.Time { clock.add(time.Second); return clock.Now() }
+	}))
 	token := mustToken(t, s)
 	p := newProvider(t, func(got string) bool { return got == token.Authorization() })
 	c, layer := callOf(s), layers(t, false)
-	clock := &clock{}
-	layer.(*tokenLayer).now = func() time.Time { clock.add(time.Second); return clock.Now() }
 	if status, body := send(t, layer, c, p.URL, nil); status != 200 || body != "fine" {
 		t.Fatalf("%d %s", status, body)
 	}
-	if c.Record.TokenHash != token.Hash() || c.Record.Phases.Token != time.Second {
+	if c.Record.TokenHash != token.Hash() || c.Record.Phases.Token != 2*time.Second {
 		t.Errorf("hash %q, after %s", c.Record.TokenHash, c.Record.Phases.Token)
 	}
 }
@@ -246,7 +247,7 @@ func TestTokensTravelOverHTTPSOnly(t *testing.T) {
 			})
 			body := &closable{Reader: strings.NewReader("x")}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", url, body)
-			layer := NewTokenLayer(NewCredentials(carrier{next}, allowHTTP), "nsso", nil)
+			layer := NewTokenLayer(NewCredentials(carrier{next}, allowHTTP), "nsso")
 			_, err := layer.Send(t.Context(), callOf(s), r)
 			if sent != (allowed || allowHTTP) || (err == nil) != sent {
 				t.Fatalf("%s, http allowed %t: sent %t, %v", url, allowHTTP, sent, err)
@@ -276,11 +277,11 @@ func TestNoRequestLeavesWithoutAToken(t *testing.T) {
 		layer call.Sender
 		c     *call.Call
 	}{
-		"no credential":         {NewTokenLayer(next, "nsso", nil), none},
-		"one of somebody else":  {NewTokenLayer(next, "nsso", nil), foreign},
+		"no credential":         {NewTokenLayer(next, "nsso"), none},
+		"one of somebody else":  {NewTokenLayer(next, "nsso"), foreign},
 		"no token layer above":  {NewCredentials(carrier{next}, true), callOf(down)},
 		"none, without a layer": {NewCredentials(carrier{next}, true), none},
-		"no token to be had":    {NewTokenLayer(NewCredentials(carrier{next}, true), "nsso", nil), callOf(down)},
+		"no token to be had":    {NewTokenLayer(NewCredentials(carrier{next}, true), "nsso"), callOf(down)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &closable{Reader: strings.NewReader("x")}

@@ -23,20 +23,13 @@ type pendingKey struct {
 	last *failure
 }
 
-// due says whether it is time to try the key.
-func (p *pendingKey) due(now time.Time) bool {
-	return p.last == nil || !now.Before(p.last.until)
-}
-
 // watch looks at the key files every so often, and tries a pending key, until ctx
 // is done.
 func (c *client) watch(ctx context.Context) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		if c.tryable() {
-			c.prove(ctx)
-		}
+		c.prove(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -72,13 +65,13 @@ func (c *client) reload() {
 	case current == nil:
 		// Nothing is lost by using a key that was never tried where there is no other.
 		c.key.Store(key)
-		log.Info("key loaded", "key", key, "subject", key.Subject(), "notAfter", key.NotAfter())
+		log.Info("key loaded", "key", key, "subject", key.about.Subject, "notAfter", key.about.NotAfter)
 	case key.same(current):
 		c.pending = nil
 	case c.pending == nil || !key.same(c.pending.key):
 		c.pending = &pendingKey{key: key, since: now}
-		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.Subject(),
-			"notAfter", key.NotAfter())
+		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.about.Subject,
+			"notAfter", key.about.NotAfter)
 	}
 }
 
@@ -97,20 +90,18 @@ func (c *client) adoptKey(old *Key) {
 	c.key.Store(old)
 }
 
-func (c *client) tryable() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pending != nil && c.pending.due(c.tokens.now())
-}
-
-// prove asks for a token with the pending key. The sources that have a token now
-// come first: their scopes are known to be granted.
+// prove asks for a token with the pending key, if there is one and its time has come. The sources
+// that have a token now come first: their scopes are known to be granted.
 func (c *client) prove(ctx context.Context) {
+	now := c.tokens.now()
 	c.mu.Lock()
 	p := c.pending
+	due := p != nil && (p.last == nil || !now.Before(p.last.until))
 	c.mu.Unlock()
+	if !due {
+		return
+	}
 	var candidates, others []*Source
-	now := c.tokens.now()
 	for _, s := range c.sourceList() {
 		if h := s.current.Load(); h != nil && h.valid(now) {
 			candidates = append(candidates, s)
@@ -121,7 +112,7 @@ func (c *client) prove(ctx context.Context) {
 	candidates = append(candidates, others...)
 	candidates = candidates[:min(len(candidates), maxProofs)]
 	for i, s := range candidates {
-		t, err := c.fetch(ctx, p.key, s.scopes)
+		t, err := s.asking(p.key).fetch(ctx)
 		if err == nil {
 			c.promote(p, s, t)
 			return
@@ -151,7 +142,7 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	c.mu.Unlock()
 	c.warned = time.Time{}
 	c.tokens.log.Info("the new key signs from now on", "client", c.name, "key", p.key, "former", former, "subject",
-		p.key.Subject(), "notAfter", p.key.NotAfter())
+		p.key.about.Subject, "notAfter", p.key.about.NotAfter)
 
 	// The former key's tokens are good until they expire, and are replaced in the
 	// background all the same: its registration may end any moment.
@@ -160,7 +151,7 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 		other.mu.Lock()
 		other.failure = nil
 		if other == s {
-			other.requests++
+			other.counted.Requests++
 			other.store(t.h, p.key)
 		} else {
 			other.due = now
@@ -183,35 +174,31 @@ func (c *client) postpone(p *pendingKey, err error) {
 
 // reason says to people why the key does not sign yet.
 func (p *pendingKey) reason(now time.Time) string {
-	switch end, start := p.key.NotAfter(), p.key.NotBefore(); {
-	case !end.IsZero() && now.After(end):
-		return "Its certificate (" + p.key.Subject() + ") has expired on " + end.UTC().Format(time.DateOnly) +
-			": put a valid one into its files. The former key goes on signing."
-	case !end.IsZero() && now.Before(start):
-		return "Its certificate (" + p.key.Subject() + ") is not valid before " + start.UTC().Format(time.DateTime) +
-			" UTC: wait for it, or set this machine's clock if it is behind. The former key goes on signing."
-	}
-	if p.last == nil {
+	const formerSigns = " The former key goes on signing."
+	key := p.key.Status(now)
+	certificate := "Its certificate (" + key.Subject + ")"
+	switch {
+	case key.State == KeyExpired:
+		return certificate + " has expired on " + key.NotAfter.UTC().Format(time.DateOnly) +
+			": put a valid one into its files." + formerSigns
+	case key.State == KeyNotYetValid:
+		return certificate + " is not valid before " + key.NotBefore.UTC().Format(time.DateTime) +
+			" UTC: wait for it, or set this machine's clock if it is behind." + formerSigns
+	case p.last == nil:
 		return "No token was asked for with it yet; that happens within seconds once a route of this client is in use."
 	}
 	var refused *RefusedError
 	if !errors.As(p.last.err, &refused) {
-		return "The Authorization Server gave no usable answer; it is tried again. The former key goes on signing."
+		return "The Authorization Server gave no usable answer; it is tried again." + formerSigns
 	}
-	switch refused.Code {
-	case "invalid_client":
-		return "The Authorization Server answers invalid_client: is its certificate" + named(p.key) +
-			" not yet registered in Chaman? The former key goes on signing."
-	default:
+	if refused.Code != "invalid_client" {
 		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its " +
-			"onboarding. The former key goes on signing."
+			"onboarding." + formerSigns
 	}
-}
-
-// named is the subject of a key's certificate in brackets, if it has one.
-func named(key *Key) string {
-	if subject := key.Subject(); subject != "" {
-		return " (" + subject + ")"
+	subject := ""
+	if key.Subject != "" {
+		subject = " (" + key.Subject + ")"
 	}
-	return ""
+	return "The Authorization Server answers invalid_client: is its certificate" + subject +
+		" not yet registered in Chaman?" + formerSigns
 }

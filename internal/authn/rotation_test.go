@@ -93,8 +93,8 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 		// The files change before anybody told Chaman.
 		mount.update(update)
 		status := seen(tokens)
-		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil ||
-			status.Pending.Fingerprint != newKey.Fingerprint() {
+		if status.Key.Fingerprint != oldKey.about.Fingerprint || status.Pending == nil ||
+			status.Pending.Fingerprint != newKey.about.Fingerprint {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
 		}
 		// The clock of the bubble begins before the certificate does.
@@ -117,14 +117,14 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 		time.Sleep(longestRefusal + poll + time.Second)
 		synctest.Wait()
 		status = tokens.Status()[0]
-		if status.Key.Fingerprint != newKey.Fingerprint() || status.Pending != nil || status.KeyError != nil {
+		if status.Key.Fingerprint != newKey.about.Fingerprint || status.Pending != nil || status.KeyError != nil {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
 		}
 		for _, scope := range []string{"scope:a", "scope:b"} {
 			mustToken(t, source(t, tokens, scope)) // uses it, so that it is renewed
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			if got := mustToken(t, source(t, tokens, scope)).Key().KeyFingerprint; got != newKey.Fingerprint() {
+			if got := mustToken(t, source(t, tokens, scope)).Key().KeyFingerprint; got != newKey.about.Fingerprint {
 				t.Errorf("the token for %s is still the old key's", scope)
 			}
 		}
@@ -182,7 +182,7 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 		for name, content := range map[string][]byte{"half of it": whole[:len(whole)/2], "nothing": nil} {
 			write(t, file, content)
 			status := wait()
-			if status.Key.Fingerprint != oldKey.Fingerprint() || status.KeyError == nil || status.Pending != nil {
+			if status.Key.Fingerprint != oldKey.about.Fingerprint || status.KeyError == nil || status.Pending != nil {
 				t.Fatalf("with %s written: %+v, error %+v", name, status.Key, status.KeyError)
 			}
 			if !strings.Contains(status.KeyError.Text, file) {
@@ -196,7 +196,7 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 			t.Fatalf("error %+v", status.KeyError)
 		}
 		write(t, passwordFile, []byte(password))
-		if status := wait(); status.KeyError != nil || status.Key.Fingerprint != newKey.Fingerprint() {
+		if status := wait(); status.KeyError != nil || status.Key.Fingerprint != newKey.about.Fingerprint {
 			t.Fatalf("%+v, error %+v", status.Key, status.KeyError)
 		}
 	})
@@ -246,35 +246,36 @@ func TestANewKeyEndsTheBackOff(t *testing.T) {
 func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
 	for name, registered := range map[string]bool{"with a token": true, "with a refusal": false} {
 		t.Run(name, func(t *testing.T) {
+			file := keyFile(t)
 			synctest.Test(t, func(t *testing.T) {
-				oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
+				newKey := mustLoad(t, newSource)
 				as := newAuthServer(t, newKey)
 				if registered {
-					as.register(oldKey)
+					as.register(mustLoad(t, oldSource))
 				}
 				as.before = func(n int, _ *http.Request) {
 					if n == 1 {
-						time.Sleep(5 * time.Second)
+						time.Sleep(2 * poll)
 					}
 				}
-				tokens := setup(t, as, signedBy("key=rsa-pkcs8.pem"))
+				tokens := setup(t, as, signedBy("key="+file))
+				running(t, tokens)
 				s := source(t, tokens)
 				go func() { _, _ = s.Token(t.Context()) }()
 				synctest.Wait()
-				c := tokens.clients[0]
-				c.pending = &pendingKey{key: newKey}
-				c.prove(t.Context())
-				if c.key.Load() != newKey {
+				copyFile(t, newSource.Key.File, file)
+				if got := seen(tokens).Key.Fingerprint; got != newKey.about.Fingerprint {
 					t.Fatal("the new key was not promoted")
 				}
-				time.Sleep(6 * time.Second)
-				if status := s.status(time.Now()); status.Error != nil {
-					t.Errorf("what the old key earned is held against the new one: %+v", status.Error)
+				time.Sleep(poll)
+				synctest.Wait()
+				if failed := tokens.Status()[0].Tokens[0].Error; failed != nil {
+					t.Errorf("what the old key earned is held against the new one: %+v", failed)
 				}
 				mustToken(t, s)
-				tokens.renew()
+				time.Sleep(2 * renewalPoll)
 				synctest.Wait()
-				if got := mustToken(t, s).Key().KeyFingerprint; got != newKey.Fingerprint() {
+				if got := mustToken(t, s).Key().KeyFingerprint; got != newKey.about.Fingerprint {
 					t.Error("the old key's token stays")
 				}
 			})
@@ -295,8 +296,24 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 		}
 		_ = source(t, tokens, "scope:b")
 		copyFile(t, newSource.Key.File, file)
-		if got := seen(tokens).Key.Fingerprint; got != newKey.Fingerprint() {
+		if got := seen(tokens).Key.Fingerprint; got != newKey.about.Fingerprint {
 			t.Fatal("the new key does not sign")
+		}
+	})
+}
+
+// A refusal of scopes that were never granted would say nothing about the key.
+func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
+	file := keyFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
+		tokens := setup(t, as, signedBy("key="+file))
+		running(t, tokens)
+		source(t, tokens, "scope:a") // no token was asked for yet
+		mustToken(t, source(t, tokens, "scope:b"))
+		copyFile(t, newSource.Key.File, file)
+		if status := seen(tokens); status.Pending != nil || as.forms[1]["scope"][0] != "scope:b" {
+			t.Errorf("proved with %v, pending %+v", as.forms[1]["scope"], status.Pending)
 		}
 	})
 }
@@ -314,7 +331,7 @@ func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
 			t.Fatalf("pending %+v after %d requests", status.Pending, as.count())
 		}
 		_ = source(t, tokens)
-		if status := seen(tokens); status.Pending != nil || status.Key.Fingerprint != newKey.Fingerprint() {
+		if status := seen(tokens); status.Pending != nil || status.Key.Fingerprint != newKey.about.Fingerprint {
 			t.Fatalf("pending %+v", status.Pending)
 		}
 	})
@@ -344,12 +361,12 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 			t.Error("the token was not adopted")
 		}
 		synctest.Wait()
-		if status := after.Status()[0]; status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil {
+		if status := after.Status()[0]; status.Key.Fingerprint != oldKey.about.Fingerprint || status.Pending == nil {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
 		}
 		as.register(newKey)
 		time.Sleep(time.Minute)
-		if status := after.Status()[0]; status.Key.Fingerprint != newKey.Fingerprint() || status.Pending != nil {
+		if status := after.Status()[0]; status.Key.Fingerprint != newKey.about.Fingerprint || status.Pending != nil {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
 		}
 	})
@@ -397,7 +414,7 @@ func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
 			p := &pendingKey{key: mustLoad(t, clientOf("key="+file)), since: now, last: refused}
-			if got := p.reason(now); !strings.Contains(got, c.want) || !strings.Contains(got, p.key.Subject()) ||
+			if got := p.reason(now); !strings.Contains(got, c.want) || !strings.Contains(got, p.key.about.Subject) ||
 				!strings.Contains(got, "The former key goes on signing") {
 				t.Errorf("%q", got)
 			}

@@ -45,7 +45,9 @@ func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 		shared := &sharedMap{tokens: map[string]Token{}}
 		var replicas []*Source
 		for range 10 {
-			replicas = append(replicas, source(t, setup(t, as, func(o *Options) { o.Shared = shared })))
+			tokens := setup(t, as, func(o *Options) { o.Shared = shared })
+			running(t, tokens)
+			replicas = append(replicas, source(t, tokens))
 		}
 		var first Token
 		for _, s := range replicas {
@@ -68,10 +70,9 @@ func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 		}
 		// A background renewal wants another token than the one that is about to end.
 		time.Sleep(59 * time.Minute)
-		replicas[0].client.tokens.renew()
 		synctest.Wait()
 		if as.count() != 3 {
-			t.Fatalf("%d requests after a renewal", as.count())
+			t.Fatalf("%d requests after ten renewals", as.count())
 		}
 	})
 }
@@ -94,7 +95,7 @@ func TestASharedCopyThatMixesUpTokensIsNotBelieved(t *testing.T) {
 	tokens := setup(t, as, func(o *Options) { o.Shared = shared })
 	other := mustToken(t, source(t, tokens, "scope:other"))
 	s := source(t, tokens)
-	shared.tokens[s.client.tokenKey(s.client.key.Load(), s.scopes).Digest()] = other
+	shared.tokens[s.asking(s.client.key.Load()).tokenKey().Digest()] = other
 	if got, err := s.Token(t.Context()); err == nil {
 		t.Fatalf("a token for %s was taken for one for %s", got.Key().Scopes, s.Scopes())
 	}

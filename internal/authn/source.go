@@ -47,7 +47,8 @@ type Source struct {
 	// forced is when the 401 of an upstream, by name, last forced a renewal.
 	forced map[string]time.Time
 
-	requests, granted, refusals, outages, renewals uint64
+	// counted are the counters of its status.
+	counted TokenStatus
 }
 
 // flight is one token request and those who wait for it. token and err are set
@@ -158,7 +159,7 @@ func (s *Source) begin() bool {
 		return false
 	}
 	s.flight = f
-	s.requests++
+	s.counted.Requests++
 	return true
 }
 
@@ -169,9 +170,12 @@ func (s *Source) fetch(ctx context.Context, f *flight, stale string) {
 		s.end(f, nil, Token{}, s.client.noKey())
 		return
 	}
-	t, err := s.client.obtain(ctx, key, s.scopes, stale)
+	t, err := s.asking(key).obtain(ctx, stale)
 	s.end(f, key, t, err)
 }
+
+// asking is what the source's tokens are asked for with, signed by a key.
+func (s *Source) asking(key *Key) tokenRequest { return tokenRequest{s.client, key, s.scopes} }
 
 // end ends a flight and tells everybody how it went. key is the one that signed.
 func (s *Source) end(f *flight, key *Key, t Token, err error) {
@@ -181,7 +185,7 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 	defer close(f.done)
 	s.flight = nil
 	if err == nil {
-		s.granted++
+		s.counted.Granted++
 		f.token = t
 		s.store(t.h, key)
 		return
@@ -193,9 +197,9 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 	var unavailable *UnavailableError
 	outage := errors.As(err, &unavailable)
 	if outage {
-		s.outages++
+		s.counted.Outages++
 	} else {
-		s.refusals++
+		s.counted.Refusals++
 	}
 	now := tokens.now()
 	failed := s.failure.next(err, now, rand.Float64())
@@ -306,7 +310,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 		s.forced = make(map[string]time.Time)
 	}
 	s.forced[upstream] = now
-	s.renewals++
+	s.counted.Forced++
 	s.suspect = t.h
 	s.current.Store(nil)
 	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
@@ -317,7 +321,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 // adopt takes over a token of the generation before.
 func (s *Source) adopt(h *held) {
 	key := s.client.key.Load()
-	if h == nil || key == nil || h.key != s.client.tokenKey(key, s.scopes) || !h.valid(s.client.tokens.now()) {
+	if h == nil || key == nil || h.key != s.asking(key).tokenKey() || !h.valid(s.client.tokens.now()) {
 		return
 	}
 	s.mu.Lock()
@@ -331,7 +335,7 @@ func (s *Source) adopt(h *held) {
 func (s *Source) hasHadToken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.granted > 0 || s.current.Load() != nil
+	return s.counted.Granted > 0 || s.current.Load() != nil
 }
 
 // logFailure logs the first failure in a row as a warning, since callers log the

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -355,6 +356,21 @@ func TestScopes(t *testing.T) {
 	}
 	if _, err := tokens.Source("other", nil); err == nil {
 		t.Error("a client that does not exist has a source")
+	}
+}
+
+// A megabyte of scopes would take minutes to compare, and stand in log and status.
+func TestOfScopesThatNobodyAskedForAHundredAreNamed(t *testing.T) {
+	as, s := withSource(t)
+	as.granted = func(asked string) string {
+		scopes := []string{asked}
+		for i := range 100_000 {
+			scopes = append(scopes, strconv.Itoa(i))
+		}
+		return strings.Join(scopes, " ")
+	}
+	if extra := mustToken(t, s).Extra(); len(extra) != maxNamed || extra[0] != "0" {
+		t.Errorf("%d scopes, the first %q", len(extra), extra[0])
 	}
 }
 

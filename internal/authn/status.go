@@ -113,15 +113,14 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.endpoint.oauth.TokenURL,
-		Audience: c.tokens.endpoint.oauth.Audience, Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
+	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.oauth.TokenURL,
+		Audience: c.tokens.oauth.Audience, Clock: c.tokens.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
-		k := key.status(now)
-		s.Key = &k
+		s.Key = new(key.Status(now))
 	}
 	c.mu.Lock()
 	if p := c.pending; p != nil {
-		s.Pending = &PendingStatus{KeyStatus: p.key.status(now), Since: p.since, Reason: p.reason(now)}
+		s.Pending = &PendingStatus{KeyStatus: p.key.Status(now), Since: p.since, Reason: p.reason(now)}
 		if p.last != nil {
 			s.Pending.NextTry = p.last.until
 		}
@@ -136,18 +135,14 @@ func (c *client) status(now time.Time) ClientStatus {
 	return s
 }
 
-func (k *Key) status(now time.Time) KeyStatus {
-	s := KeyStatus{
-		Fingerprint: k.Fingerprint(), Algorithm: k.Algorithm(),
-		Subject: k.Subject(), NotBefore: k.NotBefore(), NotAfter: k.NotAfter(), State: KeyUsable,
-	}
-	if len(k.chain) == 0 {
-		s.State = KeyNoCertificate
+// Status is what may be known of the key at a moment.
+func (k *Key) Status(now time.Time) KeyStatus {
+	s := k.about
+	if s.State == KeyNoCertificate {
 		return s
 	}
 	left := s.NotAfter.Sub(now)
-	days := int(math.Floor(left.Hours() / 24))
-	s.DaysLeft = &days
+	s.DaysLeft = new(int(math.Floor(left.Hours() / 24)))
 	switch {
 	case left < 0:
 		s.State = KeyExpired
@@ -162,10 +157,8 @@ func (k *Key) status(now time.Time) KeyStatus {
 func (s *Source) status(now time.Time) TokenStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status := TokenStatus{
-		Scopes: s.scopes, Error: s.failure.status(),
-		Requests: s.requests, Granted: s.granted, Refusals: s.refusals, Outages: s.outages, Forced: s.renewals,
-	}
+	status := s.counted
+	status.Scopes, status.Error = s.scopes, s.failure.status()
 	if h := s.current.Load(); h != nil && h.valid(now) {
 		status.Hash, status.Obtained, status.Expires, status.Extra = h.hash, h.obtained, h.expires, h.extra
 	}

@@ -26,8 +26,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/config"
@@ -69,11 +69,15 @@ type Shared interface {
 
 // Tokens holds the OAuth clients, their keys and the sources of their tokens.
 type Tokens struct {
-	endpoint endpoint
-	shared   Shared
-	log      *slog.Logger
-	now      func() time.Time
-	clients  []*client // in the order of their names
+	oauth       config.OAuth
+	environment string
+	transport   http.RoundTripper
+	shared      Shared
+	log         *slog.Logger
+	now         func() time.Time
+	clients     []*client // in the order of their names
+	// clock is what the last answer said of the server's clock.
+	clock atomic.Pointer[ClockStatus]
 
 	// base is the context of everything that runs in the background.
 	base   context.Context
@@ -95,8 +99,7 @@ func New(o Options) *Tokens {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	t := &Tokens{
-		endpoint: endpoint{transport: o.Transport, now: o.Now, oauth: o.OAuth, environment: o.Environment},
-		shared:   o.Shared, log: o.Log, now: o.Now,
+		oauth: o.OAuth, environment: o.Environment, transport: o.Transport, shared: o.Shared, log: o.Log, now: o.Now,
 	}
 	t.base, t.cancel = context.WithCancel(context.Background())
 	for _, name := range slices.Sorted(maps.Keys(o.OAuth.Clients)) {
@@ -142,13 +145,11 @@ func (t *Tokens) Prime(ctx context.Context, client string, first *Source) error 
 		return err
 	}
 	list := c.sourceList()
-	if i := slices.Index(list, first); i > 0 {
-		list = slices.Insert(slices.Delete(list, i, i+1), 0, first)
+	if slices.ContainsFunc(list, (*Source).hasHadToken) {
+		return nil
 	}
-	for _, s := range list {
-		if s.hasHadToken() {
-			return nil
-		}
+	if slices.Contains(list, first) {
+		list = append([]*Source{first}, list...)
 	}
 	for _, s := range list {
 		if _, err = s.Token(ctx); !scopeRefused(err) {
@@ -188,7 +189,7 @@ func (t *Tokens) Try(ctx context.Context, client string, scopes []string, anothe
 	if key == nil {
 		return Token{}, c.noKey()
 	}
-	return c.fetch(ctx, key, canonical)
+	return tokenRequest{c, key, canonical}.fetch(ctx)
 }
 
 // Run watches the key files and renews tokens before they expire, until ctx is
@@ -252,13 +253,12 @@ func (t *Tokens) Adopt(from *Tokens) {
 	for _, c := range t.clients {
 		old, _ := from.client(c.name)
 		if old == nil || old.config.ClientID != c.config.ClientID ||
-			from.endpoint.oauth.TokenURL != t.endpoint.oauth.TokenURL ||
-			from.endpoint.oauth.Audience != t.endpoint.oauth.Audience {
+			from.oauth.TokenURL != t.oauth.TokenURL || from.oauth.Audience != t.oauth.Audience {
 			continue
 		}
 		c.adoptKey(old.key.Load())
 		for _, s := range c.sourceList() {
-			if prior := old.lookUp(strings.Join(s.scopes, " ")); prior != nil {
+			for _, prior := range old.sourceList() {
 				s.adopt(prior.current.Load())
 			}
 		}

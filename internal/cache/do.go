@@ -23,7 +23,8 @@ func (c *Cache) Do(ctx context.Context, x *call.Call, send call.Send) (*call.Ans
 	safe := x.Method == http.MethodGet || x.Method == http.MethodHead
 	switch {
 	case !x.Keep.Told || safe && !x.Opening && !x.Keep.Reads:
-		return plain(send(ctx, x, nil))
+		resp, err := send(ctx, x, nil)
+		return with("", resp, err)
 	case !safe:
 		return c.change(ctx, x, send, "fwd=method")
 	case x.Opening:
@@ -33,13 +34,6 @@ func (c *Cache) Do(ctx context.Context, x *call.Call, send call.Send) (*call.Ans
 	}
 	rd := reading{c: c, x: x, send: send, q: newQuery(x)}
 	return rd.do(ctx)
-}
-
-func plain(resp *http.Response, err error) (*call.Answer, error) {
-	if err != nil {
-		return nil, err
-	}
-	return call.AnswerOf(resp), nil
 }
 
 // with gives what came back with the cache's word.
@@ -110,7 +104,7 @@ func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 	rd.q.method = http.MethodGet
 	rd.open()
 	for i := range rd.n {
-		rd.noteSecond(ctx, &rd.places[i])
+		rd.loadSecond(ctx, &rd.places[i])
 	}
 	return rd
 }

@@ -2,11 +2,16 @@ package cache
 
 import (
 	"context"
+	"ebox-gateway/internal/call"
+	"net/http"
 	"sync"
 	"time"
 )
 
 const (
+	// maxLeaders is how often a request waits for another, each time because the one before
+	// went away, until it asks for itself.
+	maxLeaders = 3
 	// headWait is how long a request waits for the header of an answer that another has asked
 	// for, whoever that is by then. Then it asks for itself: an upstream that answers nothing is
 	// seen by each of its callers, and by the circuit breaker, after one time-out and not after
@@ -110,4 +115,70 @@ func (fl *flight) wait(ctx context.Context, began time.Time) (ending, *Entry) {
 	case <-ctx.Done():
 	}
 	return unshared, nil
+}
+
+// mayWait tells whether the answer to somebody else's request would do: the caller asks
+// for the whole and for nothing newer than what comes.
+func (rd *reading) mayWait() bool {
+	q := &rd.q
+	return q.method == http.MethodGet && !q.cc.noCache && !q.cc.noStore && q.cc.maxAge == absent &&
+		q.cc.minFresh == absent && !q.credentials &&
+		(rd.entry != nil || !q.conditional && len(q.header["Range"]) == 0)
+}
+
+// waited waits for the answer to the same request of another caller, if there is one
+// under way, and answers with it. If not, it is nil and this request leads, or asks for
+// itself; what it waited comes off its own header time-out.
+func (rd *reading) waited(ctx context.Context) *call.Answer {
+	at, began := &rd.places[0], time.Now()
+	defer func() { rd.x.Waited = time.Since(began) }()
+	for range maxLeaders {
+		f, leads := rd.c.flights.join(&at.key, at.mark)
+		if leads {
+			rd.flight = f
+			// The flight before may have landed since this request looked.
+			e := rd.meanwhile()
+			if e == nil {
+				return nil
+			}
+			a := rd.collapsed(e)
+			if a != nil {
+				rd.land(landed, e)
+			}
+			return a
+		}
+		switch end, e := f.wait(ctx, began); {
+		case end == abandoned:
+		case end == landed && e.selected(rd.field):
+			return rd.collapsed(e)
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// meanwhile gives what has been stored since this request arrived, nil for nothing.
+func (rd *reading) meanwhile() *Entry {
+	for i := range rd.n {
+		at := &rd.places[i]
+		variants, _ := rd.c.memory.load(&at.key, at.mark, rd.arrived)
+		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
+			return e
+		}
+	}
+	return nil
+}
+
+// collapsed answers with what another request has brought, if it may; nil if not.
+func (rd *reading) collapsed(e *Entry) *call.Answer {
+	now := rd.c.o.Now()
+	use, left := e.judge(&rd.q.cc, rd.x.Keep.Policy, now)
+	// This request was forwarded as one with the leader's (section 4). What came back
+	// since it arrived answers it too, whatever becomes of the answer later.
+	if use == unusable && e.Received.Before(rd.arrived) {
+		return nil
+	}
+	rd.c.counts.collapsed.Add(1)
+	return rd.answer(e, now, withTTL(rd.why+"; collapsed", left), false)
 }

@@ -250,11 +250,7 @@ func setHeader(h http.Header, a *call.Answer) {
 func deliver(ctx context.Context, w http.ResponseWriter, x *call.Call, a *call.Answer) (whole bool) {
 	defer a.Close()
 	w.WriteHeader(a.Status)
-	if x.Method == http.MethodHead {
-		return true
-	}
-	if a.Body == nil {
-		_, _ = w.Write(a.Bytes)
+	if x.Method == http.MethodHead || a.Body == nil {
 		return true
 	}
 	chunk := make([]byte, 7)

@@ -199,7 +199,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		end([]byte{}, false)
 		return true
 	}
-	resp.Body = newRecorder(resp.Body, int64(rd.x.Keep.Policy.MaxBody), rd.x.Memory, end)
+	call.Watch(resp, int64(rd.x.Keep.Policy.MaxBody), rd.x.Memory, end)
 	return true
 }
 

@@ -50,7 +50,7 @@ func (rd *reading) fetch(ctx context.Context) {
 		c.o.Done(rd.x.Record)
 	}()
 	if rd.at.store == nil {
-		rd.noteSecond(ctx, rd.at)
+		rd.loadSecond(ctx, rd.at)
 	}
 	rd.requested = c.o.Now()
 	resp, err := rd.send(ctx, rd.x, rd.entry.question(nil))
@@ -62,6 +62,6 @@ func (rd *reading) fetch(ctx context.Context) {
 	}
 	defer a.Close()
 	if a.Body != nil {
-		_, _ = io.Copy(io.Discard, a.Body) // an error shows to the recorder
+		_, _ = io.Copy(io.Discard, a.Body) // an error shows to what keeps it
 	}
 }

@@ -18,11 +18,10 @@ type Answer struct {
 	// ProtoMajor and ProtoMinor are the version in which the answer came, for Via.
 	ProtoMajor, ProtoMinor int
 
-	// Body is the body as it comes, nil if the whole is in Bytes. Length is how many bytes
-	// it has, -1 if that is not known. The body must be closed.
+	// Body is the body as it comes, nil for none. Length is how many bytes it has, -1 if that
+	// is not known. The body must be closed.
 	Body   io.ReadCloser
 	Length int64
-	Bytes  []byte
 	// Trailer is filled when Body has ended.
 	Trailer http.Header
 }
@@ -35,7 +34,7 @@ func AnswerOf(resp *http.Response) *Answer {
 	}
 }
 
-// Close closes the body, if it comes from elsewhere.
+// Close closes the body.
 func (a *Answer) Close() {
 	if a.Body != nil {
 		_ = a.Body.Close()

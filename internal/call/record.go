@@ -2,6 +2,10 @@ package call
 
 import "time"
 
+// StatusClientGone is the status in the record of a caller that went away before the answer's
+// header; nobody ever receives it. The number is nginx's.
+const StatusClientGone = 499
+
 // Record is what happened to one call, from its first byte to its last. The layers write
 // it while the request is served; the observers of finished requests read it together
 // with the Call. It belongs to the goroutine that serves the request; layers that work in

@@ -1,42 +1,69 @@
 package call
 
 import (
-	"errors"
 	"io"
 	"net/http"
+
+	"ebox-gateway/internal/memory"
 )
 
-// Watch has found called with the body of an answer when the whole of it has passed to
-// its reader. It is not called for a body of more than most bytes, nor for one that is cut
-// short. What found is given belongs to it.
-func Watch(answer *http.Response, most int, found func([]byte)) {
-	if answer.ContentLength <= int64(most) {
-		answer.Body = &watched{ReadCloser: answer.Body, size: answer.ContentLength, most: most, found: found}
+// Watch has end called with the body of an answer when the whole of it has passed to its reader,
+// to whom it belongs. A copy is kept meanwhile, and held by account. Of a body of more than most bytes, of one for
+// which there is no room, and of one that does not come whole, the bytes are nil, and failed tells whether it was the
+// answer's fault, rather than that of a reader who closed it early.
+func Watch(answer *http.Response, most int64, account *memory.Account, end func(whole []byte, failed bool)) {
+	if answer.ContentLength > most {
+		end(nil, true)
+		return
+	}
+	answer.Body = &watched{
+		ReadCloser: answer.Body, size: answer.ContentLength, most: int(most), kept: account.Buffer(), end: end,
 	}
 }
 
-// watched keeps a short body as it passes.
+// watched keeps a copy of a body as it passes. It never makes its reader wait.
 type watched struct {
 	io.ReadCloser
-	text  []byte
-	size  int64 // -1 if it is not known
-	most  int
-	found func([]byte) // nil when there is nothing more to wait for
+	size int64 // -1 if it is not known
+	most int
+	kept memory.Buffer
+	end  func(whole []byte, failed bool) // nil once it was called
 }
 
 // Read implements io.Reader.
 func (b *watched) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if b.found == nil {
+	if b.end == nil {
 		return n, err
 	}
-	b.text = append(b.text, p[:n]...)
-	switch {
-	case len(b.text) > b.most, err != nil && !errors.Is(err, io.EOF):
-		b.found, b.text = nil, nil
-	case err != nil || int64(len(b.text)) == b.size:
-		b.found(b.text)
-		b.found, b.text = nil, nil
+	switch kept := b.kept.Append(p[:n], b.most); {
+	case !kept, err != nil && err != io.EOF:
+		b.finish(nil, true)
+	case err == io.EOF, int64(len(b.kept.Bytes())) == b.size:
+		b.finish(fitted(b.kept.Bytes()), false)
 	}
 	return n, err
+}
+
+// fitted gives bytes that take little more room than they need, and are not nil.
+func fitted(b []byte) []byte {
+	if b == nil || cap(b)-len(b) > len(b)/4 {
+		return append(make([]byte, 0, len(b)), b...)
+	}
+	return b
+}
+
+// Close implements io.Closer. A body that was not read to its end is no whole one.
+func (b *watched) Close() error {
+	if b.end != nil {
+		b.finish(nil, false)
+	}
+	return b.ReadCloser.Close()
+}
+
+func (b *watched) finish(whole []byte, failed bool) {
+	end := b.end
+	b.end = nil
+	b.kept.Take()
+	end(whole, failed)
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -24,25 +25,24 @@ type Audit struct {
 	// machine at once: a file, or stdout. Default none. Without them nobody can tell that
 	// the end of the evidence was cut off together with the file of them beside it.
 	Checkpoints string `yaml:"checkpoints" config:"output,blank"`
-	// CheckpointEvery is the longest time between two signatures. Default 1m.
-	CheckpointEvery time.Duration `yaml:"checkpointEvery" above:"0s"`
+	// CheckpointEvery is the longest time between two signatures.
+	CheckpointEvery time.Duration `yaml:"checkpointEvery" above:"0s" default:"1m"`
 	// TimestampURL is a time-stamping authority (RFC 3161) that signs the time of a checkpoint.
 	// Default none. While it fails, evidence is kept without.
 	TimestampURL string `yaml:"timestampUrl" config:"url,blank"`
-	// TimestampEvery is how often a checkpoint gets a time stamp. Default 1h.
-	TimestampEvery time.Duration `yaml:"timestampEvery" above:"0s"`
-	// SegmentSize is the size at which a file of the evidence is ended, as it is with
-	// each day. At least 1MB. Default 64MB.
-	SegmentSize Size `yaml:"segmentSize" least:"1MB"`
+	// TimestampEvery is how often a checkpoint gets a time stamp.
+	TimestampEvery time.Duration `yaml:"timestampEvery" above:"0s" default:"1h"`
+	// SegmentSize is the size at which a file of the evidence is ended, as it is with each
+	// day. At least 1MB.
+	SegmentSize Size `yaml:"segmentSize" least:"1MB" default:"64MB"`
 	// KeepYears is how many years evidence is kept beyond the 1 January after it.
-	// Default 10, which is what the federation asks of those who serve e-Box.
-	KeepYears int `yaml:"keepYears" least:"1"`
-	// StopAfter is how long evidence may fail to be written before requests are refused
-	// with 503: a duration, 0s for at once, or never. Until then records wait in memory
-	// and writes go out without their intent on disk. If the memory for them is used up
-	// sooner, requests that would be recorded are refused from there on. With never,
-	// records are lost instead. Default 4h.
-	StopAfter StopAfter `yaml:"stopAfter"`
+	// The federation asks 10 of those who serve e-Box.
+	KeepYears int `yaml:"keepYears" least:"1" default:"10"`
+	// StopAfter is how long evidence may fail to be written before requests are refused with
+	// 503: a duration, 0s for at once, or never. Until then records wait in memory and writes
+	// go out without their intent on disk. If the memory for them is used up sooner, requests
+	// that would be recorded are refused from there on. With never, records are lost instead.
+	StopAfter StopAfter `yaml:"stopAfter" default:"4h"`
 }
 
 // StopAfter is a duration, or never.
@@ -68,5 +68,43 @@ func (k *check) audit() {
 		if at := "audit." + key; k.c.Audit.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}
+	}
+}
+
+// Tracing sends traces to a collector over OTLP/HTTP. Without an endpoint there are
+// none, and they cost nothing.
+type Tracing struct {
+	// Endpoint is the collector's URL, https://collector.example.be:4318; without a
+	// path it is /v1/traces. It is called directly, never through egress.proxy.
+	// Traces hold no token, query, enterprise or citizen; they hold routes, providers,
+	// statuses, times and trace ids. Default none.
+	Endpoint *url.URL `yaml:"endpoint"`
+	// HeadersFile holds header lines, "Authorization: Bearer …", that are sent to
+	// the collector with each batch. Default none.
+	HeadersFile string `yaml:"headersFile" config:"file,blank"`
+	// SampleRatio is the part of the requests that are traced, 0 to 1, if the caller's
+	// traceparent does not say whether this one is.
+	SampleRatio float64 `yaml:"sampleRatio" most:"1" default:"0.1"`
+	// CAFile holds, in PEM, certificate authorities trusted for the collector
+	// besides the system's.
+	CAFile string `yaml:"caFile" config:"file,blank"`
+	// ServiceName is service.name in the traces.
+	ServiceName string `yaml:"serviceName" default:"ebox-gateway"`
+	// AllowHTTP sends the headers of headersFile over plain http beyond this machine.
+	// Whoever is on the way can then read them. Default false.
+	AllowHTTP bool `yaml:"allowHttp"`
+}
+
+func (k *check) tracing() {
+	t := &k.c.Tracing
+	if t.Endpoint == nil {
+		if k.given("tracing") && !k.given("tracing.endpoint") {
+			k.fail("tracing", "there is no tracing.endpoint, so there is nowhere to send traces: add it or leave tracing out")
+		}
+		return
+	}
+	if t.HeadersFile != "" && t.Endpoint.Scheme == "http" && !IsLoopbackHost(t.Endpoint.Hostname()) && !t.AllowHTTP {
+		k.fail("tracing.endpoint", "the headers of headersFile travel over https only: write https://, or "+
+			"tracing.allowHttp: true in a lab")
 	}
 }

@@ -1,13 +1,23 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
 )
 
 // decoder brings the nodes of one file into the types of this package. What a field
@@ -19,9 +29,8 @@ type decoder struct {
 	dir    string // relative paths begin here
 	lookup func(string) (string, bool)
 
-	warnings mistakes         // what is allowed and looks like a slip
-	files    []string         // the paths named by file fields
-	nodes    map[string]*node // what was decoded, by its path
+	warnings mistakes // what is allowed and looks like a slip
+	files    []string // the paths named by file fields
 	shapes   map[reflect.Type]*shape
 	// aliased is true within the target of an alias. An alias in there is
 	// refused: nested ones can grow without bound.
@@ -29,7 +38,7 @@ type decoder struct {
 }
 
 func newDecoder(src *source, m *mistakes, dir string, lookup func(string) (string, bool)) *decoder {
-	return &decoder{src: src, m: m, dir: dir, lookup: lookup, nodes: make(map[string]*node),
+	return &decoder{src: src, m: m, dir: dir, lookup: lookup,
 		shapes: make(map[reflect.Type]*shape)}
 }
 
@@ -38,15 +47,45 @@ type nodeDecoder interface {
 	decodeNode(d *decoder, at string, n *node)
 }
 
-// defaulter is a type whose elements do not begin as zero.
-type defaulter interface{ setDefaults() }
-
 // worded is a type with a fixed vocabulary.
 type worded interface{ words() []string }
 
-// at finds the value at a path such as routes[2].upstream; nil if the file says nothing
-// there.
-func (d *decoder) at(path string) *node { return d.nodes[path] }
+// at finds the value at a path such as routes[2].upstream, behind an alias; nil if the file
+// says nothing there. A section of the file whose content is all commented out says nothing.
+func (d *decoder) at(path string) *node {
+	n := find(d.src.root, path)
+	if n != nil && isNull(n) && !strings.ContainsAny(path, ".[") {
+		return nil
+	}
+	return n
+}
+
+// find walks from n along a path. A key may have dots in it, and the shortest that leads on
+// counts: of the others a name of the reader's choosing alone can be meant.
+func find(n *node, path string) *node {
+	if n == nil || path == "" {
+		return n
+	}
+	if index, rest, ok := strings.Cut(path, "]"); ok && path[0] == '[' {
+		i, err := strconv.Atoi(index[1:])
+		if err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
+			return nil
+		}
+		return find(aliased(n.Content[i]), rest)
+	}
+	path = strings.TrimPrefix(path, ".")
+	for end := range len(path) + 1 {
+		if end < len(path) && path[end] != '.' && path[end] != '[' {
+			continue
+		}
+		if value := member(n, path[:end]); value != nil {
+			if found := find(value, path[end:]); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
 
 // fail reports a mistake at the value of a path, or at the nearest that exists.
 func (d *decoder) fail(at, format string, args ...any) {
@@ -83,7 +122,6 @@ func (d *decoder) emptyList(at string) bool {
 //     no list; ",blank" takes an empty text for no key, ",some" refuses an empty list;
 //   - least:"1MB", above:"0s" and most:"10" bound a number.
 func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.StructTag) {
-	d.nodes[at] = n
 	if n.Kind == yaml.AliasNode {
 		if d.aliased {
 			d.failAt(n, at, "an alias within an alias (*%s): write the value out", n.Value)
@@ -92,7 +130,6 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		d.aliased = true
 		defer func() { d.aliased = false }()
 		n = n.Alias
-		d.nodes[at] = n
 	}
 	if own, ok := v.Addr().Interface().(nodeDecoder); ok {
 		own.decodeNode(d, at, n)
@@ -116,6 +153,7 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 	case reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
+			d.begin(v.Elem())
 		}
 		d.decode(at, n, v.Elem(), tag)
 	default:
@@ -123,19 +161,39 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 	}
 }
 
-// withDefaults fills in what an element of a list or mapping begins with.
-func withDefaults(v reflect.Value) reflect.Value {
-	if own, ok := v.Addr().Interface().(defaulter); ok {
-		own.setDefaults()
+// withDefaults gives a T in which the fields have what their default tags say.
+func withDefaults[T any]() (t T) {
+	setDefaults(reflect.ValueOf(&t).Elem())
+	return t
+}
+
+func setDefaults(v reflect.Value) {
+	for i := range v.NumField() {
+		field, value := v.Type().Field(i), v.Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		text, given := field.Tag.Lookup("default")
+		actions, _ := value.Addr().Interface().(*ebox.Actions)
+		switch {
+		case given && actions != nil: // "all"
+			*actions = ebox.All
+		case given:
+			if err := new(decoder).read(value, "", text); err != nil {
+				panic("config: the default of " + field.Name + ": " + err.Error())
+			}
+		case value.Kind() == reflect.Struct:
+			setDefaults(value)
+		}
 	}
-	return v
 }
 
 // shape is what a struct looks like in the file.
 type shape struct {
 	names  []string // its keys, in the order of its fields
 	fields map[string]reflect.StructField
-	secret bool // one of the keys is a secret
+	secret bool          // one of the keys is a secret
+	begin  reflect.Value // one with the defaults
 }
 
 func (d *decoder) shapeOf(t reflect.Type) *shape {
@@ -143,7 +201,8 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 	if s != nil {
 		return s
 	}
-	s = &shape{fields: make(map[string]reflect.StructField)}
+	s = &shape{fields: make(map[string]reflect.StructField), begin: reflect.New(t).Elem()}
+	setDefaults(s.begin)
 	for _, field := range reflect.VisibleFields(t) {
 		if name := field.Tag.Get("yaml"); name != "" && name != "-" {
 			s.names = append(s.names, name)
@@ -153,6 +212,13 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 	}
 	d.shapes[t] = s
 	return s
+}
+
+// begin gives an element of a list or mapping its defaults.
+func (d *decoder) begin(v reflect.Value) {
+	if v.Kind() == reflect.Struct {
+		v.Set(d.shapeOf(v.Type()).begin)
+	}
 }
 
 // structure reads a mapping into a struct. Keys in later are left out, for whoever reads
@@ -237,7 +303,8 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	seen := make(map[any]bool)
 	for i, child := range n.Content {
-		one := withDefaults(items.Index(i))
+		one := items.Index(i)
+		d.begin(one)
 		d.decode(item(at, i), child, one, tag)
 		if !one.Comparable() || one.IsZero() {
 			continue
@@ -267,7 +334,8 @@ func (d *decoder) mapping(at string, n *node, v reflect.Value) {
 		if _, err := parseName(name); err != nil {
 			d.failAt(key, at, "%s %s", quote(name), err)
 		}
-		item := withDefaults(reflect.New(v.Type().Elem()).Elem())
+		item := reflect.New(v.Type().Elem()).Elem()
+		d.begin(item)
 		d.decode(join(at, name), value, item, "")
 		v.SetMapIndex(reflect.ValueOf(name), item)
 	})
@@ -288,4 +356,279 @@ func allowedWords(t reflect.Type) string {
 		return ": one of " + strings.Join(own.words(), ", ")
 	}
 	return ""
+}
+
+// isText tells whether a value of v's type is written as one word or text.
+func isText(v reflect.Value) bool {
+	switch v.Interface().(type) {
+	case netip.Prefix, time.Time, *url.URL:
+		return true
+	}
+	switch v.Kind() {
+	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
+		return false
+	}
+	return true
+}
+
+// scalar reads n, one value, into v.
+func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.StructTag) {
+	form, option, _ := strings.Cut(tag.Get("config"), ",")
+	secret := v.Type() == reflect.TypeFor[Secret]()
+	if secret {
+		d.src.hide(n)
+	}
+	switch {
+	case n.Kind == yaml.SequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
+		d.actions(at, n, v) // the one list that is a single Go value
+		return
+	case n.Kind != yaml.ScalarNode:
+		d.failAt(n, at, "a single value is expected, no list and no mapping")
+		return
+	case isNull(n):
+		d.failAt(n, at, "a value is expected; to say nothing, leave the key out")
+		return
+	}
+	text, err := expand(n.Value, d.lookup)
+	if err != nil {
+		d.failAt(n, at, "%s", err)
+		return
+	}
+	if found := bareVariable.FindStringSubmatch(n.Value); found != nil {
+		name := found[1]
+		if secret {
+			name = "NAME"
+		}
+		d.warn(at, "$"+name+" without braces is text: write ${"+name+"} for the environment variable")
+	}
+	if option == "blank" && text == "" {
+		return // the same as no key, for a variable that may be empty
+	}
+	err = d.read(v, form, text)
+	if err == nil {
+		err = d.within(v, tag)
+	}
+	if err != nil {
+		// The value is shown as it is written, never as it was expanded.
+		if secret {
+			d.failAt(n, at, "this %s", err)
+		} else {
+			d.failAt(n, at, "%s %s", quote(n.Value), err)
+		}
+	}
+}
+
+// read reads text into v. Its errors continue a sentence that begins with the value.
+func (d *decoder) read(v reflect.Value, form, s string) error {
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		return into(p, s, func(s string) (string, error) { return d.text(s, form) })
+	case *bool:
+		return into(p, s, parseBool)
+	case *int:
+		return into(p, s, parseInt)
+	case *float64:
+		return into(p, s, parseFloat)
+	case *time.Duration:
+		return into(p, s, parseDuration)
+	case *time.Time:
+		return into(p, s, func(s string) (time.Time, error) { return parseDay(s, form == "lastday") })
+	case *Size:
+		return into(p, s, parseSize)
+	case *StopAfter:
+		return into(p, s, parseStopAfter)
+	case *enterprise.Number:
+		return into(p, s, parseNumber)
+	case *netip.Prefix:
+		return into(p, s, parseNetwork)
+	case **url.URL:
+		return into(p, s, parseURL)
+	case *Listeners: // a default; a file's are decoded
+		*p = Listeners{{Name: s, Address: s}}
+		return nil
+	case *Secret:
+		if s == "" {
+			return errors.New("is empty; to say nothing, leave the key out")
+		}
+		*p = Secret(s)
+		return nil
+	case *ebox.Actions:
+		return errors.New("is no list: write [list, open], with actions among " + strings.Join(actionWords(), ", "))
+	}
+	words := v.Interface().(worded).words()
+	if slices.Contains(words, s) {
+		v.SetString(s)
+		return nil
+	}
+	return fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+}
+
+// within holds a number, a size or a duration to the bounds that its field's tag gives.
+func (d *decoder) within(v reflect.Value, tag reflect.StructTag) error {
+	var expected []string
+	broken := false
+	for _, bound := range []struct {
+		key, words string
+		breaks     func(value, limit float64) bool
+	}{
+		{"least", "at least ", func(value, limit float64) bool { return value < limit }},
+		{"above", "more than ", func(value, limit float64) bool { return value <= limit }},
+		{"most", "at most ", func(value, limit float64) bool { return value > limit }},
+	} {
+		text, given := tag.Lookup(bound.key)
+		if !given {
+			continue
+		}
+		limit := reflect.New(v.Type()).Elem()
+		if err := d.read(limit, "", text); err != nil {
+			panic("config: a bound in a tag: " + text + " " + err.Error())
+		}
+		expected = append(expected, bound.words+text)
+		float := reflect.TypeFor[float64]()
+		broken = broken || bound.breaks(v.Convert(float).Float(), limit.Convert(float).Float())
+	}
+	if broken {
+		return errors.New("has to be " + strings.Join(expected, " and "))
+	}
+	return nil
+}
+
+func into[T any](p *T, s string, parse func(string) (T, error)) error {
+	value, err := parse(s)
+	if err == nil {
+		*p = value
+	}
+	return err
+}
+
+// text reads a string in the form that the tag of its field says.
+func (d *decoder) text(s, form string) (string, error) {
+	if s == "" || strings.TrimSpace(s) != s {
+		return "", errors.New("is empty or has blanks at its ends; to say nothing, leave the key out")
+	}
+	for _, c := range s {
+		if c < ' ' || c == 0x7f {
+			return "", errors.New("has a line break or another control character in it")
+		}
+	}
+	switch form {
+	case "file":
+		path := d.path(s)
+		d.files = append(d.files, path)
+		return path, nil
+	case "output":
+		if s == "stdout" || s == "stderr" {
+			return s, nil
+		}
+		return d.path(s), nil
+	case "path": // written to, not read: its content is not the configuration's
+		return d.path(s), nil
+	case "url":
+		u, err := parseURL(s)
+		if err != nil {
+			return "", err
+		}
+		if strings.HasSuffix(s, "/") {
+			return s, nil // an audience is compared letter by letter
+		}
+		return u.String(), nil
+	}
+	if parse, ok := forms[form]; ok {
+		return parse(s)
+	}
+	return s, nil
+}
+
+// forms of texts that need no more than the text.
+var forms = map[string]func(string) (string, error){
+	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
+	"scope": parseScope, "pattern": parsePattern, "destination": parseDestination, "version": parseVersion,
+}
+
+// path makes a path absolute: it begins where the configuration lies.
+func (d *decoder) path(s string) string {
+	if filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(d.dir, s)
+}
+
+func (d *decoder) actions(at string, n *node, v reflect.Value) {
+	if len(n.Content) == 0 {
+		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
+	}
+	var set ebox.Actions
+	for i, child := range n.Content {
+		path := item(at, i)
+		var word string
+		before := len(d.m.list)
+		d.decode(path, child, reflect.ValueOf(&word).Elem(), "")
+		if len(d.m.list) > before {
+			continue
+		}
+		action, ok := ebox.ParseAction(word)
+		if !ok {
+			d.fail(path, "%s is unknown: allowed are %s", quote(word), strings.Join(actionWords(), ", "))
+			continue
+		}
+		if set.Has(action) {
+			d.fail(path, "%s is given twice", word)
+		}
+		set = set.With(action)
+	}
+	v.Set(reflect.ValueOf(set))
+}
+
+func actionWords() []string {
+	words := make([]string, 0, ebox.Mandates)
+	for a := ebox.List; a <= ebox.Mandates; a++ {
+		words = append(words, a.String())
+	}
+	return words
+}
+
+var (
+	// variables are ${NAME}, also without its brace, and the $${ that stands for a literal ${.
+	variables    = regexp.MustCompile(`\$\$\{|\$\{[^}]*\}?`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	// bareVariable is what a shell would take for a variable: $NAME, of capital letters.
+	bareVariable = regexp.MustCompile(`(?:^|[^$])\$([A-Z_][A-Z0-9_]+)`)
+)
+
+// expand replaces every ${NAME} by the environment's value; $${ stands for a
+// literal ${. What is inserted is text and is not looked at again. An error names
+// every variable that is missing and never a value.
+func expand(s string, lookup func(string) (string, bool)) (string, error) {
+	if !strings.Contains(s, "${") {
+		return s, nil
+	}
+	var missing, wrong []string
+	expanded := variables.ReplaceAllStringFunc(s, func(found string) string {
+		if found == "$${" {
+			return "${"
+		}
+		name, closed := strings.CutSuffix(strings.TrimPrefix(found, "${"), "}")
+		value, ok := lookup(name)
+		switch {
+		case !closed:
+			wrong = append(wrong, "${ without its }: write ${NAME} for a variable, $${ for the characters themselves")
+		case !variableName.MatchString(name):
+			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
+				"defaults or other operators", problem.Clip(name)))
+		case !ok:
+			missing = append(missing, name)
+		}
+		return value
+	})
+	switch len(missing) {
+	case 0:
+	case 1:
+		wrong = append(wrong, "the environment variable "+missing[0]+" is not set")
+	default:
+		wrong = append(wrong, "the environment variables "+strings.Join(missing, ", ")+" are not set")
+	}
+	if len(wrong) > 0 {
+		return "", errors.New(strings.Join(wrong, "; "))
+	}
+	return expanded, nil
 }

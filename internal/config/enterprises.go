@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -155,4 +156,101 @@ func (t *enterpriseTable) yaml(src *source) {
 		d.decode(at, src.root, reflect.ValueOf(&file.Enterprises).Elem(), "")
 	}
 	t.decoded(d, at, file.Enterprises)
+}
+
+// EnterprisesIn reads a file of enterprises that need not be in the configuration
+// yet: CSV or YAML as in tenancy.enterpriseFiles, by its extension, or else plain
+// CBE numbers, one a line, with "#" before a comment. A client that a row names has
+// to be one of the configuration's. An enterprise that the configuration lists is
+// given with the client that it has there, unless its row names another.
+//
+// The error is an Errors with every mistake, or that of reading.
+func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
+	content, err := files.Read(path, files.Most)
+	if err != nil {
+		return nil, fmt.Errorf("reading the enterprises: %w", err)
+	}
+	m := &mistakes{}
+	src := textOf(path, content, m)
+	d := newDecoder(src, m, filepath.Dir(path), func(string) (string, bool) { return "", false })
+	k := &check{decoder: d, c: c}
+	k.references()
+	t := newEnterpriseTable(d, k)
+	if !t.table(src) {
+		t.numbers(src)
+	}
+	if err := m.errors(); err != nil {
+		return nil, err
+	}
+	c.adoptClients(t.list)
+	return t.list, nil
+}
+
+// numbers reads plain numbers. One that stands twice is taken once, as in a
+// suspended file.
+func (t *enterpriseTable) numbers(src *source) {
+	for _, n := range suspended(src, t.d.m) {
+		if _, twice := t.first[n]; !twice {
+			t.add(&Enterprise{Number: n}, origin{src: src})
+		}
+	}
+}
+
+// adoptClients fills in the clients that the configuration knows and the list does
+// not name.
+func (c *Config) adoptClients(list []Enterprise) {
+	clients := make(map[enterprise.Number]string)
+	for _, e := range c.Tenancy.Enterprises {
+		if e.Client != "" {
+			clients[e.Number] = e.Client
+		}
+	}
+	for i := range list {
+		if list[i].Client == "" {
+			list[i].Client = c.Tenancy.DefaultClient
+			if known, ok := clients[list[i].Number]; ok {
+				list[i].Client = known
+			}
+		}
+	}
+}
+
+// LoadSuspended reads a suspended file: CBE numbers, one a line, "#" begins a
+// comment. The numbers that could be read are returned even if the error, an
+// Errors, says that others could not: a slip in one line must not set another
+// enterprise free.
+func LoadSuspended(path string) ([]enterprise.Number, error) {
+	content, err := files.Read(path, files.Most)
+	if err != nil {
+		return nil, fmt.Errorf("reading suspended enterprises: %w", err)
+	}
+	m := &mistakes{}
+	numbers := suspended(textOf(path, content, m), m)
+	return numbers, m.errors()
+}
+
+// suspended reads the numbers that can be read; a repeated one does no harm.
+func suspended(src *source, m *mistakes) []enterprise.Number {
+	var numbers []enterprise.Number
+	line := 0
+	for text := range strings.Lines(string(src.content)) {
+		line++
+		entry, _, _ := strings.Cut(text, "#")
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		n, err := enterprise.Parse(entry)
+		if err != nil {
+			why := "one enterprise number a line is expected, as in 0206731645, and # before a comment"
+			if errors.Is(err, enterprise.ErrCheckDigits) {
+				why = "its last two digits do not match the first eight; look for a typing error"
+			}
+			column := len([]rune(text[:strings.Index(text, entry)])) + 1
+			m.add(src, line, column, "", quote(entry)+" is no enterprise number: "+why)
+			continue
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers
 }

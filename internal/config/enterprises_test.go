@@ -116,20 +116,38 @@ func numbered(n int) []enterprise.Number {
 	return list
 }
 
-func TestAHundredThousandEnterprisesLoad(t *testing.T) {
-	const n = 100_000
-	numbers := numbered(n)
-	var b strings.Builder
-	b.WriteString("number;name;client;routes;from;until;suspended\n")
-	for i, number := range numbers {
-		fmt.Fprintf(&b, "%s;Enterprise number %d;office;ebox grant-citizen;2026-01-%02d;;false\n", number, i, i%28+1)
-	}
-	c, err := withFile(t, "e.csv", b.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := c.Tenancy.Enterprises
-	if len(list) != n || list[n-1].Number != numbers[n-1] || list[n-1].Name != fmt.Sprintf("Enterprise number %d", n-1) {
-		t.Errorf("%d enterprises, the last one %+v", len(list), list[len(list)-1])
+func TestManyEnterprisesLoad(t *testing.T) {
+	for file, c := range map[string]struct {
+		n         int
+		head, row string // the row's with number, name and day of January
+	}{
+		"e.csv": {100_000, "number;name;client;routes;from;until;suspended\n",
+			"%s;Enterprise number %d;office;ebox grant-citizen;2026-01-%02d;;false\n"},
+		"e.yaml": {10_000, "", "- number: %s\n  name: Enterprise number %d\n  client: office\n" +
+			"  routes: [ebox, grant-citizen]\n  from: 2026-01-%02d\n"},
+	} {
+		t.Run(file, func(t *testing.T) {
+			numbers := numbered(c.n)
+			var b strings.Builder
+			b.WriteString(c.head)
+			for i, number := range numbers {
+				fmt.Fprintf(&b, c.row, number, i, i%28+1)
+			}
+			loaded, err := withFile(t, file, b.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := loaded.Tenancy.Enterprises
+			if len(list) != c.n {
+				t.Fatalf("%d enterprises", len(list))
+			}
+			for i, got := range list {
+				from, _ := parseDay(fmt.Sprintf("2026-01-%02d", i%28+1), false)
+				if got.Number != numbers[i] || got.Name != fmt.Sprintf("Enterprise number %d", i) || got.Client != "office" ||
+					len(got.Routes) != 2 || got.Routes[1] != "grant-citizen" || !got.From.Equal(from) || got.Suspended {
+					t.Fatalf("row %d is %+v", i, got)
+				}
+			}
+		})
 	}
 }

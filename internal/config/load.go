@@ -76,7 +76,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 // LoadAdmin reads the admin section alone, for commands that ask a gateway that runs: the
 // rest of the file may be large, or have mistakes.
 func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
-	admin := defaults().Admin
+	admin := withDefaults[Admin]()
 	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return admin, fmt.Errorf("reading the configuration: %w", err)
@@ -95,20 +95,19 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 		}
 	}
 	if err := m.errors(); err != nil {
-		return defaults().Admin, err
+		return withDefaults[Admin](), err
 	}
 	return admin, nil
 }
 
 // config decodes the document over defaults and presets.
 func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
-	c = defaults()
+	c = new(withDefaults[Config]())
 	if e := Environment(d.peek(root, "environment")); slices.Contains(e.words(), string(e)) {
 		c.Environment = e
 		presetOf(e).apply(c)
 	}
 	// Routes need the environment's first, whatever the order in the file.
-	d.nodes[""] = root
 	d.structure("", root, reflect.ValueOf(c).Elem(), "routes")
 	c.Routes, routeAt = d.decodeRoutes(member(root, "routes"), c.Routes)
 	return c, routeAt

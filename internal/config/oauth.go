@@ -19,8 +19,9 @@ type OAuth struct {
 	// AllowPrivateNetworks lets the token endpoint resolve to a private
 	// address. Default false; loopback written in tokenUrl is always allowed.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
-	// Timeout is the time for one token request as a whole. Default 10s.
-	Timeout time.Duration `yaml:"timeout" above:"0s"`
+	// Timeout is the time for one token request as a whole. Of it, connecting
+	// gets 3s at most.
+	Timeout time.Duration `yaml:"timeout" above:"0s" default:"10s"`
 	// Clients are the OAuth clients, by a name of your choosing.
 	Clients map[string]Client `yaml:"clients"`
 }
@@ -48,9 +49,9 @@ type Client struct {
 	// Headers are the parts of the assertion's header to derive from the
 	// certificate: kid, x5t#S256, x5c. Default none.
 	Headers []AssertionHeader `yaml:"headers"`
-	// AssertionLifetime is the time until exp, at most 10m; iat lies 10 s back,
-	// lest a server whose clock is a little behind refuse it. Default 1m.
-	AssertionLifetime time.Duration `yaml:"assertionLifetime" least:"10s" most:"10m"`
+	// AssertionLifetime is the time until exp, at most 10m; iat lies 10 s back, lest a server
+	// whose clock is a little behind refuse it.
+	AssertionLifetime time.Duration `yaml:"assertionLifetime" least:"10s" most:"10m" default:"1m"`
 }
 
 // KeyFile is the file of the private key; empty if the client has none.

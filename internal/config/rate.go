@@ -8,24 +8,10 @@ type Rate struct {
 	PerSecond float64 `yaml:"perSecond" jsonschema:"required" above:"0" most:"1000000"`
 	// Burst is how many at once. Default: perSecond rounded up.
 	Burst int `yaml:"burst" least:"1"`
-	// Scope says whose the rate is: of each replica by itself, or, with cluster, one
-	// for all replicas, counted in Redis; each goes on with its share while Redis is
-	// away. Default replica.
-	Scope RateScope `yaml:"scope"`
+	// Scope says whose the rate is: of each replica by itself, or, with cluster, one for all
+	// replicas, counted in Redis; each goes on with its share while Redis is away.
+	Scope RateScope `yaml:"scope" default:"replica"`
 }
-
-// RateScope says who spends a rate together.
-type RateScope string
-
-// The scopes of rates.
-const (
-	// ReplicaRate is a rate that each replica has for itself.
-	ReplicaRate RateScope = "replica"
-	// ClusterRate is one rate for all replicas.
-	ClusterRate RateScope = "cluster"
-)
-
-func (RateScope) words() []string { return []string{"replica", "cluster"} }
 
 // rate completes a rate and checks that Redis can hold it, if it is one for all replicas. Of
 // an enterprise's, the name in Redis would tell which enterprises are active, were it not made

@@ -20,13 +20,13 @@ type Redis struct {
 	// CAFile holds, in PEM, certificate authorities trusted for TLS besides the
 	// system's.
 	CAFile string `yaml:"caFile" config:"file,blank"`
-	// Timeout is the longest that a request waits for Redis when it asks. One that finds
-	// Redis in trouble asks once; where it is only slow, all that a request asks may
-	// together take 50 ms, or this if it is longer. Default 25ms.
-	Timeout time.Duration `yaml:"timeout" above:"0s"`
-	// Replicas is how many replicas a rate of scope cluster is shared among while Redis
-	// cannot tell, since this replica has not reached it yet. Default 3.
-	Replicas int `yaml:"replicas" least:"1" most:"1000"`
+	// Timeout is the longest that a request waits for Redis when it asks. One that finds Redis
+	// in trouble asks once; where it is only slow, all that a request asks may together take
+	// 50 ms, or this if it is longer.
+	Timeout time.Duration `yaml:"timeout" above:"0s" default:"25ms"`
+	// Replicas is how many replicas a rate of scope cluster is shared among while Redis cannot
+	// tell, since this replica has not reached it yet.
+	Replicas int `yaml:"replicas" least:"1" most:"1000" default:"3"`
 	// EncryptionKeys seal what is written there. The first writes, all read.
 	// Without them nothing that belongs to an enterprise is written.
 	EncryptionKeys []EncryptionKey `yaml:"encryptionKeys"`

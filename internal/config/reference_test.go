@@ -88,7 +88,26 @@ func goComments(t *testing.T) map[string]string {
 			comments[name] = strings.Join(strings.Fields(text), " ")
 		}
 	}
+	tellDefaults(comments, reflect.TypeFor[Config](), make(map[reflect.Type]bool))
 	return comments
+}
+
+// tellDefaults has the comments say what the default tags say.
+func tellDefaults(comments map[string]string, t reflect.Type, seen map[reflect.Type]bool) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || seen[t] {
+		return
+	}
+	seen[t] = true
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if text, given := f.Tag.Lookup("default"); given {
+			comments[t.Name()+"."+f.Name] += " Default " + text + "."
+		}
+		tellDefaults(comments, f.Type, seen)
+	}
 }
 
 const (

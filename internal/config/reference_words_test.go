@@ -1,12 +1,5 @@
 package config
 
-import (
-	"reflect"
-	"strings"
-	"testing"
-	"time"
-)
-
 // dangers are the keys that give up a check, or can do harm, and what then.
 func dangers() map[string]string {
 	return map[string]string{
@@ -28,57 +21,5 @@ func dangers() map[string]string {
 		"routes.allowPrivateNetworks":   "A name that resolves inside the company is believed.",
 		"routes.cache.shared":           "`always` gives one enterprise's answer to another.",
 		"routes.cache.staleIfError":     "A state that is no longer true may be shown.",
-	}
-}
-
-// A default that a comment tells has to be the one that the program has.
-func TestCommentsTellTheDefaultsThatThereAre(t *testing.T) {
-	r := newReference(t)
-	told := make(map[string]string)
-	for _, s := range r.sections {
-		for _, k := range s.keys {
-			told[k.path] = k.standard
-		}
-	}
-	checked := 0
-	var look func(path string, v reflect.Value)
-	look = func(path string, v reflect.Value) {
-		for _, f := range reflect.VisibleFields(v.Type()) {
-			name := f.Tag.Get("yaml")
-			if !f.IsExported() || name == "" || name == "-" {
-				continue
-			}
-			at := strings.TrimPrefix(path+"."+name, ".")
-			field := v.FieldByIndex(f.Index)
-			if field.Kind() == reflect.Struct && plainKind(field.Type()) == "" {
-				look(at, field)
-				continue
-			}
-			var value, said any
-			first := strings.TrimRight(strings.SplitN(told[at]+" ", " ", 2)[0], ",.;:")
-			switch value = field.Interface(); value.(type) {
-			case time.Duration:
-				said, _ = parseDuration(first)
-			case Size:
-				said, _ = parseSize(first)
-			case int:
-				said, _ = parseInt(first)
-			case float64:
-				said, _ = parseFloat(first)
-			default:
-				continue
-			}
-			if field.IsZero() {
-				continue
-			}
-			if checked++; said != value {
-				t.Errorf("the default of %s is %v; its comment tells %q", at, value, told[at])
-			}
-		}
-	}
-	look("", reflect.ValueOf(*defaults()))
-	look("routes", reflect.ValueOf(newRoute(KindEBox)))
-	if checked < 25 {
-		t.Errorf("only %d defaults were looked at", checked)
 	}
 }

@@ -14,8 +14,9 @@ type Registry struct {
 	Client string `yaml:"client"`
 	// Scopes of the token for it. Default: the registry's official scope.
 	Scopes []string `yaml:"scopes" config:"scope"`
-	// Refresh is how often the list is fetched. Default 5m.
-	Refresh time.Duration `yaml:"refresh" above:"0s"`
+	// Refresh is how often the list is fetched. Connecting for that may take 3s,
+	// the answer's header and each pause in its body 15s.
+	Refresh time.Duration `yaml:"refresh" above:"0s" default:"5m"`
 	// AllowedHosts are the hosts that providers may be on: "host",
 	// "*.domain" (not the domain itself), either with ":port" or, for any port,
 	// ":*". A provider elsewhere gets no token. Default "*.socialsecurity.be" in the official
@@ -39,46 +40,32 @@ type Registry struct {
 
 // Fields are the names that the registry gives to what the gateway needs.
 type Fields struct {
-	// ID defaults to messageProviderId.
-	ID string `yaml:"id"`
-	// Name defaults to messageProviderName.
-	Name string `yaml:"name"`
-	// Description defaults to messageProviderDescription.
-	Description string `yaml:"description"`
-	// URL defaults to messageProviderUrl.
-	URL string `yaml:"url"`
-	// ActivationDate defaults to messageProviderActivationDate.
-	ActivationDate string `yaml:"activationDate"`
-	// DeactivationDate defaults to messageProviderDeactivationDate.
-	DeactivationDate string `yaml:"deactivationDate"`
-	// Maintenance defaults to messageProviderPlannedMaintenance.
-	Maintenance string `yaml:"maintenance"`
-	// MaintenanceStart, within it, defaults to startDate.
-	MaintenanceStart string `yaml:"maintenanceStart"`
-	// MaintenanceEnd, within it, defaults to endDate.
-	MaintenanceEnd string `yaml:"maintenanceEnd"`
-	// Contact defaults to messageProviderTechnicalContact.
-	Contact string `yaml:"contact"`
-	// APIVersion defaults to apiSupportedVersion.
-	APIVersion string `yaml:"apiVersion"`
+	// ID is the member with a provider's id.
+	ID string `yaml:"id" default:"messageProviderId"`
+	// Name is the member with its name, for people.
+	Name string `yaml:"name" default:"messageProviderName"`
+	// Description is the member with what it says of itself.
+	Description string `yaml:"description" default:"messageProviderDescription"`
+	// URL is the member with the base URL of its Message Registry.
+	URL string `yaml:"url" default:"messageProviderUrl"`
+	// ActivationDate is the member with its first day.
+	ActivationDate string `yaml:"activationDate" default:"messageProviderActivationDate"`
+	// DeactivationDate is the member with the day from which it is called no more.
+	DeactivationDate string `yaml:"deactivationDate" default:"messageProviderDeactivationDate"`
+	// Maintenance is the member with its announced maintenance.
+	Maintenance string `yaml:"maintenance" default:"messageProviderPlannedMaintenance"`
+	// MaintenanceStart is the member within maintenance with its beginning.
+	MaintenanceStart string `yaml:"maintenanceStart" default:"startDate"`
+	// MaintenanceEnd is the member within maintenance with its end.
+	MaintenanceEnd string `yaml:"maintenanceEnd" default:"endDate"`
+	// Contact is the member with whom to ask.
+	Contact string `yaml:"contact" default:"messageProviderTechnicalContact"`
+	// APIVersion is the member with the version that it serves.
+	APIVersion string `yaml:"apiVersion" default:"apiSupportedVersion"`
 }
 
 // OfficialFields are the names in the federation's API 1.3.
-func OfficialFields() Fields {
-	return Fields{
-		ID:               "messageProviderId",
-		Name:             "messageProviderName",
-		Description:      "messageProviderDescription",
-		URL:              "messageProviderUrl",
-		ActivationDate:   "messageProviderActivationDate",
-		DeactivationDate: "messageProviderDeactivationDate",
-		Maintenance:      "messageProviderPlannedMaintenance",
-		MaintenanceStart: "startDate",
-		MaintenanceEnd:   "endDate",
-		Contact:          "messageProviderTechnicalContact",
-		APIVersion:       "apiSupportedVersion",
-	}
-}
+func OfficialFields() Fields { return withDefaults[Fields]() }
 
 // StaticProvider is a Document Provider that the configuration itself names.
 type StaticProvider struct {
@@ -89,8 +76,8 @@ type StaticProvider struct {
 	// URL is the base URL of its Message Registry. Its host is allowed by
 	// being written here.
 	URL *url.URL `yaml:"url" jsonschema:"required"`
-	// APIVersion is what it serves, as in "3" or "2.1". Default "3".
-	APIVersion string `yaml:"apiVersion" config:"version"`
+	// APIVersion is what it serves, as in "3" or "2.1".
+	APIVersion string `yaml:"apiVersion" config:"version" default:"3"`
 }
 
 // Egress is how the gateway leaves the company network.
@@ -116,4 +103,13 @@ func (e Egress) ProxyURL() *url.URL {
 		return nil
 	}
 	return u
+}
+
+// Inbox is the e-Box over all Document Providers: /ebox and /ebox/messages without a
+// provider in the path.
+type Inbox struct {
+	// Timeout is how long the providers are waited for, all together. What has come by then is
+	// answered, and the others are named in the answer. A caller should be ready to wait a
+	// second longer. Changes (PATCH) are bound by the route's timeouts alone.
+	Timeout time.Duration `yaml:"timeout" above:"0s" default:"10s"`
 }

@@ -65,15 +65,14 @@ type Route struct {
 	// MaxBody bounds the request body: bytes, a size as 1MB, or unlimited.
 	// Default unlimited; 1MB for kind mandates, whose bodies are read whole.
 	MaxBody Size `yaml:"maxBody"`
-	// RewriteLinks makes links of the upstream lead through the gateway. JSON is then
-	// asked for uncoded and whole; false passes it as it is, ranges and codings
-	// included. Default true.
-	RewriteLinks bool `yaml:"rewriteLinks"`
+	// RewriteLinks makes links of the upstream lead through the gateway. JSON is then asked
+	// for uncoded and whole; false passes it as it is, ranges and codings included.
+	RewriteLinks bool `yaml:"rewriteLinks" default:"true"`
 	// IdempotencyKey says what becomes of a publication or reply without that header. add
 	// gives it a new UUID, which a 502 or 504 then names, so that the same can be sent
 	// again without taking effect twice. pass sends it without. A caller's own key always
-	// passes. Default add; only kind ebox has publications.
-	IdempotencyKey Keying `yaml:"idempotencyKey"`
+	// passes. Only kind ebox has publications.
+	IdempotencyKey Keying `yaml:"idempotencyKey" default:"add"`
 	// CallerCredentials lets the caller's own Authorization and Cookie go to the
 	// upstream, and its Set-Cookie come back; otherwise none of them passes. Only for
 	// kind plain, without scopes and with enterprise none: an upstream of your own that
@@ -109,49 +108,47 @@ type ScopeRule struct {
 // Timeouts bound the stages of a call to an upstream, which is asked in HTTP/1.1 alone. More than 8 interim answers
 // (1xx) end a call.
 type Timeouts struct {
-	// Connect is the time to connect, TLS included. Default 3s.
-	Connect time.Duration `yaml:"connect" above:"0s"`
+	// Connect is the time to connect, TLS included.
+	Connect time.Duration `yaml:"connect" above:"0s" default:"3s"`
 	// Header is the time from the request sent to the answer's header.
-	// Default 30s.
-	Header time.Duration `yaml:"header" above:"0s"`
-	// Idle is the longest pause within a body; one that makes progress is never
-	// cut. Default 60s.
-	Idle time.Duration `yaml:"idle" above:"0s"`
+	Header time.Duration `yaml:"header" above:"0s" default:"30s"`
+	// Idle is the longest pause within a body; one that makes progress is never cut.
+	Idle time.Duration `yaml:"idle" above:"0s" default:"60s"`
 }
 
 // Retry repeats safe calls that failed before the first byte of the answer.
 type Retry struct {
-	// Tries is how often a call is tried in all; 1 means no retry. Default 3.
-	Tries int `yaml:"tries" least:"1" most:"10"`
+	// Tries is how often a call is tried in all; 1 means no retry.
+	Tries int `yaml:"tries" least:"1" most:"10" default:"3"`
 }
 
 // Breaker stops calls to an upstream that fails, for a while.
 type Breaker struct {
-	// Enabled turns it on. Default true.
-	Enabled bool `yaml:"enabled"`
-	// FailureRatio opens the circuit, between 0 and 1. Default 0.5.
-	FailureRatio float64 `yaml:"failureRatio" above:"0" most:"1"`
-	// MinRequests are needed in a window before the ratio counts. Default 20.
-	MinRequests int `yaml:"minRequests" least:"1"`
-	// Window is the time over which failures are counted. Default 30s.
-	Window time.Duration `yaml:"window" above:"0s"`
-	// Open is how long the circuit stays open before a probe. Default 15s.
-	Open time.Duration `yaml:"open" above:"0s"`
+	// Enabled turns it on.
+	Enabled bool `yaml:"enabled" default:"true"`
+	// FailureRatio opens the circuit, between 0 and 1.
+	FailureRatio float64 `yaml:"failureRatio" above:"0" most:"1" default:"0.5"`
+	// MinRequests are needed in a window before the ratio counts.
+	MinRequests int `yaml:"minRequests" least:"1" default:"20"`
+	// Window is the time over which failures are counted.
+	Window time.Duration `yaml:"window" above:"0s" default:"30s"`
+	// Open is how long the circuit stays open before a probe.
+	Open time.Duration `yaml:"open" above:"0s" default:"15s"`
 }
 
 // Concurrency is a bulkhead: how many calls an upstream gets at once.
 type Concurrency struct {
-	// Max is how many calls are in flight at once. Default 200.
-	Max int `yaml:"max" least:"1"`
+	// Max is how many calls are in flight at once.
+	Max int `yaml:"max" least:"1" default:"200"`
 	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
-	// enterprise has before others come first. While others wait it gets no more, and the
-	// last eighth of the places is never its. 1 shares nothing. Default 0.5.
-	Share float64 `yaml:"share" above:"0" most:"1"`
+	// enterprise has before others come first. While others wait it gets no more, and the last
+	// eighth of the places is never its. 1 shares nothing.
+	Share float64 `yaml:"share" above:"0" most:"1" default:"0.5"`
 	// Queue is how many may wait, each for at most Wait; the next one is refused.
-	// Default 1000, so that a burst of a thousand callers at a cold start finds place.
-	Queue int `yaml:"queue"`
-	// Wait is how long one waits at most. Default 1s.
-	Wait time.Duration `yaml:"wait"`
+	// A burst of a thousand callers at a cold start should find place.
+	Queue int `yaml:"queue" default:"1000"`
+	// Wait is how long one waits at most.
+	Wait time.Duration `yaml:"wait" default:"1s"`
 }
 
 // Cache keeps answers by RFC 9111, each enterprise's for itself.
@@ -160,8 +157,8 @@ type Cache struct {
 	// Heuristics gives answers that say no lifetime a tenth of the time since they
 	// were last modified, at most a day (RFC 9111, section 4.2.2). Default false.
 	Heuristics bool `yaml:"heuristics"`
-	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
-	MaxBody Size `yaml:"maxBody"`
+	// MaxBody is the largest body kept; larger ones pass through.
+	MaxBody Size `yaml:"maxBody" default:"1MB"`
 	// Rules change the above for some paths. The first that matches counts.
 	Rules []CacheRule `yaml:"rules"`
 }
@@ -182,10 +179,10 @@ type CachePolicy struct {
 	// DefaultTTL is the lifetime of successful answers that say none. Default 0s:
 	// they are kept only to be asked about, if they can be (ETag, Last-Modified).
 	DefaultTTL time.Duration `yaml:"defaultTtl"`
-	// Shared lets enterprises share answers: false, true (what the upstream
-	// marks public) or always. "always" gives one enterprise's answer to
-	// another: only for what is the same for everybody. Default false.
-	Shared Sharing `yaml:"shared"`
+	// Shared lets enterprises share answers: false, true (what the upstream marks public) or
+	// always. "always" gives one enterprise's answer to another: only for what is the same for
+	// everybody.
+	Shared Sharing `yaml:"shared" default:"false"`
 	// StaleWhileRevalidate is how long an answer past its lifetime is still
 	// given while a new one is fetched. Default 0s.
 	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
@@ -200,7 +197,7 @@ type CachePolicy struct {
 
 // Memory is what the gateway keeps answers in.
 type Memory struct {
-	// Memory bounds the answers kept in this process: bytes, or a size as 64MB. One
-	// answer takes its body, its header and about a quarter of a kilobyte. Default 64MB.
-	Memory Size `yaml:"memory" least:"1MB"`
+	// Memory bounds the answers kept in this process: bytes, or a size as 64MB. One answer
+	// takes its body, its header and about a quarter of a kilobyte.
+	Memory Size `yaml:"memory" least:"1MB" default:"64MB"`
 }

@@ -41,3 +41,21 @@ func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
 		t.Errorf("%d routes", len(c.Routes))
 	}
 }
+
+// What decides how the rest is read is found behind an alias too.
+func TestAnAliasIsReadLikeItsValue(t *testing.T) {
+	c := parseText(t, `
+oauth:
+  clients: {office: {clientId: &environment acceptance, keystore: {file: &name grant-citizen, alias: &kind mandates}}}
+environment: *environment
+routes:
+  - {name: *name, maxBody: 2MB}
+  - {name: own, kind: *kind, path: /own, upstream: "https://own.example.be", scopes: []}
+`)
+	if citizen := route(t, c, "grant-citizen"); citizen.Kind != KindMandates || citizen.MaxBody != 2e6 || len(c.Routes) != 6 {
+		t.Errorf("%d routes, %+v", len(c.Routes), citizen)
+	}
+	if own := route(t, c, "own"); own.Kind != KindMandates || own.MaxBody != 1e6 {
+		t.Errorf("%+v", own)
+	}
+}

@@ -42,7 +42,7 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 		slot := slices.IndexFunc(routes, func(r Route) bool { return r.Name == name })
 		if slot < 0 {
 			slot = len(routes)
-			routes = append(routes, d.newRoute(name, entry))
+			routes = append(routes, d.beginRoute(name, entry))
 		}
 		if name != "" {
 			at[name] = path
@@ -52,12 +52,12 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 	return routes, at
 }
 
-// newRoute begins a route that the environment does not have. A name that other
+// beginRoute begins a route that the environment does not have. A name that other
 // environments have begins as there, but for the upstream; without a kind, the path
 // of the internal endpoint or an upstream that is the registry's tells it: that
 // mandates are checked and openings are never repeated must not hang on a key that
 // was forgotten.
-func (d *decoder) newRoute(name string, entry *node) Route {
+func (d *decoder) beginRoute(name string, entry *node) Route {
 	kind := Kind(d.peek(entry, "kind"))
 	if official, ok := officialRoutes()[name]; ok && kind == "" {
 		return official
@@ -71,6 +71,25 @@ func (d *decoder) newRoute(name string, entry *node) Route {
 	if kind == KindEBox && (name == routePartition || path == partitionRoute ||
 		strings.HasPrefix(path, partitionRoute+"/")) {
 		r.EnterpriseIn = partitionPaths
+	}
+	return r
+}
+
+// newRoute gives a route of a kind before the file, or the environment, has its
+// say.
+func newRoute(kind Kind) Route {
+	r := withDefaults[Route]()
+	r.Kind, r.Enterprise, r.Methods = kind, Optional, []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
+	switch kind {
+	case KindEBox:
+		r.Enterprise = Required
+		r.Cache.Enabled = true
+	case KindRegistry:
+		r.Enterprise = None
+		r.Methods = []string{"GET"}
+		r.Cache.Enabled = true
+	case KindMandates:
+		r.MaxBody = 1e6
 	}
 	return r
 }
@@ -102,20 +121,25 @@ func (d *decoder) peek(n *node, name string) string {
 	return text
 }
 
-// member finds the value of a key before the mapping is decoded.
+// member finds the value of a key, behind an alias too, before the mapping is decoded.
 func member(n *node, name string) *node {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Kind != yaml.MappingNode {
+	if n = aliased(n); n.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			return n.Content[i+1]
+			return aliased(n.Content[i+1])
 		}
 	}
 	return nil
+}
+
+// aliased is what an alias stands for, and anything else itself.
+func aliased(n *node) *node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // decodeNode reads a route. Its upstream is a URL, or {registry: true}.

@@ -62,7 +62,7 @@ func TestExcerptsHideSecretsHoweverTheyAreWritten(t *testing.T) {
           ` + secret + `"`, "a\n          " + secret, "[" + secret + "]", "{a: " + secret + "}",
 		}).Draw(t, "form")
 		key := rapid.SampledFrom([]string{"password", "passwrd", "Password", "keyPassword", "pass", "PASSWORT", "secret",
-			"pin", "passwordd"}).Draw(t, "key")
+			"pin", "passwordd", "token", "key"}).Draw(t, "key")
 		before := rapid.SampledFrom([]string{"", "alais: x, ", "file: [x], ", "é: x, "}).Draw(t, "before")
 		after := rapid.SampledFrom([]string{"", ", alais: x", ", file: {}", ", file: x, file: y", ", <<: x"}).Draw(t, "after")
 		text := "environment: nowhere\noauth:\n  clients:\n    office: {keystore: {" + before + key + ": " +
@@ -87,6 +87,17 @@ func TestBlockScalarsAreHidden(t *testing.T) {
 		_, err := Parse("x", []byte(text), ".", environment)
 		if err == nil || strings.Contains(err.Error(), "S3cr3t") || !strings.Contains(err.Error(), "alais: <secret>") {
 			t.Errorf("%s: %v", style, err)
+		}
+	}
+}
+
+// What was meant to name a file may be the secret itself, in a section that has none.
+func TestSecretsInThePlaceOfTheirFilesAreHidden(t *testing.T) {
+	for _, section := range []string{"admin: {token: S3cr3t}", "redis: {encryptionKeys: [{id: a, key: S3cr3t}]}",
+		"audit: {key: S3cr3t}", "oauth: {clients: {office: {key: S3cr3t}}}", "admin: {token: S3cr3t", "audit:\n  key: S3cr3t: x"} {
+		_, err := Parse("x", []byte("environment: production\n"+section+"\n"), ".", environment)
+		if err == nil || strings.Contains(err.Error(), "S3cr3t") {
+			t.Errorf("%s: %v", section, err)
 		}
 	}
 }

@@ -8,10 +8,10 @@ import (
 
 // Server is the internal endpoint, where the callers come in.
 type Server struct {
-	// Listen is an address, host:port, or a list of addresses and objects.
-	// Default 127.0.0.1:8080. Beyond loopback the endpoint gives everybody who
-	// reaches it access to e-Boxes: it needs callers or open: true.
-	Listen Listeners `yaml:"listen"`
+	// Listen is an address, host:port, or a list of addresses and objects. Beyond loopback the
+	// endpoint gives everybody who reaches it access to e-Boxes: it needs callers or open:
+	// true.
+	Listen Listeners `yaml:"listen" default:"127.0.0.1:8080"`
 	// PublicURL is the gateway's own URL as callers know it, when a proxy
 	// stands in front; links lead there. Default: the Host of each request.
 	PublicURL *url.URL `yaml:"publicUrl"`
@@ -76,57 +76,53 @@ type TLS struct {
 // Limits bound what one caller can occupy. Sizes are in bytes, or with a unit as
 // in 64KiB.
 type Limits struct {
-	// MaxHeaderBytes bounds the request line and header. Default 64KiB.
-	MaxHeaderBytes Size `yaml:"maxHeaderBytes" least:"4KiB"`
-	// MaxTargetBytes bounds the path and query together. Default 16KiB.
-	MaxTargetBytes Size `yaml:"maxTargetBytes" least:"1KiB"`
-	// MaxQueryParameters bounds their number. Default 1000.
-	MaxQueryParameters int `yaml:"maxQueryParameters" least:"1"`
-	// MaxConnections bounds the connections of all listeners together. Beyond it the
-	// one that has been idle longest is closed for a new one. One source address gets
-	// more than half only while an eighth is free. Default 10000.
-	MaxConnections int `yaml:"maxConnections" least:"1"`
-	// MaxRequests bounds the requests being served at once, whatever they wait
-	// for; further ones get 503 at once, so that an overload stays short.
-	// Default 5000.
-	MaxRequests int `yaml:"maxRequests" least:"1"`
+	// MaxHeaderBytes bounds the request line and header.
+	MaxHeaderBytes Size `yaml:"maxHeaderBytes" least:"4KiB" default:"64KiB"`
+	// MaxTargetBytes bounds the path and query together.
+	MaxTargetBytes Size `yaml:"maxTargetBytes" least:"1KiB" default:"16KiB"`
+	// MaxQueryParameters bounds their number.
+	MaxQueryParameters int `yaml:"maxQueryParameters" least:"1" default:"1000"`
+	// MaxConnections bounds the connections of all listeners together. Beyond it the one that
+	// has been idle longest is closed for a new one. One source address gets more than half
+	// only while an eighth is free.
+	MaxConnections int `yaml:"maxConnections" least:"1" default:"10000"`
+	// MaxRequests bounds the requests being served at once, whatever they wait for; further
+	// ones get 503 at once, so that an overload stays short.
+	MaxRequests int `yaml:"maxRequests" least:"1" default:"5000"`
 	// MaxHeldBytes bounds what is held in memory for callers, of all requests together:
 	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. A
 	// request's header counts too, if it is larger than 8 KiB. One caller gets at most half.
 	// Beyond it a request gets 503. Default a quarter of the memory limit (GOMEMLIMIT, or the
 	// container's); 256MiB where there is none.
 	MaxHeldBytes Size `yaml:"maxHeldBytes"`
-	// MaxStreams bounds the HTTP/2 streams open at once on one
-	// connection. Default 250.
-	MaxStreams int `yaml:"maxStreams" least:"1"`
-	// ReadHeaderTimeout is the time to send a whole header. Default 10s.
-	ReadHeaderTimeout time.Duration `yaml:"readHeaderTimeout" above:"0s"`
-	// IdleTimeout closes connections without a request. Default 2m.
-	IdleTimeout time.Duration `yaml:"idleTimeout" above:"0s"`
-	// BodyIdleTimeout ends a request whose caller neither sends nor takes a
-	// byte for so long. Default 1m.
-	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout" above:"0s"`
-	// MinBodyRate is how much of a body a caller must send, or of an answer take, a
-	// minute. A request that is slower is ended once its caller has been waited for
-	// for a minute in all. What is faster is never cut, and waiting for an upstream does
-	// not count.
-	// 0 is no such limit. Default 16KiB.
-	MinBodyRate Size `yaml:"minBodyRate"`
+	// MaxStreams bounds the HTTP/2 streams open at once on one connection.
+	MaxStreams int `yaml:"maxStreams" least:"1" default:"250"`
+	// ReadHeaderTimeout is the time to send a whole header.
+	ReadHeaderTimeout time.Duration `yaml:"readHeaderTimeout" above:"0s" default:"10s"`
+	// IdleTimeout closes connections without a request.
+	IdleTimeout time.Duration `yaml:"idleTimeout" above:"0s" default:"2m"`
+	// BodyIdleTimeout ends a request whose caller neither sends nor takes a byte for so long.
+	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout" above:"0s" default:"1m"`
+	// MinBodyRate is how much of a body a caller must send, or of an answer take, a minute. A
+	// request that is slower is ended once its caller has been waited for for a minute in all.
+	// What is faster is never cut, and waiting for an upstream does not count. 0 is no such
+	// limit.
+	MinBodyRate Size `yaml:"minBodyRate" default:"16KiB"`
 }
 
 // Drain is what happens between SIGTERM and the end.
 type Drain struct {
-	// Delay is how long everything is still served, so that load balancers can
-	// notice that the gateway is no longer ready. Default 5s.
-	Delay time.Duration `yaml:"delay"`
+	// Delay is how long everything is still served, so that load balancers can notice that the
+	// gateway is no longer ready.
+	Delay time.Duration `yaml:"delay" default:"5s"`
 	// Timeout is how long requests in flight have after that. Default 30s.
 	Timeout time.Duration `yaml:"timeout" above:"0s"`
 }
 
 // Admin is the listener for health, status and changes such as a purge.
 type Admin struct {
-	// Listen is an address or a list, as in server. Default 127.0.0.1:9090.
-	Listen Listeners `yaml:"listen"`
+	// Listen is an address or a list, as in server.
+	Listen Listeners `yaml:"listen" default:"127.0.0.1:9090"`
 	// TokenFile holds the token that purges and other changes need when they
 	// come from beyond loopback. Without it such changes are refused.
 	TokenFile string `yaml:"tokenFile" config:"file"`
@@ -143,10 +139,10 @@ type Readiness struct {
 
 // Log says how the gateway writes its logs, to standard error.
 type Log struct {
-	// Format is json (one object a line) or text. Default json.
-	Format LogFormat `yaml:"format"`
-	// Level is debug, info, warn or error. Default info.
-	Level LogLevel `yaml:"level"`
+	// Format is json (one object a line) or text.
+	Format LogFormat `yaml:"format" default:"json"`
+	// Level is debug, info, warn or error.
+	Level LogLevel `yaml:"level" default:"info"`
 	// Security is where refusals go besides, one object a line: a file, stderr or stdout.
 	// A file is begun anew at 64 MB, with five before it kept (FILE.1 to FILE.5). Default none: the
 	// access line of a refusal says the same.

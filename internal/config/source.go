@@ -3,7 +3,8 @@ package config
 import (
 	"bytes"
 	"cmp"
-	"fmt"
+	"errors"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+	"golang.org/x/text/encoding/charmap"
+	utf16 "golang.org/x/text/encoding/unicode"
 )
 
 // source is the text of one file, for the excerpts in errors.
@@ -23,79 +26,6 @@ type source struct {
 	// secrets are nodes whose values are never shown.
 	secrets map[*node]bool
 	lines   []string // the text with secrets hidden; made when first needed
-}
-
-// mistake is an Error whose excerpt is not made yet.
-type mistake struct {
-	src          *source
-	rank         rank
-	line, column int
-	path         string
-	message      string
-}
-
-// rank orders the mistakes of a file before their position does: a key that is misspelt
-// explains what is missing, and what does not fit together may follow from either.
-type rank int
-
-const (
-	unknownKey rank = iota - 1
-	wrongValue
-	derived
-)
-
-// mistakes collects everything that is wrong.
-type mistakes struct {
-	list    []mistake
-	rank    rank // of what is added now
-	sources int  // how many files were read
-}
-
-// maxMistakes bounds what is printed of one file: one with the wrong delimiter would
-// otherwise give an error for each of its lines.
-const maxMistakes = 100
-
-func (m *mistakes) add(src *source, line, column int, path, message string) {
-	m.list = append(m.list, mistake{src, m.rank, line, column, path, message})
-}
-
-// as adds what do finds with another rank.
-func (m *mistakes) as(r rank, do func()) {
-	before := m.rank
-	m.rank = r
-	defer func() { m.rank = before }()
-	do()
-}
-
-// errors gives everything collected, file by file, in the order of ranks and of the text,
-// or nil.
-func (m *mistakes) errors() error {
-	if len(m.list) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(m.list, func(a, b mistake) int {
-		return cmp.Or(cmp.Compare(a.src.order, b.src.order), cmp.Compare(a.rank, b.rank), cmp.Compare(a.line, b.line),
-			cmp.Compare(a.column, b.column))
-	})
-	var all Errors
-	list, shown := slices.Compact(m.list), 0
-	for i, one := range list {
-		if shown++; shown <= maxMistakes {
-			all = append(all, Error{
-				File: one.src.name, Line: one.line, Column: one.column, Path: one.path, Message: one.message,
-				Excerpt: one.src.excerpt(one.line),
-			})
-		}
-		if i+1 < len(list) && list[i+1].src == one.src {
-			continue
-		}
-		if shown > maxMistakes {
-			all = append(all, Error{File: one.src.name,
-				Message: fmt.Sprintf("and %d more mistakes; mend these first", shown-maxMistakes)})
-		}
-		shown = 0
-	}
-	return all
 }
 
 // position gives the line and column of a byte offset, both from 1.
@@ -150,7 +80,7 @@ func (s *source) excerpt(line int) string {
 var (
 	// secretKey finds a key that names a secret by the look of it, also when
 	// the key is misspelt or the text is no YAML at all.
-	secretKey = regexp.MustCompile(`(?i)\b\w*(pass|pwd|secret)\w*["']?\s*[:=]`)
+	secretKey = regexp.MustCompile(`(?i)\b\w*(pass\w*|pwd\w*|secret\w*|token|key)["']?\s*[:=]`)
 	// userInfo finds the credentials in a URL.
 	userInfo = regexp.MustCompile(`://\S*@`)
 )
@@ -222,11 +152,17 @@ func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
 	}
 }
 
-// namesSecret tells a key that names a secret by the look of it, also when it is misspelt.
+// namesSecret tells a key that names a secret by the look of it, also when it is misspelt or
+// nobody knows it: a token or key may stand where its file was meant.
 func namesSecret(key string) bool {
 	key = strings.ToLower(key)
-	return !strings.HasSuffix(key, "file") &&
-		(strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret"))
+	switch {
+	case strings.HasSuffix(key, "file"), key == "idempotencykey":
+		return false
+	case strings.HasSuffix(key, "token"), strings.HasSuffix(key, "key"):
+		return true
+	}
+	return strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret")
 }
 
 // cutAt parts a line before a column, counted in characters from 1.
@@ -235,3 +171,119 @@ func cutAt(line string, column int) (before, after string) {
 	at := max(0, min(column-1, len(runes)))
 	return string(runes[:at]), string(runes[at:])
 }
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// inExcel is how a spreadsheet becomes a file that is read here.
+const inExcel = "save it as UTF-8; in Excel: Save As, file type \"CSV UTF-8 (Comma delimited)\""
+
+// textOf makes the source of a text file. One that is not UTF-8 is a mistake, and is read
+// all the same as what it must be, so that whatever else is wrong in it is found too.
+func textOf(name string, content []byte, m *mistakes) *source {
+	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark), order: m.sources}
+	m.sources++
+	if bytes.HasPrefix(content, []byte{0xff, 0xfe}) || bytes.HasPrefix(content, []byte{0xfe, 0xff}) {
+		if text, err := utf16.UTF16(utf16.LittleEndian, utf16.UseBOM).NewDecoder().Bytes(content); err == nil {
+			src.content = text
+		}
+		m.add(src, 1, 1, "", "this is UTF-16 (\"Unicode Text\"), not UTF-8: "+inExcel)
+		return src
+	}
+	at := firstInvalid(src.content)
+	if at < 0 {
+		return src
+	}
+	line, column := src.position(at)
+	if text, err := charmap.Windows1252.NewDecoder().Bytes(src.content); err == nil {
+		src.content = text
+	}
+	m.add(src, line, column, "", "this is not UTF-8, but looks like Windows-1252 (cp1252, \"ANSI\"): "+inExcel)
+	return src
+}
+
+// firstInvalid finds the first byte that is no UTF-8; -1 if there is none.
+func firstInvalid(content []byte) int {
+	for at := 0; at < len(content); {
+		r, size := utf8.DecodeRune(content[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at
+		}
+		at += size
+	}
+	return -1
+}
+
+// node is a piece of YAML that knows where it stands.
+type node = yaml.Node
+
+// parseYAML reads the one document in content. Without a document the node is
+// nil. A syntax error is reported to m.
+func parseYAML(src *source, m *mistakes) *node {
+	if i := strangeBreak(src.content); i >= 0 {
+		line, column := src.position(i)
+		src.unparsed = true
+		m.add(src, line, column, "", "a NUL byte or a line break other than LF and CR LF: save the file as plain text")
+		return nil
+	}
+	if at := tabs.FindIndex(src.content); at != nil {
+		line, _ := src.position(at[0])
+		src.unparsed = true
+		m.add(src, line, 1, "", "a tab in the indentation: YAML takes blanks alone, two for each level")
+		return nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(src.content))
+	var document node
+	err := decoder.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		addSyntax(src, m, err)
+		return nil
+	}
+	var second node
+	switch err := decoder.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		addSyntax(src, m, err)
+		return nil
+	default:
+		m.add(src, second.Line, second.Column, "", "a second YAML document (---): put everything into one")
+	}
+	if len(document.Content) == 0 {
+		return nil
+	}
+	return document.Content[0]
+}
+
+// strangeBreak finds what YAML takes for a line break and editors do not, or
+// what no text has; -1 if there is none. With it, lines would be counted
+// differently here and there, and an excerpt could show the wrong one.
+func strangeBreak(content []byte) int {
+	known := bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n\n")) // of the same length
+	return bytes.IndexAny(known, "\x00\r\u0085\u2028\u2029")
+}
+
+// tabs finds a line whose indentation has a tab and which is no comment. Text in a block (|)
+// may have tabs behind its blanks.
+var tabs = regexp.MustCompile(`(?m)^ *\t[\t ]*[^\s#]`)
+
+func addSyntax(src *source, m *mistakes, err error) {
+	src.unparsed = true
+	var several *yaml.LoadErrors
+	if errors.As(err, &several) && len(several.Errors) > 0 {
+		for _, one := range several.Errors {
+			m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+		}
+		return
+	}
+	var one *yaml.LoadError
+	if errors.As(err, &one) {
+		m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+		return
+	}
+	m.add(src, 0, 0, "", "this is not YAML: "+err.Error())
+}
+
+// isNull tells a key without a value, null or ~.
+func isNull(n *node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }

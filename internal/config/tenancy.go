@@ -11,10 +11,9 @@ import (
 
 // Tenancy says which enterprises may be represented, and through which client.
 type Tenancy struct {
-	// Mode is listed (only the enterprises below and in the files) or any
-	// (every valid number; whether there is a mandate is left to the upstream).
-	// Default listed.
-	Mode Mode `yaml:"mode"`
+	// Mode is listed (only the enterprises below and in the files) or any (every valid number;
+	// whether there is a mandate is left to the upstream).
+	Mode Mode `yaml:"mode" default:"listed"`
 	// DefaultClient is the client of every enterprise that names none, of calls
 	// in the office's own name and of the registry. Default: the only client.
 	DefaultClient string `yaml:"defaultClient"`
@@ -77,17 +76,17 @@ type Caller struct {
 	Own bool `yaml:"own"`
 	// DefaultEnterprise is represented when a request names none.
 	DefaultEnterprise enterprise.Number `yaml:"defaultEnterprise"`
-	// May are the actions allowed: list, open, change, reply, publish,
-	// mandates. Default all. Without open, no document can be marked read.
-	May ebox.Actions `yaml:"may"`
+	// May are the actions allowed: list, open, change, reply, publish, mandates. Without open,
+	// no document can be marked read.
+	May ebox.Actions `yaml:"may" default:"all"`
 	// Rate bounds its calls. Default none.
 	Rate *Rate `yaml:"rate"`
 	// Concurrency is how many calls it has under way at most, over all upstreams and from
 	// the request's header to the answer's last byte. Default 0: no limit.
 	Concurrency int `yaml:"concurrency" least:"1"`
-	// Class is interactive, or batch: paced rather than refused, and leaving
-	// part of every upstream to the others. Default interactive.
-	Class Class `yaml:"class"`
+	// Class is interactive, or batch: paced rather than refused, and leaving part of every
+	// upstream to the others.
+	Class Class `yaml:"class" default:"interactive"`
 	// Wait is how long a call of class batch is paced at most. Default 30s.
 	Wait time.Duration `yaml:"wait"`
 	// Partial says whether a federated list with a provider missing is an

@@ -37,6 +37,8 @@ type (
 	LogFormat string
 	// LogLevel is the least important level that is logged.
 	LogLevel string
+	// RateScope says who spends a rate together: each replica has it for itself, or all have one.
+	RateScope string
 )
 
 // Their words.
@@ -92,23 +94,37 @@ const (
 	LogInfo  LogLevel = "info"
 	LogWarn  LogLevel = "warn"
 	LogError LogLevel = "error"
+
+	ReplicaRate RateScope = "replica"
+	ClusterRate RateScope = "cluster"
 )
 
 // Any tells whether enterprises share some answers. The zero Sharing is SharedNever.
 func (s Sharing) Any() bool { return s == SharedPublic || s == SharedAlways }
 
 func (Environment) words() []string {
-	return []string{"production", "acceptance", "simulation", "integration", "test", "custom"}
+	return words(Production, Acceptance, Simulation, Integration, Test, Custom)
 }
-func (Mode) words() []string            { return []string{"listed", "any"} }
-func (Class) words() []string           { return []string{"interactive", "batch"} }
-func (Kind) words() []string            { return []string{"ebox", "registry", "mandates", "plain"} }
-func (Demand) words() []string          { return []string{"required", "optional", "none"} }
-func (Whom) words() []string            { return []string{"another", "own"} }
-func (Keying) words() []string          { return []string{"add", "pass"} }
-func (Sharing) words() []string         { return []string{"false", "true", "always"} }
-func (Algorithm) words() []string       { return []string{"RS256", "PS256", "ES256"} }
-func (AssertionHeader) words() []string { return []string{"kid", "x5t#S256", "x5c"} }
-func (ClientAuth) words() []string      { return []string{"none", "request", "require"} }
-func (LogFormat) words() []string       { return []string{"json", "text"} }
-func (LogLevel) words() []string        { return []string{"debug", "info", "warn", "error"} }
+func (Mode) words() []string            { return words(Listed, Any) }
+func (Class) words() []string           { return words(Interactive, Batch) }
+func (Kind) words() []string            { return words(KindEBox, KindRegistry, KindMandates, KindPlain) }
+func (Demand) words() []string          { return words(Required, Optional, None) }
+func (Whom) words() []string            { return words(ForAnother, ForOwn) }
+func (Keying) words() []string          { return words(KeyAdded, KeyPassed) }
+func (Sharing) words() []string         { return words(SharedNever, SharedPublic, SharedAlways) }
+func (Algorithm) words() []string       { return words(RS256, PS256, ES256) }
+func (AssertionHeader) words() []string { return words(HeaderKeyID, HeaderThumbprint, HeaderChain) }
+func (ClientAuth) words() []string {
+	return words(ClientAuthNone, ClientAuthRequest, ClientAuthRequire)
+}
+func (LogFormat) words() []string { return words(LogJSON, LogText) }
+func (LogLevel) words() []string  { return words(LogDebug, LogInfo, LogWarn, LogError) }
+func (RateScope) words() []string { return words(ReplicaRate, ClusterRate) }
+
+func words[T ~string](list ...T) []string {
+	words := make([]string, len(list))
+	for i, word := range list {
+		words[i] = string(word)
+	}
+	return words
+}

@@ -22,6 +22,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,21 +75,29 @@ type Directory struct {
 	o      Options
 	parser parser
 	static []*Provider
-	// current is what Lookup and List read, without a lock.
-	current atomic.Pointer[snapshot]
+	broken []string // why providers of the configuration cannot be used
+	// inForce is what Lookup and List read, without a lock.
+	inForce atomic.Pointer[snapshot]
+	// lastTry is when the registry was last asked, and why in vain.
+	lastTry atomic.Pointer[try]
 	// changing is held while a list is fetched and put in force, so that the last one
 	// that was asked for stays.
 	changing sync.Mutex
-
-	mu     sync.Mutex // guards what follows, for moments only
-	status Status
-	body   []byte // the list in force as it came; nil if it is the configuration's
 }
 
 // snapshot is one list, whole and immutable.
 type snapshot struct {
-	list []*Provider
-	byID map[string]*Provider
+	body     []byte // as it came; nil if all providers are the configuration's
+	source   string
+	fetched  time.Time
+	problems []string
+	list     []*Provider
+	byID     map[string]*Provider
+}
+
+type try struct {
+	at    time.Time
+	error string // empty if there is a list of that time
 }
 
 // New makes a Directory that knows the static providers and, once Run or Refresh
@@ -110,31 +119,38 @@ func New(o Options) *Directory {
 	d := &Directory{o: o}
 	hosts := newHostList(o.Registry.AllowedHosts, o.Registry.AllowHTTP)
 	d.parser = parser{fields: o.Registry.Fields, hosts: hosts}
-	d.static, d.status.configuration = staticProviders(o.Registry.Providers)
+	d.static, d.broken = staticProviders(o.Registry.Providers)
+	d.lastTry.Store(new(try))
+	first := &snapshot{list: d.static, byID: byID(d.static)}
 	if len(d.static) > 0 {
-		d.status.Source = SourceConfiguration
+		first.source = SourceConfiguration
 	}
-	d.current.Store(newSnapshot(d.static))
+	d.inForce.Store(first)
 	return d
 }
 
-func newSnapshot(list []*Provider) *snapshot {
-	s := &snapshot{list: list, byID: make(map[string]*Provider, len(list))}
+func byID(list []*Provider) map[string]*Provider {
+	ids := make(map[string]*Provider, len(list))
 	for _, p := range list {
-		s.byID[p.ID] = p
+		ids[p.ID] = p
 	}
-	return s
+	return ids
 }
 
 // Lookup finds a provider by its id, in whatever state it is.
 func (d *Directory) Lookup(id string) (*Provider, bool) {
-	p, ok := d.current.Load().byID[id]
+	p, ok := d.inForce.Load().byID[id]
 	return p, ok
 }
 
 // List returns all providers, those of the configuration first, then those of the
 // registry in its order. The slice is shared and must not be changed.
-func (d *Directory) List() []*Provider { return d.current.Load().list }
+func (d *Directory) List() []*Provider { return d.inForce.Load().list }
+
+// NoListYet tells that the registry has given no list since the start.
+func (d *Directory) NoListYet() bool {
+	return d.o.Fetch != nil && d.inForce.Load().fetched.IsZero()
+}
 
 // ActiveIDs returns the ids of the providers that can be called now, in the order
 // of List.
@@ -174,31 +190,23 @@ type Status struct {
 	// Problems are what could not be used, of the configuration and of the list,
 	// and why.
 	Problems []string
-
-	configuration []string // problems of the options; Problems, between calls, are the list's
 }
 
 // Status returns how the Directory is doing.
 func (d *Directory) Status() Status {
-	d.mu.Lock()
-	s := d.status
-	d.mu.Unlock()
-
-	now := d.o.Now()
+	now, tried, in := d.o.Now(), d.lastTry.Load(), d.inForce.Load()
+	s := Status{
+		LastTry: tried.at, LastError: tried.error, LastSuccess: in.fetched, Source: in.source,
+		Providers: len(in.list), States: make(map[State]int), Problems: slices.Concat(d.broken, in.problems),
+	}
 	if !s.LastSuccess.IsZero() {
 		s.Age = now.Sub(s.LastSuccess)
 	}
-	list := d.List()
-	s.Providers = len(list)
-	s.States = make(map[State]int)
-	problems := append([]string(nil), s.configuration...)
-	problems = append(problems, s.Problems...)
-	for _, p := range list {
+	for _, p := range in.list {
 		s.States[p.State(now)]++
 		if p.Refusal != "" {
-			problems = append(problems, "provider "+p.ID+": "+p.Refusal)
+			s.Problems = append(s.Problems, "provider "+p.ID+": "+p.Refusal)
 		}
 	}
-	s.Problems = problems
 	return s
 }

@@ -19,6 +19,13 @@ import (
 // items is the member that holds the list if the answer is an object.
 const items = "items"
 
+const (
+	// mostEntries bounds the providers of a list, and with them the stacks and the states of the gateway.
+	mostEntries = 1000
+	// mostProblems bounds what is kept and logged of a list's mistakes.
+	mostProblems = 100
+)
+
 // parser reads the registry's list.
 type parser struct {
 	fields config.Fields
@@ -34,8 +41,12 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(entries) == 0 {
+	switch {
+	case len(entries) == 0:
 		return nil, nil, errors.New("its list is empty")
+	case len(entries) > mostEntries:
+		return nil, nil, fmt.Errorf("its list has %d entries, and one of more than %d is not used: look whether the URL is "+
+			"that of the Provider Registry", len(entries), mostEntries)
 	}
 	guessed := make(map[string]bool) // each guess is told once
 	seen := make(map[string]bool, len(entries))
@@ -70,6 +81,9 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s; its first entry has %s: name the "+
 			"right ones in registry.fields",
 			len(entries), firstOf(problems), membersOf(entries[0]))
+	}
+	if n := len(problems) - mostProblems; n > 0 {
+		problems = append(problems[:mostProblems], fmt.Sprintf("and %d more of the kind", n))
 	}
 	return list, problems, nil
 }
@@ -281,19 +295,20 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remark
 	if json.Unmarshal(raw, &list) != nil {
 		return nil, []string{"its " + p.fields.Maintenance + " is no list of windows and is ignored"}
 	}
-	for i, w := range list {
+	for _, w := range list {
 		start, err := moment(w[p.fields.MaintenanceStart], startOfDay)
 		end, errEnd := moment(w[p.fields.MaintenanceEnd], endOfDay)
-		if err = errors.Join(err, errEnd); err != nil || start.IsZero() || end.IsZero() {
-			remarks = append(remarks, fmt.Sprintf("maintenance window %d is ignored: %s and %s must both be date-times", i+1,
-				p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
-			continue
+		if err == nil && errEnd == nil && !start.IsZero() && !end.IsZero() {
+			windows = append(windows, ebox.Window{Start: start, End: end})
 		}
-		windows = append(windows, ebox.Window{Start: start, End: end})
+	}
+	if n := len(list) - len(windows); n > 0 {
+		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, whose %s and %s are not both date-times",
+			n, p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
 	}
 	windows, backwards := merged(windows)
 	if backwards > 0 {
-		remarks = append(remarks, fmt.Sprintf("%d maintenance windows are ignored: they end before they begin", backwards))
+		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, which end before they begin", backwards))
 	}
 	return windows, remarks
 }

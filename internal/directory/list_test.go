@@ -183,10 +183,11 @@ func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 	for name, c := range map[string]struct{ rest, problem string }{
 		"maintenance that is no list": {`, "messageProviderPlannedMaintenance": "never"`, "no list"},
 		"a window without an end": {
-			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01T00:00:00Z"}]`, "window 1"},
+			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01T00:00:00Z"}]`, "ignored: 1, whose"},
 		"a window that ends backwards": {
 			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-02T00:00:00Z", "endDate": "2026-01-01T00:00:00Z"}]`,
 			"before they begin"},
+		"windows that are none":       {`, "messageProviderPlannedMaintenance": [{},{},{}]`, "ignored: 3, whose startDate"},
 		"a name that is a list":       {`, "messageProviderName": ["x"]`, ""},
 		"a version that is an object": {`, "apiSupportedVersion": {}`, ""},
 		"nulls": {
@@ -203,6 +204,15 @@ func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 				t.Errorf("problems %q, want %q", problems, c.problem)
 			}
 		})
+	}
+}
+
+// Each mistake is kept and logged: a registry must not fill memory and log with them.
+func TestAListFullOfMistakesIsReportedInPart(t *testing.T) {
+	list, problems, err := lab().parse([]byte("[" + entry("good", "") + strings.Repeat(",{}", mostEntries-1) + "]"))
+	if err != nil || len(list) != 1 || len(problems) != mostProblems+1 ||
+		problems[mostProblems] != "and 899 more of the kind" {
+		t.Errorf("%d providers, %d problems, %v", len(list), len(problems), err)
 	}
 }
 
@@ -249,9 +259,11 @@ func TestNonsenseIsNoList(t *testing.T) {
 		"names that are not known": {
 			`[{"code": "x", "baseUrl": "https://a.socialsecurity.be", "site": "https://b.socialsecurity.be"}]`,
 			`"baseUrl", "code", "site": name the right ones in registry.fields`},
-		"two lists":                  {`{"a": [{"x": 1}], "b": [{"y": 1}]}`, `the members "a", "b"`},
-		"names that are odd":         {`[{"\u001b[31m\u202e": 1}]`, `"\x1b[31m\u202e"`},
-		"more than 4 MB":             {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
+		"two lists":          {`{"a": [{"x": 1}], "b": [{"y": 1}]}`, `the members "a", "b"`},
+		"names that are odd": {`[{"\u001b[31m\u202e": 1}]`, `"\x1b[31m\u202e"`},
+		"more than 4 MB":     {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
+		"more entries than there can be": {"[" + strings.Repeat("1,", mostEntries) + "1]",
+			"1001 entries, and one of more than 1000 is not used"},
 		"deeper than JSON should be": {strings.Repeat("[", 100_000), "no JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {

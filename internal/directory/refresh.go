@@ -70,20 +70,13 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	began := d.o.Now()
-	list, problems, body, err := d.fetch(ctx)
+	body, err := d.renew(ctx, began)
 	if err != nil {
 		err = fmt.Errorf("fetching the list of Document Providers: %w", err)
-	}
-	d.mu.Lock()
-	d.status.LastTry, d.status.LastError = began, ""
-	if err != nil {
-		d.status.LastError = err.Error()
-	}
-	d.mu.Unlock()
-	if err != nil {
+		d.lastTry.Store(&try{began, err.Error()})
 		return err
 	}
-	d.use(list, problems, body, SourceRegistry, began)
+	d.lastTry.Store(&try{at: began})
 	if d.o.Shared != nil {
 		ctx, cancel := context.WithTimeout(ctx, sharedLimit)
 		defer cancel()
@@ -92,31 +85,34 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	return nil
 }
 
-func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []string, body []byte, err error) {
+// renew fetches the list and puts it in force.
+func (d *Directory) renew(ctx context.Context, began time.Time) (body []byte, err error) {
 	defer d.contain(&err)
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
-	var first string
-	var answer Answer
-	for _, first = range lists(d.o.Registry.URL.String()) {
-		if answer, err = d.o.Fetch(ctx, first); err != nil || answer.Status != http.StatusNotFound {
-			break
+	if body, err = d.fetch(ctx); err != nil {
+		return nil, err
+	}
+	if err = d.use(body, SourceRegistry, began); err != nil {
+		return nil, fmt.Errorf("the registry gave no usable answer: %w", err)
+	}
+	return body, nil
+}
+
+// fetch gets the list, all its pages as one.
+func (d *Directory) fetch(ctx context.Context) ([]byte, error) {
+	for _, at := range lists(d.o.Registry.URL.String()) {
+		answer, err := d.o.Fetch(ctx, at)
+		switch {
+		case err != nil:
+			return nil, err
+		case answer.Status == http.StatusOK:
+			return d.further(ctx, at, answer.Body)
+		case answer.Status != http.StatusNotFound:
+			return nil, fmt.Errorf("the registry answered with status %d", answer.Status)
 		}
 	}
-	switch {
-	case err != nil:
-		return nil, nil, nil, err
-	case answer.Status != http.StatusOK:
-		return nil, nil, nil, fmt.Errorf("the registry answered with status %d", answer.Status)
-	}
-	if body, err = d.further(ctx, first, answer.Body); err != nil {
-		return nil, nil, nil, err
-	}
-	list, problems, err = d.parser.parse(body)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("the registry gave no usable answer: %w", err)
-	}
-	return list, problems, body, nil
+	return nil, fmt.Errorf("the registry answered with status %d", http.StatusNotFound)
 }
 
 // contain makes a panic over what the registry or Redis answered a failure of that one try: the
@@ -244,39 +240,33 @@ func (d *Directory) Warm(ctx context.Context) {
 	if now := d.o.Now(); fetched.After(now) { // another replica's clock
 		fetched = now
 	}
-	if _, _, last := d.last(); fetched.After(last) {
-		d.judge(body, SourceShared, fetched)
+	if fetched.After(d.inForce.Load().fetched) {
+		d.useCopy(body, SourceShared, fetched)
 	}
 }
 
 // Adopt takes over the list of the Directory that this one replaces, so that its providers
 // are known at once. It is judged anew: other hosts may be allowed.
 func (d *Directory) Adopt(from *Directory) {
-	if body, source, fetched := from.last(); body != nil {
-		d.judge(body, source, fetched)
+	if last := from.inForce.Load(); last.body != nil {
+		d.useCopy(last.body, last.source, last.fetched)
 	}
 }
 
-// last gives the list in force as it came, nil if there has been none, from where and when.
-func (d *Directory) last() (body []byte, source string, fetched time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.body, d.status.Source, d.status.LastSuccess
-}
-
-// judge reads a list that was fetched elsewhere, and puts it in force if it can be used.
-func (d *Directory) judge(body []byte, source string, fetched time.Time) {
-	list, problems, err := d.parser.parse(body)
-	if err != nil {
+// useCopy puts a list in force that was fetched elsewhere, if it can be used.
+func (d *Directory) useCopy(body []byte, source string, fetched time.Time) {
+	if err := d.use(body, source, fetched); err != nil {
 		d.o.Log.Warn("a copy of the list of Document Providers could not be used", "error", err)
-		return
 	}
-	d.use(list, problems, body, source, fetched)
 }
 
-// use puts a list in force.
-func (d *Directory) use(registry []*Provider, problems []string, body []byte, source string, fetched time.Time) {
-	old := d.current.Load()
+// use reads a list and puts it in force. The error says why it is not to be believed.
+func (d *Directory) use(body []byte, source string, fetched time.Time) error {
+	registry, problems, err := d.parser.parse(body)
+	if err != nil {
+		return err
+	}
+	old := d.inForce.Load()
 	list := append(make([]*Provider, 0, len(d.static)+len(registry)), d.static...)
 	for _, p := range registry {
 		if slices.ContainsFunc(d.static, func(own *Provider) bool { return own.ID == p.ID }) {
@@ -285,19 +275,17 @@ func (d *Directory) use(registry []*Provider, problems []string, body []byte, so
 		}
 		list = append(list, p)
 	}
+	next := &snapshot{body, source, fetched, problems, old.list, old.byID}
 	if !reflect.DeepEqual(old.list, list) { // else the pointers that others hold stay those in force
-		next := newSnapshot(list)
-		d.announce(old, next, source, problems)
-		d.current.Store(next)
+		next.list, next.byID = list, byID(list)
+		d.announce(old, next)
 	}
-	d.mu.Lock()
-	d.status.Source, d.status.LastSuccess, d.status.Problems = source, fetched, problems
-	d.body = body
-	d.mu.Unlock()
+	d.inForce.Store(next)
+	return nil
 }
 
 // announce tells the log what is new.
-func (d *Directory) announce(old, current *snapshot, source string, problems []string) {
+func (d *Directory) announce(old, current *snapshot) {
 	var added, gone []string
 	for _, p := range current.list {
 		before, known := old.byID[p.ID]
@@ -313,9 +301,9 @@ func (d *Directory) announce(old, current *snapshot, source string, problems []s
 			gone = append(gone, p.ID)
 		}
 	}
-	d.o.Log.Info("the list of Document Providers changed", "source", source, "providers", len(current.list), "added",
-		added, "gone", gone)
-	for _, text := range problems {
+	d.o.Log.Info("the list of Document Providers changed", "source", current.source, "providers", len(current.list),
+		"added", added, "gone", gone)
+	for _, text := range current.problems {
 		d.o.Log.Warn("part of the list of Document Providers cannot be used", "reason", text)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,12 +243,12 @@ func TestAnUnchangedListIsNoChange(t *testing.T) {
 	r := &registry{}
 	d := New(options(r))
 	var inForce []string
-	last := d.current.Load()
+	var last []*Provider
 	for _, body := range []string{list("a"), list("a"), " " + list("a") + "\n", list("a", "b"), list("b"),
 		"[]", list("b")} {
 		r.say(200, body, nil)
 		d.Refresh(t.Context())
-		if now := d.current.Load(); now != last {
+		if now := d.List(); !slices.Equal(now, last) {
 			last = now
 			inForce = append(inForce, ids(d))
 		}

@@ -93,16 +93,15 @@ func dateText(s string, zone *time.Location) (t time.Time, day, ok bool) {
 func dateArray(raw []byte, zone *time.Location) (t time.Time, day, ok bool) {
 	var part [7]int
 	n := 0
-	ok = true
-	jsonscan.Elements(raw, func(e []byte) bool {
+	for e := range jsonscan.Elements(raw) {
 		number, err := strconv.Atoi(string(e))
-		if ok = err == nil && number >= 0 && n < len(part); ok {
-			part[n] = number
-			n++
+		if err != nil || number < 0 || n == len(part) {
+			return time.Time{}, false, false
 		}
-		return ok
-	})
-	if !ok || n < 3 || n == 4 {
+		part[n] = number
+		n++
+	}
+	if n < 3 || n == 4 {
 		return time.Time{}, false, false
 	}
 	t = time.Date(part[0], time.Month(part[1]), part[2], part[3], part[4], part[5], part[6], zone)

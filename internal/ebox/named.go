@@ -154,10 +154,10 @@ func (p *Parts) Read(name string, json bool, content []byte) ([]Named, error) {
 }
 
 // named gives the context of a value under a dotted or bracketed name: eboxId.eboxIdValue
-// means what one of its parts means.
+// means what one of its parts means. For some servers a name ends at a NUL.
 func (n *naming) named(name string) context {
 	c := n.base
-	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:\x00", r) }) {
 		c = n.below(c, []byte(part))
 	}
 	return c

@@ -57,6 +57,8 @@ func TestEnterprisesThatACallNames(t *testing.T) {
 		{"messages marked", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1000000001","visible":false}]}`, ""},
 		{"messages marked in another e-Box", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1","eboxId":` + id(b) +
 			`}]}`, "changed " + b + " body /items/0/eboxId/eboxIdValue"},
+		{"a name that ends at a NUL", "GET", "/ebox/messages", "enterpriseNumber%00x=" + b, "",
+			"asked " + b + " query enterpriseNumber\x00x"},
 		{"a filter by sender", "GET", "/ebox/messages", "senderOrganizationId=" + b + "&q=" + a, "", ""},
 		{"a filter by sender in a body", "POST", "/ebox/messages/search", "",
 			`{"sender":{"enterpriseNumber":"` + b + `"}}`, ""},

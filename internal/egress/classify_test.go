@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -128,6 +129,20 @@ func TestWhatFailsIsClassified(t *testing.T) {
 				t.Errorf("wrapped: %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+// The access line, the status and the terminal of a check show the error.
+func TestWhatACertificateSaysIsMadePrintable(t *testing.T) {
+	ca := testkit.NewCertificate(t, nil)
+	evil := serves(t, ca, "evil\x1b[2J.example")
+	address := raw(t, func(c net.Conn) { _ = tls.Server(c, evil).Handshake() })
+	_, port, _ := net.SplitHostPort(address)
+	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
+	e := mustNew(t, Options{Resolver: dns.resolver(t), Egress: config.Egress{CAFile: file(t, ca)}})
+	_, err := get(t, transport(t, e, patient, toLoopback), "https://up.example:"+port)
+	if Classify(err).Kind != problem.ProxyTLSCertificateError || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%q", err)
 	}
 }
 

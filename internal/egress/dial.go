@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/descriptors"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/wire"
 )
 
@@ -49,7 +50,7 @@ func (e *connectError) Error() string {
 	if e.proxy {
 		to = "egress proxy"
 	}
-	return fmt.Sprintf("connecting to the %s: %s: %v", to, e.stage, e.err)
+	return fmt.Sprintf("connecting to the %s: %s: %v", to, e.stage, printable.Clipped(e.err))
 }
 
 func (e *connectError) Unwrap() error { return e.err }

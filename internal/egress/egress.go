@@ -79,6 +79,17 @@ func GuardOf(u *url.URL, allowPrivate bool) Guard {
 	return guard
 }
 
+// GuardOfProvider is the guard of a Document Provider. Where the list comes from elsewhere
+// than the configuration, an address in it is not the operator's word.
+func GuardOfProvider(r *config.Registry, id string) Guard {
+	for _, p := range r.Providers {
+		if p.ID == id {
+			return GuardOf(p.URL, r.AllowPrivateNetworks)
+		}
+	}
+	return Guard{AllowPrivate: r.AllowPrivateNetworks}
+}
+
 // Egress makes the transports to upstreams. It is safe for concurrent use.
 type Egress struct {
 	roots    *x509.CertPool

@@ -108,7 +108,7 @@ func (k *Keeper) Open(cfg *config.Config, p audit.Options) error {
 		return err
 	}
 	k.Event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
-	p.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
+	p.Log.Info("evidence is kept", "directory", log.Dir(), "key", log.Status().Key)
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (k *Keeper) Close() error {
 	return errors.Join(k.refusals.Close(), log.Close(), k.ship.Close())
 }
 
-// Kept implements audit.Intents: it tells whether evidence is kept.
+// Kept tells whether evidence is kept.
 func (k *Keeper) Kept() bool { return k.log.Load() != nil }
 
 // Reopen opens the logs anew, after they were moved away.
@@ -186,8 +186,7 @@ func (k *Keeper) Done(r *call.Record, impersonal bool) {
 	}
 }
 
-// Intent implements audit.Intents for the stacks of upstreams, which are made before
-// there is a log.
+// Intent is audit.Log.Intent for the stacks of upstreams, which are made before there is a log.
 func (k *Keeper) Intent(ctx context.Context, r *call.Record) error {
 	log := k.log.Load()
 	if log == nil {

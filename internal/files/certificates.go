@@ -53,3 +53,16 @@ func Authorities(pool *x509.CertPool, bundle []byte) error {
 	}
 	return err
 }
+
+// CertificatesIn reads the certificates of a PEM file, one at least.
+func CertificatesIn(file string) ([]*x509.Certificate, error) {
+	text, err := Text(file, Most)
+	if err != nil {
+		return nil, err
+	}
+	list, err := Certificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return list, nil
+}

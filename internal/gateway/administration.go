@@ -1,26 +1,18 @@
 package gateway
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/operate/status"
-	"ebox-gateway/internal/telemetry"
 )
-
-// newActivity makes the memory of the last minutes, which outlives configurations.
-func (g *Gateway) newActivity() *activity.Recent {
-	return activity.New(activity.Options{
-		Now: g.o.Now, Mask: telemetry.Mask,
-		Known: func(provider string) bool {
-			_, ok := g.current.Load().directory.Lookup(provider)
-			return ok
-		},
-	})
-}
 
 // administration is what the admin listener serves, behind the same rules for Host
 // and Origin as the internal endpoint.
@@ -34,18 +26,40 @@ func (g *Gateway) administration() http.Handler {
 		Activity: func() any { return recently{g.activity.Snapshot()} },
 		Refused:  func() any { return g.activity.Refused(0) },
 		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge,
-		Maintain: g.pool.switches.Switch, Maintenance: g.pool.switches.List,
+		Maintain: g.switches.Switch, Maintenance: g.switches.List,
 		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {
 		o.SetLevel = g.setLevel
 	}
-	handler := g.pool.evidence.Administered(admin.New(o))
+	handler := g.evidence.Administered(admin.New(o))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What came is what is answered: whether a browser sent it matters there too.
 		asItCame := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { handler.ServeHTTP(w, r) })
-		g.current.Load().edge.Guard(asItCame).ServeHTTP(w, admin.Visit(r))
+		g.current.Load().endpoint.Guard(asItCame).ServeHTTP(w, admin.Visit(r))
 	})
+}
+
+// adminToken reads the token of the admin listener, which may change at any time.
+func (g *Gateway) adminToken() (string, error) {
+	file := g.current.Load().cfg.Admin.TokenFile
+	if file == "" {
+		return "", nil
+	}
+	token, err := files.Text(file, files.Most)
+	if err != nil {
+		return "", fmt.Errorf("reading admin.tokenFile: %w", err)
+	}
+	return strings.TrimSpace(string(token)), nil
+}
+
+// sharedSwitches is where replicas share their switches; nil without Redis. It lies
+// there as a list of a registry would, which replicas keep for each other already.
+func (g *Gateway) sharedSwitches() directory.Shared {
+	if r := g.redis.Load(); r != nil {
+		return r.List("maintenance")
+	}
+	return nil
 }
 
 // setLevel sets the level of the logs, which say so whatever it is and will be.

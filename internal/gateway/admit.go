@@ -9,32 +9,32 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// enter says of what class the call is, and counts it among those that its caller has under
+// enterCaller says of what class the call is, and counts it among those that its caller has under
 // way. It comes before the body is read, so that slow writers are counted.
-func (p *pool) enter(ctx context.Context, c *call.Call, caller *tenancy.Caller) (leave func(), err error) {
+func (g *Gateway) enterCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) (leave func(), err error) {
 	if caller.Class == config.Batch {
 		c.Batch, c.Pace = true, caller.Wait
 	}
 	if caller.Concurrency > 0 {
-		leave, err = p.limits.Enter(ctx, c, caller.Concurrency)
+		leave, err = g.limits.Enter(ctx, c, caller.Concurrency)
 	}
-	return leave, note(&p.refusedRates.concurrency, err)
+	return leave, err
 }
 
 // admit spends the rate of the enterprise.
-func (p *pool) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
+func (g *Gateway) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
 	if row := tenant.Enterprise; row != nil && row.Rate != nil {
 		key := resilience.Key{Enterprise: tenant.Number}
-		return note(&p.refusedRates.enterprise, p.limits.Take(ctx, c, key, *row.Rate))
+		return g.limits.Take(ctx, c, key, *row.Rate)
 	}
 	return nil
 }
 
 // admitCaller spends the rate of the caller.
-func (p *pool) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
+func (g *Gateway) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
 	if caller.Rate != nil {
 		key := resilience.Key{Caller: caller.Name}
-		return note(&p.refusedRates.caller, p.limits.Take(ctx, c, key, *caller.Rate))
+		return g.limits.Take(ctx, c, key, *caller.Rate)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type keptRule struct {
 
 // keeps tells whether a route has to do with the cache: it keeps answers, or it leads
 // to an upstream of which another route does, and may change what that one keeps.
-func (g *generation) keeps(route config.Route) bool {
+func (g *generation) keeps(route *config.Route) bool {
 	if route.Kind == config.KindMandates {
 		return false
 	}
@@ -48,7 +48,7 @@ func (g *generation) keeps(route config.Route) bool {
 }
 
 // newKept prepares the keeping of an upstream's answers; nil if there is nothing to do.
-func (g *generation) newKept(route config.Route, rules *scopeRules, base string) *kept {
+func (g *generation) newKept(route *config.Route, rules *scopeRules, base string) *kept {
 	if !g.keeps(route) {
 		return nil
 	}

@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"ebox-gateway/internal/audit"
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 )
 
 // openEvidence begins to keep evidence, before the first request is served.
-func (g *Gateway) openEvidence() error {
-	return g.pool.evidence.Open(g.current.Load().cfg, audit.Options{
+func (g *Gateway) openEvidence(cfg *config.Config) error {
+	return g.evidence.Open(cfg, audit.Options{
 		Version: g.o.Version, OpenFile: g.o.OpenFile, Now: g.o.Now, Log: g.o.Log,
 	})
 }
@@ -23,40 +22,24 @@ func (g *Gateway) closeEvidence() error {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if g.pool.evidence.Kept() && g.drained(ctx) != nil {
+	if g.evidence.Kept() && empty(ctx, &g.serving) != nil {
 		g.o.Log.Error("requests are still under way at the end: the evidence has no word of how they end",
-			"requests", g.underway())
+			"requests", g.serving.Load())
 	}
-	return g.pool.evidence.Close()
+	return g.evidence.Close()
 }
 
 // rejectedEvidence records that a configuration was not taken.
 func (g *Gateway) rejectedEvidence(r *rejection) {
-	g.pool.evidence.Event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash",
-		g.current.Load().cfg.Hash(), "newHash", r.hash,
-		"errors", strconv.Itoa(len(r.errors)), "firstError", r.errors[0])
-}
-
-// record keeps a finished request.
-func (g *Gateway) record(r *call.Record) {
-	g.pool.evidence.Done(r, g.current.Load().impersonal[r.Route])
-}
-
-// impersonalRoutes are those whose answers are about nobody.
-func impersonalRoutes(routes []config.Route) map[string]bool {
-	names := make(map[string]bool)
-	for _, r := range routes {
-		if r.Kind == config.KindRegistry {
-			names[r.Name] = true
-		}
-	}
-	return names
+	g.evidence.Event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash",
+		g.current.Load().cfg.Hash(), "newHash", r.Hash,
+		"errors", strconv.Itoa(len(r.Errors)), "firstError", r.Errors[0])
 }
 
 // followKeys records when an OAuth client signs with another key.
 func (g *Gateway) followKeys(ctx context.Context) {
 	const every = 10 * time.Second
-	if !g.pool.evidence.Kept() {
+	if !g.evidence.Kept() {
 		return
 	}
 	tick := time.NewTicker(every)
@@ -67,7 +50,7 @@ func (g *Gateway) followKeys(ctx context.Context) {
 			if c.Key == nil || known[c.Name] == c.Key.Fingerprint {
 				continue
 			}
-			g.pool.evidence.Event(audit.KindKey, netip.Addr{}, "client", c.Name, "clientId", c.ID, "oldKey", known[c.Name],
+			g.evidence.Event(audit.KindKey, netip.Addr{}, "client", c.Name, "clientId", c.ID, "oldKey", known[c.Name],
 				"newKey", c.Key.Fingerprint, "subject", c.Key.Subject)
 			known[c.Name] = c.Key.Fingerprint
 		}

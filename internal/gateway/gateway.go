@@ -3,10 +3,11 @@
 //
 // New builds everything and touches nothing outside: no listener is opened and no
 // upstream is called, so a configuration can be tried by building it. Start opens
-// the listeners; Run serves until its context is done and then drains. Replace
-// builds another configuration whole and swaps it in. The parts do not know one
-// another; what one needs of another is handed to it here, as a function or an
-// interface of one method.
+// the listeners; Run serves until its context is done and then drains (gateway.go).
+// Replace builds another configuration whole and swaps it in (reload.go); what it
+// carries over from the one before stands in generation.go, what it makes anew in
+// parts.go. The parts do not know one another; what one needs of another is handed to
+// it here, as a function or an interface of one method.
 package gateway
 
 import (
@@ -18,20 +19,26 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/listen"
+	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/operate/maintenance"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
+	"ebox-gateway/internal/wire"
 )
 
 // Options are what a gateway takes from its process.
@@ -53,34 +60,47 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Gateway is a running gateway, whose configuration can be replaced.
+// Gateway is a running gateway. What stands here outlives every configuration; what a
+// configuration makes is its generation, which Replace swaps.
 type Gateway struct {
 	o       Options
 	started time.Time
-	pool    *pool
-	// done is told of each finished record.
-	done func(*call.Record)
-	// activity is what happened in the last minutes.
+
+	// current is what serves; serving counts the requests under way, of all generations.
+	current atomic.Pointer[generation]
+	serving atomic.Int64
+	state   atomic.Int32 // one of serving, leaving, refusing
+	// replacing serialises the replacement of current. rejected is the last configuration
+	// that was not taken, nil if that was before the one in force.
+	replacing sync.Mutex
+	// reloading is held from reading a configuration until it is in force: numbers that are
+	// suspended meanwhile would be so in the generation alone that is replaced.
+	reloading  sync.Mutex
+	rejected   atomic.Pointer[rejection]
+	background *background
+	readiness  readiness
+
+	internal, admin *listen.Server
+	certificates    atomic.Pointer[certificates]
+
+	// stacks are those of upstreams: what an upstream is to us, its circuit and its
+	// connections among it, is not forgotten because another line of the configuration
+	// changed. When nobody needs one any more, its idle connections are given up; requests
+	// under way are not cut.
+	stacks *shared[stackKey, *stacked]
+	// redis is the store that replicas share, and tracer what is told of every try: those
+	// of the generation in force, nil for none. instance names this process in traces.
+	redis    atomic.Pointer[redisstore.Store]
+	tracer   atomic.Pointer[telemetry.Tracer]
+	instance string
+	limits   *resilience.Limits // the rates of enterprises and callers
+	memory   *memory.Budget     // bounds what is held for callers
+	cache    *cache.Cache
+	calls    *wire.Calls // the trace ids under way
+	switches *maintenance.Switches
+	evidence evidence.Keeper
 	activity *activity.Recent
 	metrics  *telemetry.Metrics
-
-	// serving counts the requests under way, of all generations.
-	serving atomic.Int64
-	// current is what serves. replacing serialises its replacement.
-	current   atomic.Pointer[generation]
-	replacing sync.Mutex
-	// background runs what works by itself: token renewal, the directory.
-	background *background
-
-	// rejected is the last configuration that was not taken.
-	rejected atomic.Pointer[rejection]
-
-	readiness    readiness
-	certificates certificates
-	// listenerCertificates is when the certificates in use expire, by listener.
-	listenerCertificates atomic.Pointer[map[string]time.Time]
-	internal, admin      *listen.Server
-	state                atomic.Int32 // one of serving, leaving, refusing
 }
 
 // The states of a gateway: requests are served; they are served, and callers asked
@@ -99,30 +119,75 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*call.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), background: newBackground()}
-	g.pool = newPool(cfg, o, g.tell, g.knownProvider)
-	g.activity = g.newActivity()
+	g := &Gateway{
+		o: o, started: o.Now(), background: newBackground(), instance: call.NewID(), calls: wire.NewCalls(),
+		stacks: newShared[stackKey](func(s *stacked) { s.transport.CloseIdleConnections() }),
+		memory: memory.NewBudget(heldOf(cfg.Server.Limits)),
+	}
+	g.certificates.Store(new(certificates))
+	g.limits = resilience.NewLimits(clusterRates{&g.redis}, o.Now)
+	g.cache = cache.New(cache.Options{
+		Memory: memoryOf(cfg.Cache), Log: o.Log, Now: o.Now, Classify: egress.Classify, Done: g.askedByCache,
+	})
+	g.switches = maintenance.New(maintenance.Options{Now: o.Now, Log: o.Log, Store: g.sharedSwitches,
+		Known: g.knownProvider})
+	g.activity = activity.New(activity.Options{Now: o.Now, Mask: telemetry.Mask, Known: g.isProvider})
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {
 		return nil, err
 	}
-	g.done = g.finished()
-	first, err := newGeneration(cfg, o, g.pool, nil, g.done)
+	first, err := g.newGeneration(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
-	first.useRedis()
-	first.useTracer()
-	g.useMetrics(first)
-	g.current.Store(first)
-	g.internal = g.newServer(http.HandlerFunc(g.serveInternal), true)
+	g.use(first)
+	g.internal = g.newServer(http.HandlerFunc(g.serve), true)
 	g.admin = g.newServer(g.administration(), false)
 	return g, nil
 }
 
-// serveInternal has a request served by the generation in force, which is kept until
-// the request is done.
-func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
+// newServer makes a server. With reserve, it leaves the last file descriptors to the others.
+func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
+	return listen.New(listen.Options{
+		Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve,
+		Memory: g.memory,
+	})
+}
+
+// Start opens the evidence and the listeners, or none of them.
+func (g *Gateway) Start() error {
+	cfg := g.current.Load().cfg
+	if err := g.openEvidence(cfg); err != nil {
+		return errors.Join(err, g.closeEvidence())
+	}
+	listeners, err := g.prepareListeners(cfg)
+	if err != nil {
+		return errors.Join(err, g.closeEvidence())
+	}
+	listeners.commit()
+	g.o.Log.Info("started", "version", g.o.Version, "environment", string(cfg.Environment), "hash", cfg.Hash(),
+		"listeners", texts(g.Addrs()), "admin", texts(g.AdminAddrs()),
+		"clients", slices.Sorted(maps.Keys(cfg.OAuth.Clients)), "enterprises", len(cfg.Tenancy.Enterprises),
+		"callers", len(cfg.Callers), "routes", len(cfg.Routes))
+	return nil
+}
+
+func texts(addresses []net.Addr) (list []string) {
+	for _, a := range addresses {
+		list = append(list, a.String())
+	}
+	return list
+}
+
+// Addrs are the internal endpoint's addresses, once Start has returned.
+func (g *Gateway) Addrs() []net.Addr { return g.internal.Addrs() }
+
+// AdminAddrs are the admin listener's addresses.
+func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
+
+// serve has a request served by the generation in force, which is kept until the request
+// is done.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	if g.state.Load() == refusing {
 		g.metrics.Stopping()
 		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.",
@@ -155,69 +220,23 @@ func (g *Gateway) enter() *generation {
 	}
 }
 
-// adminToken reads the token of the admin listener, which may change at any time.
-func (g *Gateway) adminToken() (string, error) {
-	file := g.current.Load().cfg.Admin.TokenFile
-	if file == "" {
-		return "", nil
-	}
-	token, err := files.Text(file, files.Most)
-	if err != nil {
-		return "", fmt.Errorf("reading admin.tokenFile: %w", err)
-	}
-	return strings.TrimSpace(string(token)), nil
+// done takes each finished record, in this order. A new observer is added here and nowhere
+// else. None may keep the record, and none may wait: the caller's connection waits with it.
+func (g *Gateway) done(r *call.Record) {
+	now := g.current.Load()
+	g.o.Done(r) // the access log
+	g.activity.Done(r)
+	g.metrics.Done(r)
+	now.trace(r)
+	g.evidence.Done(r, now.impersonal[r.Route]) // and the log of refusals
 }
 
-// newServer makes a server. With reserve, it leaves the last file descriptors to the others.
-func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
-	return listen.New(listen.Options{
-		Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve,
-		Memory: g.pool.memory,
-	})
+// askedByCache takes the record of what the cache asked in the background: the collector of
+// traces would not know otherwise where its tries belong.
+func (g *Gateway) askedByCache(r *call.Record) {
+	g.o.Done(r)
+	g.current.Load().trace(r)
 }
-
-// Start opens the evidence and the listeners, or none of them.
-func (g *Gateway) Start() error {
-	if err := g.openEvidence(); err != nil {
-		return errors.Join(err, g.closeEvidence())
-	}
-	change, err := g.prepareListeners(g.current.Load().cfg)
-	if err != nil {
-		return errors.Join(err, g.closeEvidence())
-	}
-	change.commit()
-	g.logStart()
-	return nil
-}
-
-// logStart says in one line what was started.
-func (g *Gateway) logStart() {
-	cfg := g.current.Load().cfg
-	var callers, administration []string
-	for _, a := range g.Addrs() {
-		callers = append(callers, a.String())
-	}
-	for _, a := range g.AdminAddrs() {
-		administration = append(administration, a.String())
-	}
-	g.o.Log.Info("started", "version", g.o.Version, "environment", string(cfg.Environment), "hash", cfg.Hash(),
-		"listeners", callers,
-		"admin", administration, "clients", slices.Sorted(maps.Keys(cfg.OAuth.Clients)), "enterprises",
-		len(cfg.Tenancy.Enterprises), "callers", len(cfg.Callers), "routes", len(cfg.Routes))
-}
-
-func ignore(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
-}
-
-// Addrs are the internal endpoint's addresses, once Start has returned.
-func (g *Gateway) Addrs() []net.Addr { return g.internal.Addrs() }
-
-// AdminAddrs are the admin listener's addresses.
-func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
 
 // Run serves until ctx is done, then stops in order: not ready at once, everything
 // served for drain.delay with connections closing, then no new requests, and
@@ -231,10 +250,10 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		g.o.Log.Info("stopped")
 	}()
 	g.background.start(g.current.Load())
-	g.background.wg.Go(func() { g.pool.switches.Follow(g.background.ctx) })
+	g.background.wg.Go(func() { g.switches.Follow(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
-	defer g.pool.cache.Close()
+	defer g.cache.Close()
 	defer g.stopBackground()
 
 	<-ctx.Done()
@@ -249,14 +268,18 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	g.state.Store(refusing)
 	deadline, cancel := context.WithTimeout(cut, drain.Timeout)
 	defer cancel()
-	err = g.drained(deadline)
-	if err != nil {
-		g.o.Log.Warn("stopping: requests are cut", "requests", g.underway(), "after", drain.Timeout.String())
-		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
+	err = empty(deadline, &g.serving)
+	if n := g.serving.Load(); err != nil {
+		g.o.Log.Warn("stopping: requests are cut", "requests", n, "after", drain.Timeout.String())
+		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", n, drain.Timeout, err)
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
-	return errors.Join(err, ignore(g.internal.Shutdown(deadline), deadline.Err()),
-		ignore(g.admin.Shutdown(deadline), deadline.Err()))
+	for _, s := range []*listen.Server{g.internal, g.admin} {
+		if failed := s.Shutdown(deadline); !errors.Is(failed, deadline.Err()) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
 }
 
 // stopBackground ends what works by itself. No configuration that is being taken can
@@ -267,10 +290,10 @@ func (g *Gateway) stopBackground() {
 	g.background.stop()
 }
 
-// drained waits until no request is under way.
-func (g *Gateway) drained(ctx context.Context) error {
+// empty waits until the requests that n counts are done. The error is that of ctx.
+func empty(ctx context.Context, n *atomic.Int64) error {
 	const pause = 10 * time.Millisecond
-	for g.underway() > 0 {
+	for n.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -279,6 +302,3 @@ func (g *Gateway) drained(ctx context.Context) error {
 	}
 	return nil
 }
-
-// underway counts the requests that are being served, by whatever generation.
-func (g *Gateway) underway() int64 { return g.serving.Load() }

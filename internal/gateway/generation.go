@@ -2,10 +2,11 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"fmt"
-	"log/slog"
-	"net/url"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,50 +19,53 @@ import (
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/tenancy"
 )
 
-// generation is everything that one configuration makes. It is built whole and
-// then swapped in; what the one before it has and the new configuration does not
-// change is taken over: connections, tokens, the list of providers.
+// generation is everything that one configuration makes. It is built whole and then
+// swapped in.
 type generation struct {
+	gw    *Gateway
 	cfg   *config.Config
-	log   *slog.Logger
-	now   func() time.Time
 	since time.Time
-	done  func(*call.Record)
+	// active counts the requests that the generation is serving.
+	active atomic.Int64
 
-	pool      *pool
-	caFile    []byte // content of egress.caFile
+	carried
+	callers   *tenancy.Callers
+	resolver  *tenancy.Resolver
+	routes    []*server.Route
+	federated []*federated
+	endpoint  *server.Endpoint
+	// templates are the paths of the routes in traces, by name; impersonal are the routes
+	// whose answers are about nobody.
+	templates  map[string]string
+	impersonal map[string]bool
+}
+
+// carried are the parts that a generation takes over from the one before as far as the new
+// configuration leaves them as they were. Stacks of upstreams are shared in the same way, by
+// their key (stackOf).
+type carried struct {
+	contents  contents
 	egress    *egress.Egress
-	redis     redis
-	version   string // of the program
-	tracing   tracing
+	redis     *redisstore.Store // nil if there is none
+	tracer    *telemetry.Tracer // nil if nobody is told of requests
 	tokens    *authn.Tokens
 	directory *directory.Directory
 	// registryToken is the source of the registry's token, nil if it needs none.
 	registryToken *authn.Source
-	callers       *tenancy.Callers
-	resolver      *tenancy.Resolver
-	routes        []*server.Route
-	federated     []*federated
-	edge          *server.Edge
-	// impersonal are the routes whose answers are about nobody.
-	impersonal map[string]bool
-	endpoint   *server.Endpoint
-
-	// active counts the requests that the generation is serving.
-	active atomic.Int64
 }
 
 func (g *generation) leave() { g.active.Add(-1) }
 
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
-func newGeneration(cfg *config.Config, o Options, p *pool, old *generation,
-	done func(*call.Record)) (*generation, error) {
-	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, pool: p}
+func (gw *Gateway) newGeneration(cfg *config.Config, old *generation) (*generation, error) {
+	g := &generation{gw: gw, cfg: cfg, since: gw.o.Now()}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
 		return nil, err
@@ -69,87 +73,140 @@ func newGeneration(cfg *config.Config, o Options, p *pool, old *generation,
 	return g, nil
 }
 
+// build takes over what stays, makes the rest, and has it learn what the one before knows.
 func (g *generation) build(old *generation) error {
-	cfg := g.cfg
-	if err := g.newEgress(old); err != nil {
-		return fmt.Errorf("preparing the way out: %w", err)
-	}
-	if err := g.newRedis(old); err != nil {
-		return fmt.Errorf("preparing Redis: %w", err)
-	}
-	if err := g.newTokens(old); err != nil {
-		return fmt.Errorf("preparing the OAuth clients: %w", err)
-	}
-	if err := g.newTracing(old); err != nil {
-		return fmt.Errorf("preparing traces: %w", err)
-	}
-	g.callers, g.resolver = tenancy.NewCallers(cfg.Callers), tenancy.NewResolver(cfg.Tenancy, g.now)
-	for _, route := range cfg.Routes {
-		if err := g.addRoute(route); err != nil {
-			return fmt.Errorf("preparing route %s: %w", route.Name, err)
-		}
-	}
-	if err := g.newDirectory(old); err != nil {
-		return err
-	}
-	if old != nil {
-		for _, f := range g.federated {
-			for _, before := range old.federated {
-				if f.route.Name == before.route.Name {
-					f.takeOver(before)
-				}
-			}
-		}
-	}
-	way, err := proxy.New(proxy.Options{Log: g.log, Cache: g.pool.cache, Classify: egress.Classify, Now: g.now})
+	read, err := readContents(g.cfg)
 	if err != nil {
 		return err
 	}
-	if old != nil && g.tokens != old.tokens {
-		// All sources exist by now. Without this, tokens that are still good and keys
-		// that wait to be accepted would be lost.
-		g.tokens.Adopt(old.tokens)
+	g.carried = carryOver(old, g.cfg, read)
+	if err := g.makeParts(); err != nil {
+		return err
 	}
-	g.impersonal = impersonalRoutes(cfg.Routes)
-	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(way, g.routes, nil, g.done)
+	g.callers = tenancy.NewCallers(g.cfg.Callers)
+	g.resolver = tenancy.NewResolver(g.cfg.Tenancy, g.gw.o.Now)
+	g.templates, g.impersonal = map[string]string{server.InboxRoute: "/ebox/*"}, make(map[string]bool)
+	for i := range g.cfg.Routes {
+		route := &g.cfg.Routes[i]
+		if err := g.addRoute(route); err != nil {
+			return fmt.Errorf("preparing route %s: %w", route.Name, err)
+		}
+		g.templates[route.Name] = route.Path
+		g.impersonal[route.Name] = route.Kind == config.KindRegistry
+	}
+	if old != nil {
+		g.learn(old)
+	}
+	way, err := proxy.New(proxy.Options{Log: g.gw.o.Log, Cache: g.gw.cache, Classify: egress.Classify, Now: g.gw.o.Now})
+	if err != nil {
+		return err
+	}
+	g.endpoint = g.newEndpoint(way, g.routes, nil, g.gw.done)
 	return nil
 }
 
-func (g *generation) newEgress(old *generation) error {
-	c := g.cfg.Egress
-	if c.CAFile != "" {
-		var err error
-		if g.caFile, err = files.Text(c.CAFile, files.Most); err != nil {
-			return fmt.Errorf("reading egress.caFile: %w", err)
+// carryOver gives the parts of old that cfg leaves as they were; those that are nil are made
+// anew. now is what the files of cfg hold.
+func carryOver(old *generation, cfg *config.Config, now contents) carried {
+	c := carried{contents: now}
+	if old == nil {
+		return c
+	}
+	was, before := old.cfg, &old.contents
+	environment := cfg.Environment == was.Environment
+	if reflect.DeepEqual(cfg.Egress, was.Egress) && bytes.Equal(now.egressCA, before.egressCA) {
+		c.egress = old.egress
+	}
+	redis := environment && reflect.DeepEqual(cfg.Redis, was.Redis) && bytes.Equal(now.redisCA, before.redisCA) &&
+		slices.EqualFunc(now.redisKeys, before.redisKeys, redisstore.Key.Same)
+	if redis {
+		c.redis = old.redis
+	}
+	if environment && reflect.DeepEqual(cfg.Tracing, was.Tracing) && bytes.Equal(now.tracingCA, before.tracingCA) &&
+		bytes.Equal(now.tracingHeaders, before.tracingHeaders) {
+		c.tracer = old.tracer
+	}
+	// Tokens hold on to the egress and the Redis that they were made with, the directory to tokens.
+	if c.egress != nil && redis && reflect.DeepEqual(cfg.OAuth, was.OAuth) {
+		c.tokens = old.tokens
+	}
+	if c.tokens != nil && reflect.DeepEqual(cfg.Registry, was.Registry) &&
+		cfg.Tenancy.DefaultClient == was.Tenancy.DefaultClient {
+		c.directory, c.registryToken = old.directory, old.registryToken
+	}
+	return c
+}
+
+// learn has the parts that were made anew take what those of old know: tokens that are still
+// good and keys that wait to be accepted, the list of providers, and the circuits, rates and
+// connections of the providers that were called.
+func (g *generation) learn(old *generation) {
+	if g.tokens != old.tokens {
+		g.tokens.Adopt(old.tokens) // all sources exist by now
+	}
+	if g.directory != old.directory {
+		if now, was := g.cfg.Registry.URL, old.cfg.Registry.URL; now != nil && was != nil && *now == *was {
+			g.directory.Adopt(old.directory)
+		}
+		g.directory.Warm(context.Background())
+	}
+	for _, f := range g.federated {
+		for _, before := range old.federated {
+			if f.route.Name == before.route.Name {
+				f.takeOver(before)
+			}
 		}
 	}
-	if old != nil && reflect.DeepEqual(c, old.cfg.Egress) && bytes.Equal(g.caFile, old.caFile) {
-		g.egress = old.egress
-		return nil
+}
+
+// discard gives up a generation that never came to serve.
+func (g *generation) discard(old *generation) {
+	g.gw.stacks.leaveAll(g)
+	if r := g.redis; r != nil && (old == nil || old.redis != r) {
+		r.Close()
 	}
-	var err error
-	g.egress, err = egress.New(egress.Options{Egress: c, Now: g.now,
-		Calls: g.pool.calls, Log: g.log})
-	return err
+}
+
+// contents are what the files held that parts are made of and that these do not watch
+// themselves.
+type contents struct {
+	egressCA, redisCA, tracingCA, tracingHeaders []byte
+	redisKeys                                    []redisstore.Key
+}
+
+func readContents(cfg *config.Config) (c contents, err error) {
+	read := func(key, file string) (content []byte) {
+		if file == "" || err != nil {
+			return nil
+		}
+		if content, err = files.Text(file, files.Most); err != nil {
+			err = fmt.Errorf("reading %s: %w", key, err)
+		}
+		return content
+	}
+	c.egressCA = read("egress.caFile", cfg.Egress.CAFile)
+	if cfg.Tracing.Endpoint != nil {
+		c.tracingCA = read("tracing.caFile", cfg.Tracing.CAFile)
+		c.tracingHeaders = read("tracing.headersFile", cfg.Tracing.HeadersFile)
+	}
+	if cfg.Redis.URL == "" {
+		return c, err
+	}
+	c.redisCA = read("redis.caFile", cfg.Redis.CAFile)
+	for _, k := range cfg.Redis.EncryptionKeys {
+		key, failed := redisstore.LoadKey(k.ID, k.File)
+		c.redisKeys, err = append(c.redisKeys, key), cmp.Or(err, failed)
+	}
+	return c, err
 }
 
 // newEndpoint makes the endpoint. show is newInbox's.
 func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider),
 	done func(*call.Record)) *server.Endpoint {
-	absent := make(map[string]string, len(g.cfg.Absent))
-	for _, a := range g.cfg.Absent {
-		absent[a.Path] = a.Reason
-	}
-	tokenURL, _ := url.Parse(g.cfg.OAuth.TokenURL) // the configuration's check has parsed it
 	return server.NewEndpoint(server.Options{
-		Edge: g.edge, ForwardProxy: g.cfg.Server.ForwardProxy, TokenStub: g.cfg.Server.TokenStub, TokenURL: tokenURL,
-		PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
-		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: g.pool.enter,
-		AdmitCaller: g.pool.admitCaller, Admit: g.pool.evidence.Admission(g.impersonal, g.pool.admit),
-		Memory: g.pool.memory,
-		Proxy:  f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
-		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
+		Config: g.cfg, Callers: g.callers, Resolver: g.resolver, Closed: g.gw.switches.Closed, Enter: g.gw.enterCaller,
+		AdmitCaller: g.gw.admitCaller, Admit: g.gw.evidence.Admission(g.impersonal, g.gw.admit),
+		Memory: g.gw.memory, Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
+		Done: done,
 	})
 }

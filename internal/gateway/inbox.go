@@ -24,7 +24,7 @@ func (g *generation) newInbox(routes []*server.Route, show func([]inbox.Provider
 	for i, route := range g.cfg.Routes {
 		if route.Registry && route.Kind == config.KindEBox {
 			return &server.Inbox{
-				Inbox: inbox.New(inbox.Options{Timeout: g.cfg.Inbox.Timeout, Now: g.now}),
+				Timeout: g.cfg.Inbox.Timeout, Now: g.gw.o.Now,
 				Route: routes[i], Providers: providers, Reason: missingReason, Show: show,
 			}
 		}
@@ -40,7 +40,7 @@ const theOthers = "*"
 // nobody knows them yet.
 func (g *generation) inboxProviders() ([]inbox.Provider, error) {
 	list := g.activeProviders()
-	if !g.directoryEmpty() {
+	if !g.directory.NoListYet() {
 		return list, nil
 	}
 	err := g.noListYet()
@@ -53,7 +53,7 @@ func (g *generation) inboxProviders() ([]inbox.Provider, error) {
 // activeProviders are those that have a part in an e-Box: the active ones, be it that
 // they cannot be called now. What is not active yet, or no longer, has none.
 func (g *generation) activeProviders() []inbox.Provider {
-	now := g.now()
+	now := g.gw.o.Now()
 	known := g.directory.List()
 	list := make([]inbox.Provider, 0, len(known))
 	for _, p := range known {
@@ -61,7 +61,7 @@ func (g *generation) activeProviders() []inbox.Provider {
 		case directory.NotYetActive, directory.Deactivated:
 		case directory.Active:
 			entry := inbox.Provider{ID: p.ID}
-			if off := g.pool.switches.Refused(p.ID); off != nil {
+			if off := g.gw.switches.Refused(p.ID); off != nil {
 				entry.Refusal, entry.Reason = off, string(directory.Maintenance)
 			}
 			list = append(list, entry)

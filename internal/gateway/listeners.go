@@ -10,9 +10,14 @@ import (
 	"ebox-gateway/internal/listen"
 )
 
-// certificates are the TLS configurations of the listeners in force by what they were made
-// of, so that a listener whose files did not change is left alone by a reload.
-type certificates map[[sha256.Size]byte]*tls.Config
+// certificates are those of the listeners in force.
+type certificates struct {
+	// made are the TLS configurations by what they were made of, so that a listener whose
+	// files did not change is left alone by a reload.
+	made map[[sha256.Size]byte]*tls.Config
+	// expiry is when the certificates expire, by listener.
+	expiry map[string]time.Time
+}
 
 // listenersChange is every listener of a configuration, opened and ready to serve. Nothing
 // of the listeners in force has changed before it is committed.
@@ -20,12 +25,13 @@ type listenersChange struct {
 	g               *Gateway
 	admin, internal *listen.Change
 	certificates    certificates
-	expiry          *map[string]time.Time // of the certificates, by listener
 }
 
 // prepareListeners opens what a configuration listens on. The result must be committed.
 func (g *Gateway) prepareListeners(cfg *config.Config) (*listenersChange, error) {
-	c := &listenersChange{g: g, certificates: make(certificates)}
+	c := &listenersChange{g: g, certificates: certificates{
+		made: make(map[[sha256.Size]byte]*tls.Config), expiry: make(map[string]time.Time),
+	}}
 	internal, err := c.listeners(cfg.Server.Listen)
 	if err != nil {
 		return nil, err
@@ -34,7 +40,6 @@ func (g *Gateway) prepareListeners(cfg *config.Config) (*listenersChange, error)
 	if err != nil {
 		return nil, err
 	}
-	c.expiry = listenerExpiry(internal, administration)
 	limits, grace := cfg.Server.Limits, cfg.Server.Drain.Timeout
 	if c.admin, err = g.admin.Prepare(administration, limits, grace); err != nil {
 		return nil, fmt.Errorf("opening the admin listener: %w", err)
@@ -51,8 +56,7 @@ func (g *Gateway) prepareListeners(cfg *config.Config) (*listenersChange, error)
 func (c *listenersChange) commit() {
 	c.admin.Commit()
 	c.internal.Commit()
-	c.g.certificates = c.certificates
-	c.g.listenerCertificates.Store(c.expiry)
+	c.g.certificates.Store(&c.certificates)
 }
 
 // listeners makes the listeners of a list.
@@ -65,27 +69,17 @@ func (c *listenersChange) listeners(list config.Listeners) ([]listen.Listener, e
 			if err != nil {
 				return nil, fmt.Errorf("preparing TLS of listener %s: %w", l.Name, err)
 			}
-			for _, known := range []certificates{c.g.certificates, c.certificates} {
-				if made, ok := known[sum]; ok {
+			for _, known := range []*certificates{c.g.certificates.Load(), &c.certificates} {
+				if made, ok := known.made[sum]; ok {
 					t = made
 				}
 			}
-			made.TLS, c.certificates[sum] = t, t
+			made.TLS, c.certificates.made[sum] = t, t
+			if leaf := t.Certificates[0].Leaf; leaf != nil {
+				c.certificates.expiry[l.Name] = leaf.NotAfter
+			}
 		}
 		result = append(result, made)
 	}
 	return result, nil
-}
-
-// listenerExpiry is when the certificates of listeners expire, by the listener's name.
-func listenerExpiry(lists ...[]listen.Listener) *map[string]time.Time {
-	all := make(map[string]time.Time)
-	for _, list := range lists {
-		for _, l := range list {
-			if l.TLS != nil && l.TLS.Certificates[0].Leaf != nil {
-				all[l.Name] = l.TLS.Certificates[0].Leaf.NotAfter
-			}
-		}
-	}
-	return &all
 }

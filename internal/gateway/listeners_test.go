@@ -24,6 +24,7 @@ func TestKeysThatNoListenerHasAnyMoreAreForgotten(t *testing.T) {
 		return s
 	}
 	g := &Gateway{internal: newServer(), admin: newServer()}
+	g.certificates.Store(new(certificates))
 	const dir = "../authn/testdata/"
 	files := map[string]*config.TLS{
 		"rsa":           {CertFile: dir + "rsa-cert.pem", KeyFile: dir + "rsa-pkcs1.pem"},
@@ -41,14 +42,14 @@ func TestKeysThatNoListenerHasAnyMoreAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		change.commit()
-		if len(g.certificates) != len(names) {
-			t.Errorf("with %v, %d keys are kept", names, len(g.certificates))
+		if len(g.certificates.Load().made) != len(names) {
+			t.Errorf("with %v, %d keys are kept", names, len(g.certificates.Load().made))
 		}
 	}
 	use("rsa", "ec")
-	kept := g.certificates
+	kept := g.certificates.Load().made
 	use("rsa", "ec")
-	for sum, made := range g.certificates {
+	for sum, made := range g.certificates.Load().made {
 		if kept[sum] != made {
 			t.Error("a listener that did not change gets another TLS configuration")
 		}

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write docs/metrics.md anew")
 // families are all metrics of a gateway.
 func families(t *testing.T) []metric.Family {
 	t.Helper()
-	m, err := (&Gateway{pool: new(pool)}).newMetrics()
+	m, err := new(Gateway).newMetrics()
 	if err != nil {
 		t.Fatal(err)
 	}

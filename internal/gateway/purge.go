@@ -28,7 +28,7 @@ func (g *Gateway) Purge(ctx context.Context, what admin.Purge) error {
 	g.o.Log.Info("stored answers are dropped", "enterprise", what.Enterprise, "route", what.Route, "all", what.All)
 	// A request would not be kept waiting for the shared store; whoever purges would
 	// rather know that it is done.
-	err = g.pool.cache.Invalidate(ctx, nil, scope)
+	err = g.cache.Invalidate(ctx, nil, scope)
 	for range purgeTries {
 		if err == nil || ctx.Err() != nil {
 			break
@@ -36,7 +36,7 @@ func (g *Gateway) Purge(ctx context.Context, what admin.Purge) error {
 		select {
 		case <-ctx.Done():
 		case <-time.After(purgePause):
-			err = g.pool.cache.Invalidate(ctx, nil, scope)
+			err = g.cache.Invalidate(ctx, nil, scope)
 		}
 	}
 	if err != nil {

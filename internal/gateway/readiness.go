@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,9 @@ type readiness struct {
 	started atomic.Bool
 	missing atomic.Pointer[string]
 }
+
+// firstTry is what a gateway waits for that has just started.
+const firstTry = "the first token and the first list are being fetched"
 
 // readinessPause is the time between two looks. Failed token requests have longer pauses
 // of their own.
@@ -65,7 +67,7 @@ func (g *Gateway) becomeReady(ctx context.Context) {
 
 // missing says what has not been there yet, in sentences without a full stop.
 func (g *generation) missing(ctx context.Context) (list []string) {
-	clients := g.usedClients()
+	clients := g.cfg.UsedClients()
 	failures := make([]error, len(clients))
 	var wg sync.WaitGroup
 	for i, client := range clients {
@@ -77,41 +79,10 @@ func (g *generation) missing(ctx context.Context) (list []string) {
 			list = append(list, "client "+clients[i]+" has had no token yet: "+err.Error())
 		}
 	}
-	if s := g.directory.Status(); g.cfg.Registry.URL != nil && s.LastSuccess.IsZero() {
+	if s := g.directory.Status(); g.directory.NoListYet() {
 		list = append(list, "there is no list of Document Providers yet: "+cmp.Or(s.LastError, "it is being fetched"))
 	}
 	return list
-}
-
-// usedClients are the clients that a call can need: of routes, of the registry, of
-// enterprises, and the default.
-func (g *generation) usedClients() []string {
-	clients := []string{}
-	add := func(client string) {
-		if client != "" && !slices.Contains(clients, client) {
-			clients = append(clients, client)
-		}
-	}
-	if g.cfg.Registry.URL != nil && len(g.cfg.Registry.Scopes) > 0 {
-		add(cmp.Or(g.cfg.Registry.Client, g.cfg.Tenancy.DefaultClient))
-	}
-	shared := false // a route whose client the enterprise decides
-	for _, r := range g.cfg.Routes {
-		switch {
-		case tokenless(r):
-		case r.Client != "":
-			add(r.Client)
-		default:
-			shared = true
-		}
-	}
-	if shared {
-		add(g.cfg.Tenancy.DefaultClient)
-		for _, e := range g.cfg.Tenancy.Enterprises {
-			add(e.Client)
-		}
-	}
-	return clients
 }
 
 // startedUp says what has not been tried once since the start, empty if all has.
@@ -119,5 +90,5 @@ func (g *Gateway) startedUp() string {
 	if g.readiness.started.Load() {
 		return ""
 	}
-	return "the first token and the first list are being fetched"
+	return firstTry
 }

@@ -32,8 +32,8 @@ type scopeRule struct {
 
 // newScopeRules prepares the tokens that calls of a route may need. A route with
 // neither scopes nor rules sends none: its rules are nil.
-func (g *generation) newScopeRules(route config.Route) (*scopeRules, error) {
-	if tokenless(route) {
+func (g *generation) newScopeRules(route *config.Route) (*scopeRules, error) {
+	if !route.SendsToken() {
 		return nil, nil
 	}
 	s := &scopeRules{client: route.Client, sources: make(map[string][]*authn.Source)}

@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/audit"
@@ -10,13 +13,13 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/telemetry"
 )
 
-// upstreamOptions are what the stack of one upstream is made of. They are compared,
-// to tell whether a new configuration leaves an upstream as it was.
+// upstreamOptions are what the stack of one upstream is made of.
 type upstreamOptions struct {
 	name         string
 	base         string
@@ -27,7 +30,7 @@ type upstreamOptions struct {
 	protection   resilience.Settings
 }
 
-func protectionOf(r config.Route) resilience.Settings {
+func protectionOf(r *config.Route) resilience.Settings {
 	s := resilience.Settings{Tries: r.Retry.Tries, Breaker: r.Breaker, Concurrency: r.Concurrency}
 	if r.Rate != nil {
 		s.Rate = *r.Rate
@@ -45,11 +48,26 @@ var own = resilience.Settings{
 	Concurrency: config.Concurrency{Max: 20, Share: 1, Queue: 100, Wait: 5 * time.Second},
 }
 
+// stackKey is everything that decides what a stack is. If any of it changes, the
+// upstream gets a new one.
+type stackKey struct {
+	options upstreamOptions
+	egress  *egress.Egress
+}
+
+// stacked is one stack.
+type stacked struct {
+	stack      call.Sender
+	transport  *egress.Transport
+	protection *resilience.Upstream
+	waiting    proxy.Waiting
+}
+
 // stackOf returns the stack of an upstream, that of the generation before if nothing
 // about it has changed.
 func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 	key := stackKey{options: o, egress: g.egress}
-	return g.pool.stacks.take(g, key, func() *stacked { return g.newStack(o) }), key
+	return g.gw.stacks.take(g, key, func() *stacked { return g.newStack(o) }), key
 }
 
 // newStack puts the layers of one upstream together, from the outside in:
@@ -75,25 +93,25 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	s := &stacked{
 		transport: g.egress.Transport(o.timeouts, o.guard),
 		protection: resilience.NewUpstream(resilience.Options{
-			Name: o.name, Settings: o.protection, HeaderTimeout: o.timeouts.Header, Now: g.now, Log: g.log,
+			Name: o.name, Settings: o.protection, HeaderTimeout: o.timeouts.Header, Now: g.gw.o.Now, Log: g.gw.o.Log,
 			Classify: egress.Classify, Neutral: isHealthCheck,
 			// Upstreams of the same name and base URL share one rate.
-			Shared: g.pool, SharedName: "upstream " + o.name + "\x00" + o.base,
+			Shared: clusterRates{&g.gw.redis}, SharedName: "upstream " + o.name + "\x00" + o.base,
 		}),
 	}
 	var rt call.Sender = s.transport
 	if !o.withoutToken {
 		rt = authn.NewCredentials(s.transport, o.allowHTTP)
 	}
-	rt = telemetry.NewTries(rt, g.pool.tracer.Load)
-	rt = proxy.NewCounter(rt, egress.Classify, g.now, &s.waiting)
+	rt = telemetry.NewTries(rt, g.gw.tracer.Load)
+	rt = proxy.NewCounter(rt, egress.Classify, g.gw.o.Now, &s.waiting)
 	rt = s.protection.Breaker(rt)
 	rt = s.protection.Bulkhead(rt)
 	rt = s.protection.Rate(rt)
 	if !o.withoutToken {
-		rt = authn.NewTokenLayer(rt, o.name, g.now)
+		rt = authn.NewTokenLayer(rt, o.name)
 	}
-	s.stack = audit.NewLayer(s.protection.Retry(rt), &g.pool.evidence)
+	s.stack = audit.NewLayer(s.protection.Retry(rt), g.gw.evidence.Intent)
 	return s
 }
 
@@ -114,4 +132,19 @@ func (s internalSender) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := call.Internal(s.name)
 	c.Method = r.Method
 	return s.stack.Send(r.Context(), c, r)
+}
+
+// upstreams shows every upstream, by name.
+func (g *Gateway) upstreams() []operate.Upstream {
+	list := []operate.Upstream{}
+	g.stacks.each(func(key stackKey, s *stacked) {
+		list = append(list, operate.Upstream{
+			Name: key.options.name, Base: key.options.base, State: s.protection.State(), WaitingState: s.waiting.State(),
+			Connections: s.transport.Counts(),
+		})
+	})
+	slices.SortFunc(list, func(a, b operate.Upstream) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Base, b.Base))
+	})
+	return list
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -20,6 +21,9 @@ import (
 
 // MaxChanges is the most that the body of a PATCH may have, in bytes: 1 MB.
 const MaxChanges = 1e6
+
+// mostIssues is how many issues of a PATCH are named: nobody reads more.
+const mostIssues = 100
 
 // Changes are the changes of a PATCH, by provider.
 type Changes struct {
@@ -77,30 +81,30 @@ func ParseChanges(body []byte, contentType []string, known []Provider, held *mem
 	}
 	var items []byte
 	counted := false
-	jsonscan.Members(whole, func(m jsonscan.Member) bool {
+	for m := range jsonscan.Members(whole) {
 		switch string(m.Key) {
 		case "items":
 			items = m.Value
 		case "totalItems":
 			counted = true
 		}
-		return true
-	})
+	}
 	if len(items) == 0 || items[0] != '[' || jsonscan.Blanks(items[1:])[0] == ']' {
 		return nil, badChanges("body", "/items", problem.IssueRequiredInput, "an array with at least one item is expected")
 	}
 	c := &Changes{contentType: contentType}
 	var issues []problem.Issue
 	index := 0
-	jsonscan.Elements(items, func(item []byte) bool {
+	for item := range jsonscan.Elements(items) {
 		if issue := c.add(item, known); issue != nil {
 			issue.In, issue.Name = "body", "/items/"+strconv.Itoa(index)+issue.Name
 			issues = append(issues, *issue)
 		}
 		index++
-		const enough = 100 // nobody reads more
-		return len(issues) < enough
-	})
+		if len(issues) == mostIssues {
+			break
+		}
+	}
 	if len(issues) > 0 {
 		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to "+
 			"any of them; give each item the providerId that the list shows for the message.", issues...)
@@ -124,16 +128,12 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 	}
 	var id string
 	there := false
-	jsonscan.Members(item, func(m jsonscan.Member) bool {
-		if string(m.Key) != "providerId" {
-			return true
+	for m := range jsonscan.Members(item) {
+		if string(m.Key) == "providerId" && m.Value[0] == '"' {
+			id, there = jsonscan.Text(m.Value), true
+			break
 		}
-		there = m.Value[0] == '"'
-		if there {
-			id = jsonscan.Text(m.Value)
-		}
-		return false
-	})
+	}
 	switch {
 	case !there:
 		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId",
@@ -186,10 +186,10 @@ type outcome struct {
 // 4xx, and no use in sending it again), and 502 if not. A provider that cannot be called
 // now has not got its changes. Writes have no time limit but their own: how they ended
 // would not be known. If the caller has gone, the error is that of ctx.
-func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result, int, error) {
+func (r *Round) Change(ctx context.Context, c *Changes) (*Result, int, error) {
 	result := new(Result)
 	outcomes := make([]outcome, len(c.parts))
-	each(len(c.parts), func(i int) { outcomes[i] = in.change(ctx, round, c, &c.parts[i]) })
+	each(len(c.parts), func(i int) { outcomes[i] = r.change(ctx, c, &c.parts[i]) })
 	if isGone(ctx) {
 		return result, 0, ctx.Err()
 	}
@@ -207,7 +207,7 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 	providers := array(said)
 	result.Asked = len(c.parts)
 	if len(result.Missing) == len(c.parts) {
-		return result, 0, refusalOfAll(result.Missing, providers, in.o.Now())
+		return result, 0, r.refusalOfAll(result.Missing, providers)
 	}
 	status := http.StatusOK
 	if len(result.Missing) > 0 {
@@ -219,7 +219,7 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 
 // refusalOfAll is the problem of changes that no provider has accepted. providers says
 // what became of each.
-func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.Problem {
+func (r *Round) refusalOfAll(missing []*Missing, providers []byte) *problem.Problem {
 	status, refused := missing[0].Status, true
 	for _, m := range missing {
 		if m.Status != status {
@@ -244,36 +244,34 @@ func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.
 			"each; where it says requestSent, the changes may have taken effect all the same.",
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		if d := wait(missing, true, now); d > 0 {
+		if d := r.wait(missing, true); d > 0 {
 			p.Header = http.Header{"Retry-After": {strconv.FormatInt(problem.WholeSeconds(d), 10)}}
 		}
 	}
 	return p.With("providers", json.RawMessage(providers)).Proxy(author)
 }
 
-func (in *Inbox) change(ctx context.Context, round *Round, c *Changes, p *part) outcome {
-	now := in.o.Now()
-	for _, known := range round.Providers {
+func (r *Round) change(ctx context.Context, c *Changes, p *part) outcome {
+	for _, known := range r.Providers {
 		if known.ID == p.provider && known.Refusal != nil {
-			m := notAsked(known, round.ID, now)
-			return outcome{m.Status, m}
+			return without(r.notAsked(known))
 		}
 	}
-	a, err := round.Asker.Ask(ctx, &Request{
+	a, err := r.Asker.Ask(ctx, &Request{
 		Provider: p.provider, Method: http.MethodPatch, Path: MessagesPath, ContentType: c.contentType, Body: p.body,
 	})
 	if err != nil {
-		m := failed(p.provider, round.ID, err, now)
-		return outcome{m.Status, m}
+		return without(r.failed(p.provider, err))
 	}
 	defer a.Body.Close()
 	// How the write ended is known. What is said of it besides must not hold the others'
 	// answers back, however slowly it comes.
-	defer time.AfterFunc(in.o.Timeout, func() { _ = a.Body.Close() }).Stop()
+	defer time.AfterFunc(r.Timeout, func() { _ = a.Body.Close() }).Stop()
 	if a.Reason == "" && a.Status >= 200 && a.Status < 300 {
-		drain(a)
+		_, _ = io.CopyN(io.Discard, a.Body, maxProblem) // so that its connection can be used again
 		return outcome{status: a.Status}
 	}
-	m := refused(p.provider, a, now)
-	return outcome{m.Status, m}
+	return without(r.refused(p.provider, a))
 }
+
+func without(m *Missing) outcome { return outcome{m.Status, m} }

@@ -18,10 +18,15 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -72,20 +77,69 @@ type Asker interface {
 	Ask(ctx context.Context, r *Request) (*Answer, error)
 }
 
-// Options are what an Inbox needs.
-type Options struct {
+// Round is one request of a caller to all providers.
+type Round struct {
+	// ID names the caller's request in the logs.
+	ID string
+	// Providers are those that are active, with those that cannot be called now.
+	Providers []Provider
+	Asker     Asker
 	// Timeout bounds the asking of all providers for one answer. What has come by then
 	// is answered, and what has not is named.
 	Timeout time.Duration
-	Now     func() time.Time
+	// Memory is what may be held for the request.
+	Memory *memory.Account
+	Now    func() time.Time
 }
 
-// Inbox answers for all providers at once. It is immutable and safe for concurrent
-// use.
-type Inbox struct{ o Options }
+// Result is what all answers have in common.
+type Result struct {
+	// Asked counts the providers that were asked; Missing are those of which the answer
+	// lacks something, by id.
+	Asked   int
+	Missing []*Missing
+	// Body is the answer, as JSON; Next is the URL of the next page, empty if there is none.
+	Body []byte
+	Next string
+}
 
-// New makes an Inbox.
-func New(o Options) *Inbox { return &Inbox{o: o} }
+// begin sorts out who is asked, in the order of the ids.
+func (r *Round) begin() (asked []Provider, result *Result) {
+	result = new(Result)
+	for _, p := range r.Providers {
+		if p.Refusal != nil {
+			result.Missing = append(result.Missing, r.notAsked(p))
+			continue
+		}
+		asked = append(asked, p)
+	}
+	slices.SortFunc(asked, func(a, b Provider) int { return strings.Compare(a.ID, b.ID) })
+	result.Asked = len(asked)
+	return asked, result
+}
+
+// get asks a provider for something. It gives its answer, or what is missing without one.
+func (r *Round) get(ctx context.Context, provider, path, query string) (*Answer, *Missing) {
+	a, err := r.Asker.Ask(ctx, &Request{Provider: provider, Method: http.MethodGet, Path: path, Query: query})
+	if err != nil {
+		return nil, r.failed(provider, err)
+	}
+	return a, nil
+}
+
+// settle adds who has not answered, and gives the refusal if that leaves no answer to
+// give. answered counts those who have something to give.
+func (r *Round) settle(result *Result, more []*Missing, answered int, whole bool) error {
+	result.Missing = append(result.Missing, more...)
+	slices.SortFunc(result.Missing, func(a, b *Missing) int { return strings.Compare(a.Provider, b.Provider) })
+	if answered == 0 || whole && len(result.Missing) > 0 {
+		return r.refusal(result.Missing, answered > 0)
+	}
+	return nil
+}
+
+// isGone tells that the caller is not there any more.
+func isGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // each does something for every index from 0 to n-1, all at once, and returns when all
 // is done. A panic ends the caller's goroutine rather than the program.

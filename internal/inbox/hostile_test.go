@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,8 +22,13 @@ type answers map[string]func() *Answer
 func (a answers) Ask(_ context.Context, r *Request) (*Answer, error) { return a[r.Provider](), nil }
 
 func (a answers) round() *Round {
-	round := &Round{ID: "r", Asker: a}
-	for id := range a {
+	return roundOf(a, slices.Collect(maps.Keys(a))...)
+}
+
+// roundOf asks the providers of these ids, and has a minute for it.
+func roundOf(a Asker, ids ...string) *Round {
+	round := &Round{ID: "r", Asker: a, Timeout: time.Minute, Now: time.Now}
+	for _, id := range ids {
 		round.Providers = append(round.Providers, Provider{ID: id})
 	}
 	return round
@@ -49,13 +56,10 @@ type listed struct {
 	Links map[string]struct{ Href string } `json:"_links"`
 }
 
-// inbox has a minute for everything.
-var inbox = New(Options{Timeout: time.Minute, Now: time.Now})
-
 // listOf asks for a list, and reads it.
 func listOf(t *testing.T, round *Round, query string) (*Result, listed) {
 	t.Helper()
-	r, err := inbox.List(t.Context(), round, queryOf(t, query), "http://localhost/ebox/messages")
+	r, err := round.List(t.Context(), queryOf(t, query), "http://localhost/ebox/messages")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +86,7 @@ func (l *listed) ids() (ids []string) {
 // summaryOf asks for a summary.
 func summaryOf(t *testing.T, a answers) *Result {
 	t.Helper()
-	r, err := inbox.Summary(t.Context(), a.round(), "", false, "self", "list")
+	r, err := a.round().Summary(t.Context(), "", false, "self", "list")
 	if err != nil || !json.Valid(r.Body) {
 		t.Fatalf("%v: %.300s", err, r.Body)
 	}
@@ -239,7 +243,9 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		r, status, err := New(Options{Timeout: 15 * time.Second, Now: time.Now}).Change(t.Context(), a.round(), c)
+		round := a.round()
+		round.Timeout = 15 * time.Second
+		r, status, err := round.Change(t.Context(), c)
 		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
 			time.Since(began) > 15*time.Second {
 			t.Errorf("%d after %s, %v: %s", status, time.Since(began), err, r.Body)

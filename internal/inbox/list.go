@@ -12,57 +12,6 @@ import (
 	"ebox-gateway/internal/memory"
 )
 
-// Round is one request to all providers.
-type Round struct {
-	// ID names the caller's request in the logs.
-	ID string
-	// Providers are those that are active, with those that cannot be called now.
-	Providers []Provider
-	Asker     Asker
-	// Pace is how long a call of this caller may be held back, in favour of others. It
-	// comes on top of the time that all providers have.
-	Pace time.Duration
-	// Memory is what may be held for the request.
-	Memory *memory.Account
-}
-
-// Result is what all answers have in common.
-type Result struct {
-	// Asked counts the providers that were asked; Missing are those of which the answer
-	// lacks something, by id.
-	Asked   int
-	Missing []*Missing
-	// Body is the answer, as JSON; Next is the URL of the next page, empty if there is none.
-	Body []byte
-	Next string
-}
-
-// resultOf sorts out who is asked, in the order of the ids.
-func (in *Inbox) resultOf(round *Round) (asked []Provider, r *Result) {
-	r = new(Result)
-	for _, p := range round.Providers {
-		if p.Refusal != nil {
-			r.Missing = append(r.Missing, notAsked(p, round.ID, in.o.Now()))
-			continue
-		}
-		asked = append(asked, p)
-	}
-	slices.SortFunc(asked, func(a, b Provider) int { return strings.Compare(a.ID, b.ID) })
-	r.Asked = len(asked)
-	return asked, r
-}
-
-// settle adds who has not answered, and gives the refusal if that leaves no answer to
-// give. answered counts those who have something to give.
-func (in *Inbox) settle(r *Result, more []*Missing, answered int, whole bool) error {
-	r.Missing = append(r.Missing, more...)
-	slices.SortFunc(r.Missing, func(a, b *Missing) int { return strings.Compare(a.Provider, b.Provider) })
-	if answered == 0 || whole && len(r.Missing) > 0 {
-		return Refusal(r.Missing, answered > 0, in.o.Now())
-	}
-	return nil
-}
-
 // List gives one page of the list over all providers. self is the URL of the list, as
 // this caller reaches it, for links.
 //
@@ -70,16 +19,16 @@ func (in *Inbox) settle(r *Result, more []*Missing, answered int, whole bool) er
 // one provider's in its own order. Result is never nil. The error is a *problem.Problem,
 // 503, if no provider has answered, or not all where all were wanted, or there is no memory
 // for the messages; if the caller has gone, it is that of ctx.
-func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) (*Result, error) {
-	asked, result := in.resultOf(round)
+func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error) {
+	asked, result := r.begin()
 	streams := make([]*stream, len(asked))
-	limited, cancel := context.WithTimeout(ctx, in.o.Timeout+round.Pace)
+	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	each(len(asked), func(i int) {
-		streams[i] = in.newStream(round, asked[i].ID, q)
+		streams[i] = newStream(r, asked[i].ID, q)
 		streams[i].head(limited)
 	})
-	w := listWriter{q: q, self: self, streams: streams, memory: round.Memory}
+	w := listWriter{q: q, self: self, streams: streams, memory: r.Memory}
 	for i := range q.last() {
 		s := newest(limited, streams)
 		if s == nil {
@@ -103,7 +52,7 @@ func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) 
 			answered++
 		}
 	}
-	if err := in.settle(result, missing, answered, q.Whole); err != nil {
+	if err := r.settle(result, missing, answered, q.Whole); err != nil {
 		return result, err
 	}
 	w.missing = result.Missing

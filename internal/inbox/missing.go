@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
@@ -52,37 +51,34 @@ type Missing struct {
 	retry time.Time // when to try again, zero if that is not known
 }
 
-// notAsked is a provider that cannot be called now. id names the caller's request.
-func notAsked(p Provider, id string, now time.Time) *Missing {
-	return own(p.ID, p.Reason, p.Refusal, id, now)
+// own is a problem of the gateway's own making. id names the call that it is about.
+func (r *Round) own(provider, reason string, p *problem.Problem, id string) *Missing {
+	return &Missing{
+		Provider: provider, Reason: reason, Status: p.Status, Problem: bytes.TrimSpace(p.Append(nil, id)),
+		retry: wire.RetryTime(p.Header.Get("Retry-After"), r.Now()),
+	}
 }
 
-// own is a problem of the gateway's own making.
-func own(provider, reason string, p *problem.Problem, id string, now time.Time) *Missing {
-	retryAfter := ""
-	if v := p.Header["Retry-After"]; len(v) > 0 {
-		retryAfter = v[0]
-	}
-	return &Missing{
-		Provider: provider, Reason: reason, Status: p.Status,
-		Problem: bytes.TrimSpace(p.Append(nil, id)), retry: wire.RetryTime(retryAfter, now),
-	}
-}
+// notAsked is a provider that cannot be called now.
+func (r *Round) notAsked(p Provider) *Missing { return r.own(p.ID, p.Reason, p.Refusal, r.ID) }
 
 // failed is a provider that could not be asked: err is a problem.Reporter.
-func failed(provider, id string, err error, now time.Time) *Missing {
+func (r *Round) failed(provider string, err error) *Missing {
 	p := problem.From(err)
 	reason := ReasonUnavailable
-	if p.Status < http.StatusInternalServerError {
+	switch {
+	case p.Status < http.StatusInternalServerError:
 		reason = ReasonRefused
+	case p.Status == http.StatusGatewayTimeout:
+		reason = ReasonTimeout
 	}
-	return own(provider, reason, p, id, now)
+	return r.own(provider, reason, p, r.ID)
 }
 
 // refused makes of an answer that is no success what it means for the whole. It reads
 // the answer's body.
-func refused(provider string, a *Answer, now time.Time) *Missing {
-	m := &Missing{Provider: provider, Reason: a.Reason, Status: a.Status, retry: wire.RetryTime(a.RetryAfter, now)}
+func (r *Round) refused(provider string, a *Answer) *Missing {
+	m := &Missing{Provider: provider, Reason: a.Reason, Status: a.Status, retry: wire.RetryTime(a.RetryAfter, r.Now())}
 	if m.Reason == "" {
 		m.Reason = ReasonRefused
 		if a.Status >= http.StatusInternalServerError {
@@ -99,8 +95,7 @@ func refused(provider string, a *Answer, now time.Time) *Missing {
 	body, err := io.ReadAll(io.LimitReader(a.Body, maxProblem+1))
 	// A whole object of JSON goes on: a problem document as it is, a StatusMessage of
 	// version 2 within a problem that says so. Anything else says nothing to a program.
-	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) &&
-		jsonscan.Readable(body) {
+	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && usable(body) == nil {
 		if body = bytes.TrimSpace(body); body[0] == '{' {
 			m.Problem = body
 			if !strings.HasPrefix(a.ContentType, problem.ContentType) {
@@ -126,22 +121,22 @@ func plain(status int, detail string) *problem.Problem {
 }
 
 // broken is an answer that began well and could not be read to its end.
-func broken(ctx context.Context, provider string, a *Answer, err error, now time.Time) *Missing {
+func (r *Round) broken(ctx context.Context, provider string, a *Answer, err error) *Missing {
 	var why unusable
 	switch {
 	case errors.As(err, &why):
-		return own(provider, ReasonMalformed, problem.BadGateway(
+		return r.own(provider, ReasonMalformed, problem.BadGateway(
 			"The answer of the Document Provider cannot be used: it "+why.Error()+
 				". Call the provider itself to see it, and tell its help desk.",
-			problem.ProxyProtocolError).Because(err), a.ID, now)
+			problem.ProxyProtocolError).Because(err), a.ID)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return own(provider, ReasonTimeout, problem.Timeout(
+		return r.own(provider, ReasonTimeout, problem.Timeout(
 			"The Document Provider had not answered to the end when the time for the whole list was over. Try again later.",
-			problem.ProxyConnectionReadTimeout).Because(err), a.ID, now)
+			problem.ProxyConnectionReadTimeout).Because(err), a.ID)
 	}
-	return own(provider, ReasonCut, problem.BadGateway(
+	return r.own(provider, ReasonCut, problem.BadGateway(
 		"The answer of the Document Provider was cut short. Try again later.",
-		problem.ProxyResponseIncomplete).Because(err), a.ID, now)
+		problem.ProxyResponseIncomplete).Because(err), a.ID)
 }
 
 // HeaderOf is the value of Header for an answer that lacks these (RFC 9651).
@@ -173,9 +168,9 @@ func item(id string) string {
 	return `"` + url.PathEscape(id) + `"`
 }
 
-// Refusal is the problem of an answer that may not, or cannot, be given without these.
+// refusal is the problem of an answer that may not, or cannot, be given without these.
 // some tells that others did answer.
-func Refusal(missing []*Missing, some bool, now time.Time) *problem.Problem {
+func (r *Round) refusal(missing []*Missing, some bool) *problem.Problem {
 	names := make([]string, len(missing))
 	for i, m := range missing {
 		names[i] = m.Provider + " (" + m.Reason + ")"
@@ -189,7 +184,7 @@ func Refusal(missing []*Missing, some bool, now time.Time) *problem.Problem {
 		detail = "No Document Provider has answered: " + strings.Join(names, ", ") +
 			". The member incomplete has the problem of each."
 	}
-	p := problem.Unavailable(detail, wait(missing, some, now))
+	p := problem.Unavailable(detail, r.wait(missing, some))
 	if len(missing) > 0 {
 		p.With("incomplete", json.RawMessage(incomplete(missing)))
 		if p.Header == nil {
@@ -202,7 +197,7 @@ func Refusal(missing []*Missing, some bool, now time.Time) *problem.Problem {
 
 // wait is how long to wait before the whole can be had (all), or something of it; zero
 // if nobody knows.
-func wait(missing []*Missing, all bool, now time.Time) time.Duration {
+func (r *Round) wait(missing []*Missing, all bool) time.Duration {
 	var until time.Time
 	for _, m := range missing {
 		switch {
@@ -216,7 +211,7 @@ func wait(missing []*Missing, all bool, now time.Time) time.Duration {
 	if until.IsZero() {
 		return 0
 	}
-	return max(until.Sub(now), time.Second)
+	return max(until.Sub(r.Now()), time.Second)
 }
 
 // incomplete is the value of the member of that name.
@@ -241,7 +236,3 @@ func appendIncomplete(b []byte, missing []*Missing) []byte {
 func array(values [][]byte) []byte {
 	return fmt.Appendf(nil, `[%s]`, bytes.Join(values, []byte{','}))
 }
-
-// drain reads what is left of a body, within reason, so that its connection can be used
-// again.
-func drain(a *Answer) { _, _ = io.CopyN(io.Discard, a.Body, maxProblem) }

@@ -16,7 +16,7 @@ func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, 
 		m.letters = append(m.letters, &letter{provider: "p", id: strconv.Itoa(n),
 			received: noon.Add(-time.Duration(n) * time.Second)})
 	}
-	r, l := listOf(t, &Round{ID: "r", Asker: mailboxes{"p": m}, Providers: []Provider{{ID: "p"}}}, query)
+	r, l := listOf(t, roundOf(mailboxes{"p": m}, "p"), query)
 	return l.ids(), l, HeaderOf(r.Missing)
 }
 

@@ -78,7 +78,7 @@ func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 		c := change{ask: rapid.IntRange(2, 12).Draw(t, "ask"), arrive: rapid.IntRange(0, min(spare, 6)).Draw(t, "arrive")}
 		spare -= c.arrive
 		if moves {
-			c.leave, c.marked = places.Draw(t, "go"), places.Draw(t, "marked")
+			c.leave, c.marked = places.Draw(t, "leave"), places.Draw(t, "marked")
 		}
 		m.changes = append(m.changes, c)
 	}
@@ -201,12 +201,11 @@ func (a mailboxes) Ask(_ context.Context, r *Request) (*Answer, error) {
 // drawn draws up to three of them, with a round that asks them.
 func drawn(t *rapid.T, moves bool) (mailboxes, *Round) {
 	boxes := make(mailboxes)
-	round := &Round{ID: "r", Asker: boxes}
-	for _, id := range []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "providers")] {
+	ids := []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "providers")]
+	for _, id := range ids {
 		boxes[id] = drawMailbox(t, id, moves)
-		round.Providers = append(round.Providers, Provider{ID: id})
 	}
-	return boxes, round
+	return boxes, roundOf(boxes, ids...)
 }
 
 // shown is one page that the gateway gave, with what there was to give.
@@ -234,7 +233,7 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 		asks[id] = m.asks
 		m.moved, m.shrunk = false, 0
 	}
-	result, err := inbox.List(t.Context(), round, q, "http://localhost/ebox/messages")
+	result, err := round.List(t.Context(), q, "http://localhost/ebox/messages")
 	var l struct {
 		Items []struct {
 			ID       json.RawMessage `json:"messageId"` // a number at version 2

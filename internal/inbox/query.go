@@ -94,11 +94,10 @@ func ParseQuery(raw string) (*Query, error) {
 func ParseSummaryQuery(raw string) (sent string, whole bool, err error) {
 	r := queryReader{seen: make(map[string]string)}
 	for pair := range strings.SplitSeq(raw, "&") {
-		switch name, _, _ := strings.Cut(pair, "="); name {
-		case "":
-		case "partial":
+		name, _, _ := strings.Cut(pair, "=")
+		if decoded, err := url.QueryUnescape(name); err == nil && decoded == "partial" {
 			r.parameter(pair)
-		default:
+		} else {
 			sent = join(sent, pair)
 		}
 	}

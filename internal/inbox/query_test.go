@@ -54,6 +54,22 @@ func TestQueryThatIsNotValidNamesEachParameter(t *testing.T) {
 	}
 }
 
+func TestASummaryIsWholeHoweverThatIsWritten(t *testing.T) {
+	for query, want := range map[string]struct {
+		sent  string
+		whole bool
+	}{
+		"": {}, "partial=false": {"", true}, "p%61rtial=false&&x=1": {"x=1", true}, "a=%zz&partial=true": {"a=%zz", false},
+	} {
+		if sent, whole, err := ParseSummaryQuery(query); sent != want.sent || whole != want.whole || err != nil {
+			t.Errorf("%s: %q, whole %t, %v", query, sent, whole, err)
+		}
+	}
+	if _, _, err := ParseSummaryQuery("partial=no"); err == nil {
+		t.Error("partial=no was taken")
+	}
+}
+
 // The day that is sent for a moment has to include all that the moment admits, whether
 // the provider's days begin at midnight in UTC or in Brussels.
 func FuzzDayOfAMoment(f *testing.F) {

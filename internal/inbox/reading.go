@@ -77,158 +77,94 @@ type listing struct {
 	paged bool
 }
 
-// guard bounds what is read of an answer: up to a mark that moves with what was
-// understood.
-type guard struct {
-	r        io.Reader
-	read     int64
-	most     int64
-	exceeded bool
-}
-
-func (g *guard) Read(p []byte) (int, error) {
-	if g.read >= g.most {
-		g.exceeded = true
-		return 0, errTooLarge
+// readList reads a page as it comes, one message at a time, and calls each for every message,
+// whose raw is only good until each returns. An error of each ends the reading.
+func readList(body io.Reader, each func(*message) error) (l listing, err error) {
+	s := jsonscan.NewStream(body, maxAnswer, maxMessage)
+	if err = l.read(s, each); err == nil {
+		// Whatever stands behind is read as well: an answer that was not read to its end
+		// costs its connection and is kept by no cache.
+		err = s.End()
 	}
-	n, err := g.r.Read(p[:min(int64(len(p)), g.most-g.read)])
-	g.read += int64(n)
-	return n, err
-}
-
-// reader reads one page of a list as it comes, one message at a time.
-type reader struct {
-	guard guard
-	d     *json.Decoder
-}
-
-// readList reads a page and calls each for every message, whose raw is only good until
-// each returns. An error of each ends the reading.
-func readList(body io.Reader, each func(*message) error) (listing, error) {
-	r := reader{guard: guard{r: body, most: maxMessage}}
-	r.d = json.NewDecoder(&r.guard)
-	r.d.UseNumber() // one that fits nowhere is no fault of the connection
-	l, err := r.list(each)
-	var syntax *json.SyntaxError
 	switch {
-	case r.guard.exceeded:
+	case errors.Is(err, jsonscan.ErrTooLarge):
 		err = errTooLarge
-	case errors.As(err, &syntax), errors.Is(err, io.EOF):
+	case errors.Is(err, jsonscan.ErrSyntax):
 		err = errBroken
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		// The decoder says so of a text that ends early, and a connection of one that
-		// was cut. What the body itself says is the better reason.
-		if _, cause := r.guard.Read(make([]byte, 1)); cause == nil || cause == io.EOF {
-			err = errBroken
-		} else {
-			err = cause
-		}
 	}
 	return l, err
 }
 
-// value reads the next value into v.
-func (r *reader) value(v any) error {
-	r.guard.most = min(r.d.InputOffset()+maxMessage, maxAnswer)
-	return r.d.Decode(v)
-}
-
-// delim reads a delimiter; errNoList if something else comes.
-func (r *reader) delim(want json.Delim) error {
-	t, err := r.d.Token()
-	if err == nil && t != want {
+func (l *listing) read(s *jsonscan.Stream, each func(*message) error) error {
+	if err := expect(s, '{'); err != nil {
+		return err
+	}
+	found := false
+	err := s.Object(func(key string) error {
+		if key == "items" {
+			found = true
+			return readItems(s, each)
+		}
+		value, err := s.Value()
+		if err != nil {
+			return err
+		}
+		switch key {
+		case "totalItems", "total": // before version 3, and in the Belgif guide
+			if string(value) != "null" {
+				l.counted = json.Unmarshal(value, &l.total) == nil && l.total >= 0 && l.total <= maxCount
+			}
+		case "_links":
+			l.links(value)
+		case "first", "last", "prev", "next":
+			if value[0] == '"' {
+				l.link(key, value)
+			}
+		}
+		return nil
+	})
+	if err == nil && !found && !(l.counted && l.total == 0) {
 		err = errNoList
 	}
 	return err
 }
 
-func (r *reader) list(each func(*message) error) (listing, error) {
-	var l listing
-	found := false
-	if err := r.delim('{'); err != nil {
-		return l, err
+// expect tells whether what comes next begins so; errNoList if not.
+func expect(s *jsonscan.Stream, first byte) error {
+	c, err := s.Next()
+	if err == nil && c != first {
+		err = errNoList
 	}
-	for r.d.More() {
-		r.guard.most = min(r.d.InputOffset()+maxMessage, maxAnswer)
-		key, err := r.d.Token()
-		if err != nil {
-			return l, err
-		}
-		var raw json.RawMessage
-		switch key {
-		case "items":
-			found = true
-			err = r.items(each)
-		case "totalItems", "total": // before version 3, and in the Belgif guide
-			if err = r.value(&raw); err == nil && string(raw) != "null" {
-				l.counted = json.Unmarshal(raw, &l.total) == nil && l.total >= 0 && l.total <= maxCount
-			}
-		case "_links":
-			if err = r.value(&raw); err == nil {
-				l.links(raw)
-			}
-		case "first", "last", "prev", "next":
-			if err = r.value(&raw); err == nil && raw[0] == '"' {
-				l.link(key.(string), raw)
-			}
-		default:
-			err = r.value(&raw)
-		}
-		if err != nil {
-			return l, err
-		}
-	}
-	if err := r.delim('}'); err != nil {
-		return l, err
-	}
-	if !found && !(l.counted && l.total == 0) {
-		return l, errNoList
-	}
-	// Whatever stands behind is read as well: an answer that was not read to its end
-	// costs its connection and is kept by no cache.
-	r.guard.most = maxAnswer
-	if _, err := r.d.Token(); err != io.EOF {
-		if err == nil {
-			err = errBroken
-		}
-		return l, err
-	}
-	return l, nil
+	return err
 }
 
-func (r *reader) items(each func(*message) error) error {
-	if err := r.delim('['); err != nil {
+func readItems(s *jsonscan.Stream, each func(*message) error) error {
+	if err := expect(s, '['); err != nil {
 		return err
 	}
-	var raw json.RawMessage // used again for each
-	for r.d.More() {
-		if err := r.value(&raw); err != nil {
+	return s.Array(func() error {
+		raw, err := s.Value()
+		if err != nil {
 			return err
 		}
 		m, err := newMessage(raw)
 		if err != nil {
 			return err
 		}
-		if err := each(&m); err != nil {
-			return err
-		}
-		r.guard.most = min(r.d.InputOffset()+maxMessage, maxAnswer)
-	}
-	return r.delim(']')
+		return each(&m)
+	})
 }
 
 // newMessage takes what is needed out of a message, which is valid JSON.
 func newMessage(raw []byte) (message, error) {
 	m, published := message{raw: raw}, false
-	switch {
-	case raw[0] != '{':
+	if raw[0] != '{' {
 		return m, errNoList
-	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
-		return m, errBroken
-	case !jsonscan.Readable(raw):
-		return m, errStrange
 	}
-	jsonscan.Members(raw, func(f jsonscan.Member) bool {
+	if err := readable(raw); err != nil {
+		return m, err
+	}
+	for f := range jsonscan.Members(raw) {
 		switch string(f.Key) {
 		case "messageId":
 			if f.Value[0] == '"' {
@@ -247,12 +183,30 @@ func newMessage(raw []byte) (message, error) {
 		case "expirationDate":
 			m.expires = moment(f.Value)
 		}
-		return true
-	})
+	}
 	if m.id == "" {
 		return m, errNoID
 	}
 	return m, nil
+}
+
+// readable tells what every reader of the whole answer would take, of what is valid JSON.
+func readable(raw []byte) error {
+	switch {
+	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
+		return errBroken
+	case !jsonscan.Readable(raw):
+		return errStrange
+	}
+	return nil
+}
+
+// usable is that of what may be no JSON.
+func usable(raw []byte) error {
+	if !json.Valid(raw) {
+		return errBroken
+	}
+	return readable(raw)
 }
 
 // link notes a page's link to another.
@@ -268,24 +222,22 @@ func (l *listing) links(raw []byte) {
 	if raw[0] != '{' {
 		return
 	}
-	jsonscan.Members(raw, func(f jsonscan.Member) bool {
+	for f := range jsonscan.Members(raw) {
 		switch relation := string(f.Key); relation {
 		case "first", "last", "prev", "next":
 			l.paged = true
-			if f.Value[0] == '"' {
+			switch f.Value[0] {
+			case '"':
 				l.link(relation, f.Value)
-			}
-			if f.Value[0] == '{' {
-				jsonscan.Members(f.Value, func(h jsonscan.Member) bool {
+			case '{':
+				for h := range jsonscan.Members(f.Value) {
 					if string(h.Key) == "href" && h.Value[0] == '"' {
 						l.link(relation, h.Value)
 					}
-					return true
-				})
+				}
 			}
 		}
-		return true
-	})
+	}
 }
 
 // moment reads a date, without a zone in UTC. Zero if it is none, or in the last year that

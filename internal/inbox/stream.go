@@ -3,7 +3,6 @@ package inbox
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,7 +33,6 @@ var distant = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 // stream is the list of one provider, newest first, of which no more is read than is
 // asked for. It belongs to one goroutine at a time.
 type stream struct {
-	in       *Inbox
 	round    *Round
 	q        *Query
 	provider string
@@ -83,9 +81,9 @@ type tally struct {
 	newest time.Time // the latest date of all
 }
 
-func (in *Inbox) newStream(round *Round, provider string, q *Query) *stream {
+func newStream(round *Round, provider string, q *Query) *stream {
 	s := &stream{
-		in: in, round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize),
+		round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize),
 		seen: make(map[string]struct{}), tally: tally{last: distant},
 	}
 	s.start()
@@ -125,19 +123,18 @@ func (s *stream) more() bool { return len(s.unread) > 0 || s.beyond || !s.ended 
 // load asks for one more page. It has an end, whatever the provider does: the list ends,
 // something is missing, or the pages are used up.
 func (s *stream) load(ctx context.Context) {
-	now := s.in.o.Now()
 	if s.pages++; s.pages > maxPages {
-		s.missing = broken(ctx, s.provider, &Answer{ID: s.round.ID}, errEndless, now)
+		s.missing = s.round.broken(ctx, s.provider, &Answer{ID: s.round.ID}, errEndless)
 		return
 	}
-	a, err := s.round.Asker.Ask(ctx, &Request{Provider: s.provider, Method: http.MethodGet,
-		Path: MessagesPath, Query: s.query})
-	if err != nil {
-		s.missing = failed(s.provider, s.round.ID, err, now)
+	a, missing := s.round.get(ctx, s.provider, MessagesPath, s.query)
+	if missing != nil {
+		s.missing = missing
 		return
 	}
 	defer a.Body.Close()
 	s.before, s.added = s.tally, s.added[:0]
+	var err error
 	switch {
 	case a.Status == http.StatusOK && a.Reason == "" && saysJSON(a.ContentType):
 		err = s.read(a)
@@ -146,10 +143,10 @@ func (s *stream) load(ctx context.Context) {
 	case a.Status == http.StatusNotFound && a.Reason == "" && s.pages > 1:
 		err = s.advance(s.none(), false, 0) // so the API says that a page has no messages
 	default:
-		s.missing = refused(s.provider, a, now)
+		s.missing = s.round.refused(s.provider, a)
 	}
 	if err != nil {
-		s.missing = broken(ctx, s.provider, a, err, now)
+		s.missing = s.round.broken(ctx, s.provider, a, err)
 	}
 }
 
@@ -338,6 +335,3 @@ func (s *stream) sum() (int, bool) {
 	}
 	return max(s.total-s.left, s.count), true
 }
-
-// isGone tells that the caller is not there any more.
-func isGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }

@@ -42,7 +42,7 @@ func (s *scripted) Ask(_ context.Context, r *Request) (*Answer, error) {
 
 // stream is the list that it answers with.
 func (s *scripted) stream(t *testing.T, query string) *stream {
-	return inbox.newStream(&Round{ID: "r", Asker: s}, "p", queryOf(t, query))
+	return newStream(roundOf(s), "p", queryOf(t, query))
 }
 
 func TestStreamFollowsItsProvider(t *testing.T) {
@@ -125,7 +125,7 @@ func TestNoMoreIsAskedForThanThePageTakes(t *testing.T) {
 		}
 		boxes["few"].letters = []*letter{{id: "1", received: noon.AddDate(0, -6, 0)}}
 		asked := &noting{Asker: boxes, queries: make(map[string][]string)}
-		listOf(t, &Round{ID: "r", Asker: asked, Providers: []Provider{{ID: "many"}, {ID: "few"}}}, query)
+		listOf(t, roundOf(asked, "many", "few"), query)
 		if got := asked.queries; !slices.Equal(got["many"], many) || len(got["few"]) != 1 {
 			t.Errorf("%s: asked for %q", query, got)
 		}
@@ -190,6 +190,7 @@ func TestHeaderOfWhatIsMissing(t *testing.T) {
 
 func TestWhoHasToWaitHowLong(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	round := &Round{Now: func() time.Time { return now }}
 	soon, late, unknown := &Missing{Provider: "a", Reason: "x", retry: now.Add(10 * time.Second)},
 		&Missing{Provider: "b", Reason: "x", retry: now.Add(time.Minute)}, &Missing{Provider: "c", Reason: "x"}
 	never := &Missing{Provider: "d", Reason: "x", retry: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}
@@ -208,11 +209,11 @@ func TestWhoHasToWaitHowLong(t *testing.T) {
 		{"for nobody in particular", []*Missing{unknown}, false, ""},
 		{"for longer than durations last", []*Missing{never}, false, "9223372037"},
 	} {
-		if got := Refusal(c.missing, c.some, now).Header.Get("Retry-After"); got != c.want {
+		if got := round.refusal(c.missing, c.some).Header.Get("Retry-After"); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-	if got := refusalOfAll([]*Missing{never}, []byte("[]"), now).Header.Get("Retry-After"); got != "9223372037" {
+	if got := round.refusalOfAll([]*Missing{never}, []byte("[]")).Header.Get("Retry-After"); got != "9223372037" {
 		t.Errorf("changes that nobody takes before the end of time: %q", got)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"ebox-gateway/internal/jsonscan"
 )
@@ -31,14 +30,13 @@ type summary struct {
 // providers; what counts only some of them says so by the member incomplete. query is
 // sent on. self and list are the URLs of the summary and of the list as this caller
 // reaches them. The error is as List's.
-func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool,
-	self, list string) (*Result, error) {
-	asked, result := in.resultOf(round)
+func (r *Round) Summary(ctx context.Context, query string, whole bool, self, list string) (*Result, error) {
+	asked, result := r.begin()
 	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))
-	limited, cancel := context.WithTimeout(ctx, in.o.Timeout+round.Pace)
+	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	each(len(asked), func(i int) {
-		all[i], missing[i] = in.summaryOf(limited, round, asked[i].ID, query)
+		all[i], missing[i] = r.summaryOf(limited, asked[i].ID, query)
 	})
 	if isGone(ctx) {
 		return result, ctx.Err()
@@ -52,7 +50,7 @@ func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole 
 			there = append(there, all[i])
 		}
 	}
-	if err := in.settle(result, absent, len(there), whole); err != nil {
+	if err := r.settle(result, absent, len(there), whole); err != nil {
 		return result, err
 	}
 	own := make([][]byte, len(there))
@@ -66,19 +64,18 @@ func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole 
 	return result, nil
 }
 
-func (in *Inbox) summaryOf(ctx context.Context, round *Round, provider, query string) (*summary, *Missing) {
-	now := in.o.Now()
-	a, err := round.Asker.Ask(ctx, &Request{Provider: provider, Method: http.MethodGet, Path: SummaryPath, Query: query})
-	if err != nil {
-		return nil, failed(provider, round.ID, err, now)
+func (r *Round) summaryOf(ctx context.Context, provider, query string) (*summary, *Missing) {
+	a, missing := r.get(ctx, provider, SummaryPath, query)
+	if missing != nil {
+		return nil, missing
 	}
 	defer a.Body.Close()
 	if a.Status != http.StatusOK || a.Reason != "" {
-		return nil, refused(provider, a, now)
+		return nil, r.refused(provider, a)
 	}
 	s, err := readSummary(a)
 	if err != nil {
-		return nil, broken(ctx, provider, a, err, now)
+		return nil, r.broken(ctx, provider, a, err)
 	}
 	s.provider = provider
 	return s, nil
@@ -89,15 +86,14 @@ func readSummary(a *Answer) (*summary, error) {
 		return nil, errNotJSON
 	}
 	body, err := io.ReadAll(io.LimitReader(a.Body, maxSummary+1))
-	switch {
-	case err != nil:
+	if err == nil && len(body) > maxSummary {
+		err = errLong
+	}
+	if err == nil {
+		err = usable(body)
+	}
+	if err != nil {
 		return nil, err
-	case len(body) > maxSummary:
-		return nil, errLong
-	case !json.Valid(body), !utf8.Valid(body):
-		return nil, errBroken
-	case !jsonscan.Readable(body):
-		return nil, errStrange
 	}
 	return newSummary(bytes.TrimSpace(body))
 }
@@ -108,7 +104,7 @@ func newSummary(raw []byte) (*summary, error) {
 		return nil, errNoSummary
 	}
 	s := &summary{raw: raw}
-	jsonscan.Members(raw, func(m jsonscan.Member) bool {
+	for m := range jsonscan.Members(raw) {
 		switch string(m.Key) {
 		case "numberOfMessages":
 			s.messages = whole(m.Value)
@@ -124,8 +120,7 @@ func newSummary(raw []byte) (*summary, error) {
 		case "lastConsultationDate":
 			s.consulted, s.consultedAt = m.Value, moment(m.Value)
 		}
-		return true
-	})
+	}
 	if s.messages == nil {
 		return nil, errNoSummary // the one member that the API requires
 	}

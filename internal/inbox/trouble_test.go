@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +50,27 @@ func TestAProviderInTroubleIsNamedWithItsReason(t *testing.T) {
 		var doc map[string]any
 		if err := json.Unmarshal(r.Missing[0].Problem, &doc); err != nil || doc["status"] != c.problem {
 			t.Errorf("%s: the problem is %s", c.name, r.Missing[0].Problem)
+		}
+	}
+}
+
+// unanswered has no answer of any provider.
+type unanswered struct{ why error }
+
+func (u unanswered) Ask(context.Context, *Request) (*Answer, error) { return nil, u.why }
+
+func TestAProviderThatSendsNoHeaderIsNamedWithWhatIsTrue(t *testing.T) {
+	for want, why := range map[string]*problem.Problem{
+		ReasonTimeout: problem.Timeout("too slow", problem.ProxyResponseTimeout), ReasonRefused: problem.Forbidden("no"),
+		ReasonUnavailable: problem.Internal(errors.New("fault")),
+	} {
+		round := roundOf(unanswered{why}, "a")
+		r, err := round.List(t.Context(), queryOf(t, ""), "list")
+		if HeaderOf(r.Missing) != "a;reason="+want || err == nil {
+			t.Errorf("%s: list lacks %q, %v", want, HeaderOf(r.Missing), err)
+		}
+		if r, err = round.Summary(t.Context(), "", false, "self", "list"); HeaderOf(r.Missing) != "a;reason="+want {
+			t.Errorf("%s: summary lacks %q, %v", want, HeaderOf(r.Missing), err)
 		}
 	}
 }

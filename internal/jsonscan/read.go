@@ -108,7 +108,7 @@ func (r *reading) pointer() string {
 }
 
 func (r *reading) blanks() {
-	for r.i < len(r.text) && (r.text[r.i] == ' ' || r.text[r.i] == '\n' || r.text[r.i] == '\r' || r.text[r.i] == '\t') {
+	for r.i < len(r.text) && isBlank(r.text[r.i]) {
 		r.i++
 	}
 }

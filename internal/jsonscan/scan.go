@@ -6,6 +6,7 @@ package jsonscan
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"strings"
 )
 
@@ -26,50 +27,69 @@ var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // Blanks returns b without the white space in front.
 func Blanks(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+	for len(b) > 0 && isBlank(b[0]) {
 		b = b[1:]
 	}
 	return b
 }
 
-// stringEnd gives the length of the string that b begins with, its quotes included.
-func stringEnd(b []byte) int {
-	i := 1
-	for b[i] != '"' {
-		if b[i] == '\\' {
-			i++
-		}
-		i++
-	}
-	return i + 1
-}
+func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
 // valueEnd gives the length of the value that b begins with.
 func valueEnd(b []byte) int {
-	switch b[0] {
-	case '"':
-		return stringEnd(b)
-	case '{', '[':
-		depth := 0
-		for i := 0; ; {
-			switch b[i] {
-			case '"':
-				i += stringEnd(b[i:])
+	var scan valueScan
+	if n, whole := scan.end(b); whole {
+		return n
+	}
+	return len(b) // a number or a word
+}
+
+// valueScan looks for the end of a value in a text that may grow.
+type valueScan struct {
+	i, depth     int
+	text, escape bool // within a string, behind its backslash
+}
+
+// end gives the length of the value that b begins with, as far as it was looked through; whole
+// is false if it may go on behind b. A value that is not valid may end anywhere.
+func (v *valueScan) end(b []byte) (n int, whole bool) {
+	for ; v.i < len(b); v.i++ {
+		c := b[v.i]
+		if v.text {
+			if plain[c] && !v.escape { // as most are
 				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
+			}
+			switch {
+			case v.escape:
+				v.escape = false
+			case c == '\\':
+				v.escape = true
+			case c == '"':
+				if v.text = false; v.depth == 0 {
+					return v.i + 1, true
 				}
 			}
-			i++
+			continue
+		}
+		switch c {
+		case '"':
+			v.text = true
+		case '{', '[':
+			v.depth++
+		case '}', ']':
+			if v.depth == 0 { // behind a number or a word
+				return v.i, true
+			}
+			if v.depth--; v.depth == 0 {
+				return v.i + 1, true
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if v.depth == 0 {
+				return v.i, true
+			}
 		}
 	}
-	if end := bytes.IndexAny(b, " \t\r\n,]}"); end >= 0 {
-		return end
-	}
-	return len(b)
+	return 0, false
 }
 
 // Member is one member of an object: its key without escapes, its value as written,
@@ -79,35 +99,39 @@ type Member struct {
 	Start, End int
 }
 
-// Members calls yield for each member of the object, until it returns false.
-func Members(object []byte, yield func(Member) bool) {
-	at := func(rest []byte) int { return len(object) - len(rest) }
-	for rest := Blanks(object[1:]); rest[0] != '}'; {
-		m := Member{Start: at(rest)}
-		n := stringEnd(rest)
-		m.Key = inside(rest[:n])
-		rest = Blanks(Blanks(rest[n:])[1:])
-		n = valueEnd(rest)
-		m.Value, rest = rest[:n], rest[n:]
-		m.End = at(rest)
-		if !yield(m) {
-			return
-		}
-		if rest = Blanks(rest); rest[0] == ',' {
-			rest = Blanks(rest[1:])
+// Members gives the members of an object.
+func Members(object []byte) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		at := func(rest []byte) int { return len(object) - len(rest) }
+		for rest := Blanks(object[1:]); rest[0] != '}'; {
+			m := Member{Start: at(rest)}
+			n := valueEnd(rest)
+			m.Key = inside(rest[:n])
+			rest = Blanks(Blanks(rest[n:])[1:])
+			n = valueEnd(rest)
+			m.Value, rest = rest[:n], rest[n:]
+			m.End = at(rest)
+			if !yield(m) {
+				return
+			}
+			if rest = Blanks(rest); rest[0] == ',' {
+				rest = Blanks(rest[1:])
+			}
 		}
 	}
 }
 
-// Elements calls yield for each element of the array, until it returns false.
-func Elements(array []byte, yield func([]byte) bool) {
-	for rest := Blanks(array[1:]); rest[0] != ']'; {
-		n := valueEnd(rest)
-		if !yield(rest[:n]) {
-			return
-		}
-		if rest = Blanks(rest[n:]); rest[0] == ',' {
-			rest = Blanks(rest[1:])
+// Elements gives the elements of an array.
+func Elements(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := Blanks(array[1:]); rest[0] != ']'; {
+			n := valueEnd(rest)
+			if !yield(rest[:n]) {
+				return
+			}
+			if rest = Blanks(rest[n:]); rest[0] == ',' {
+				rest = Blanks(rest[1:])
+			}
 		}
 	}
 }
@@ -124,7 +148,7 @@ func Readable(value []byte) bool {
 	for i := 0; i < len(value); i++ {
 		switch value[i] {
 		case '"':
-			n := stringEnd(value[i:])
+			n := valueEnd(value[i:])
 			if !isText(value[i : i+n]) {
 				return false
 			}
@@ -199,20 +223,22 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 func Without(object []byte, key string) []byte {
 	all := bytes.TrimRight(Blanks(object[1:len(object)-1]), " \t\r\n")
 	name, there := []byte(key), false
-	Members(object, func(m Member) bool { there = bytes.EqualFold(m.Key, name); return !there })
+	for m := range Members(object) {
+		there = there || bytes.EqualFold(m.Key, name)
+	}
 	if !there {
 		return all
 	}
 	kept := make([]byte, 0, len(all))
-	Members(object, func(m Member) bool {
-		if !bytes.EqualFold(m.Key, name) {
-			if len(kept) > 0 {
-				kept = append(kept, ',')
-			}
-			kept = append(kept, object[m.Start:m.End]...)
+	for m := range Members(object) {
+		if bytes.EqualFold(m.Key, name) {
+			continue
 		}
-		return true
-	})
+		if len(kept) > 0 {
+			kept = append(kept, ',')
+		}
+		kept = append(kept, object[m.Start:m.End]...)
+	}
 	return kept
 }
 

@@ -36,13 +36,12 @@ func FuzzScan(f *testing.F) {
 				return // deeper than encoding/json goes
 			}
 			i := 0
-			Elements(raw, func(e []byte) bool {
+			for e := range Elements(raw) {
 				if i >= len(want) || !bytes.Equal(e, want[i]) {
 					t.Fatalf("element %d of %q is %q", i, raw, e)
 				}
 				i++
-				return true
-			})
+			}
 			if i != len(want) {
 				t.Fatalf("%d elements of %d in %q", i, len(want), raw)
 			}
@@ -52,7 +51,9 @@ func FuzzScan(f *testing.F) {
 				return
 			}
 			got := make(map[string]json.RawMessage)
-			Members(raw, func(m Member) bool { got[string(m.Key)] = json.RawMessage(bytes.Clone(m.Value)); return true })
+			for m := range Members(raw) {
+				got[string(m.Key)] = json.RawMessage(bytes.Clone(m.Value))
+			}
 			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("%q: %v, want %v", raw, got, want)
 			}

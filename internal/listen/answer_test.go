@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/wire"
 )
 
 const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -349,6 +350,51 @@ func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
 	}
 }
 
+// standsStill is a connection whose process stands still when it waits for what a refused caller sends: until that has
+// come, and the time for it is over.
+type standsStill struct {
+	*net.TCPConn
+	refused bool
+}
+
+func (c *standsStill) CloseWrite() error {
+	c.refused = true
+	return c.TCPConn.CloseWrite()
+}
+
+func (c *standsStill) SetReadDeadline(at time.Time) error {
+	if c.refused {
+		c.refused, at = false, unknown
+		for pending := false; !pending; time.Sleep(time.Millisecond) {
+			pending, _, _ = (&socket{Conn: c.TCPConn}).state()
+		}
+	}
+	return c.TCPConn.SetReadDeadline(at)
+}
+
+func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f := newFront(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) })
+	f.addr = l.Addr().String()
+	who := f.dial()
+	ours, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.take(&standsStill{TCPConn: ours.(*net.TCPConn)})
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n")
+	if _, err := who.conn.Write(make([]byte, 16<<20)); err != nil {
+		t.Fatalf("sending: %v", err)
+	}
+	if a := who.read("POST"); a.StatusCode != 413 {
+		t.Errorf("%s", a.Status)
+	}
+}
+
 func TestACallerThatNeverStopsSendingIsNotReadForEver(t *testing.T) {
 	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *config.Limits) {
 		l.BodyIdleTimeout = 50 * time.Millisecond
@@ -487,7 +533,7 @@ func TestAReadThatHasJustBegunEndsWithTheHandler(t *testing.T) {
 	c := newConn(New(Options{}), late)
 	c.generation, c.reading, c.upload = &generation{limits: limits}, readBody, paceOf(&limits)
 	e := &exchange{c: c, req: &http.Request{ContentLength: 5}}
-	e.body.e, e.body.left = e, 5
+	e.body.e, e.body.in = e, wire.NewBody(c.r, 5)
 	go e.body.Read(make([]byte, 5))
 	<-late.arming
 	back := make(chan struct{})
@@ -524,7 +570,8 @@ func TestACallerThatClosesItsSendingSideIsServed(t *testing.T) {
 			KeepServing(wrapped{w})
 		}
 		e := w.(*exchange)
-		for closing := false; !closing; time.Sleep(time.Millisecond) { // until it has come through the loopback
+		// Until it has come through the loopback, or the connection is cut under a second request.
+		for closing := false; !closing && r.Context().Err() == nil; time.Sleep(time.Millisecond) {
 			_, closing, _ = e.c.socket.state()
 		}
 		e.lookForCaller()

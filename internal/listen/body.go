@@ -17,8 +17,7 @@ type body struct {
 	ended atomic.Bool
 
 	mu      sync.Mutex
-	left    int64 // of a body whose length is known
-	chunks  wire.Chunks
+	in      wire.Body
 	expects bool // a 100 has to be sent before it comes
 	closed  bool
 	err     error
@@ -40,38 +39,12 @@ func (b *body) Read(p []byte) (n int, err error) {
 		b.expects = false
 		b.e.sendContinue()
 	}
-	n, b.err = b.read(p)
+	n, b.err = b.in.Read(p)
 	if b.err == io.EOF {
 		b.ended.Store(true)
-		b.passTrailer()
+		b.e.req.Trailer = b.in.Trailer(b.e.req.Trailer)
 	}
 	return n, b.err
-}
-
-func (b *body) read(p []byte) (n int, err error) {
-	if b.e.req.ContentLength < 0 {
-		return b.chunks.Read(p)
-	}
-	n, err = b.e.c.r.Read(p[:min(int64(len(p)), b.left)])
-	switch b.left -= int64(n); {
-	case b.left == 0:
-		return n, io.EOF
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-// passTrailer makes the trailer fields those of the request, announced or not.
-func (b *body) passTrailer() {
-	trailer, r := b.chunks.Trailer(), b.e.req
-	if r.Trailer == nil {
-		r.Trailer = trailer
-		return
-	}
-	for name, values := range trailer {
-		r.Trailer[name] = values
-	}
 }
 
 // Close implements io.Closer. What was not read is the server's to deal with.
@@ -89,7 +62,7 @@ func (b *body) takeBack() {
 		_ = c.socket.SetReadDeadline(unknown)
 		b.mu.Lock()
 		c.taken.Store(false)
-		c.until = unknown
+		c.readBy.at = unknown
 	}
 	defer b.mu.Unlock()
 	b.closed = true
@@ -112,14 +85,14 @@ func (b *body) skip() bool {
 		return true
 	}
 	c := b.e.c
-	c.reading, c.until = readBegun, unknown
+	c.reading, c.readBy.at = readBegun, unknown
 	if c.socket.SetReadDeadline(time.Now().Add(c.generation.stillness())) != nil {
 		return false
 	}
 	buf := waste.Get().(*[32 << 10]byte)
 	defer waste.Put(buf)
 	for !b.ended.Load() {
-		n, err := b.read(buf[:])
+		n, err := b.in.Read(buf[:])
 		if err == io.EOF {
 			return true
 		}

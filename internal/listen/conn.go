@@ -40,10 +40,9 @@ type conn struct {
 	memory memory.Account
 	grown  bool
 
-	// reading says which limit of time holds for reading; until is the deadline that is
-	// set, as far as it is known.
+	// reading says which limit of time holds for reading.
 	reading reading
-	until   time.Time
+	readBy  deadline
 	// upload is the pace of the body that is read.
 	upload pace
 	// taken tells that the body is taken back from somebody who reads it.
@@ -144,6 +143,9 @@ func (c *conn) next() bool {
 		return false
 	}
 	c.current.Store(e)
+	if c.socket.over.Load() { // it was cut before there was a request to cancel
+		return false
+	}
 	if c.socket.idleSince.Swap(0) == 0 { // it was to be closed just then: the answer closes it
 		e.closes = true
 		c.s.slots.stays(c.socket)
@@ -206,25 +208,13 @@ func (c *conn) endWaiting() {
 	defer c.mu.Unlock()
 	c.waiting = false
 	if c.closing {
-		c.until = unknown
+		c.readBy.at = unknown
 	}
 }
 
-// arm makes the deadline for reading one that is at least d away, and little more.
+// arm has whoever reads wait for d.
 func (c *conn) arm(d time.Duration) error {
-	if d <= 0 {
-		if c.until.IsZero() {
-			return nil
-		}
-		c.until = time.Time{}
-		return c.socket.SetReadDeadline(c.until)
-	}
-	now := time.Now()
-	if left := c.until.Sub(now); left >= d && left <= d+d/slack {
-		return nil
-	}
-	c.until = now.Add(d + d/slack)
-	return c.socket.SetReadDeadline(c.until)
+	return c.readBy.arm(time.Now(), d, c.socket.SetReadDeadline)
 }
 
 // Read is what the wire.Reader reads by: from the connection, within the limit that holds.
@@ -232,11 +222,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch c.reading {
 	case readHead:
 		c.reading = readBegun
-		c.until = time.Time{}
-		if limit := c.generation.limits.ReadHeaderTimeout; limit > 0 {
-			c.until = time.Now().Add(limit)
-		}
-		if err := c.socket.SetReadDeadline(c.until); err != nil {
+		c.readBy.at = unknown // anew for each head
+		if err := c.arm(c.generation.limits.ReadHeaderTimeout); err != nil {
 			return 0, err
 		}
 	case readBody:

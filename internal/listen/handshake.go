@@ -51,7 +51,7 @@ func looksLikeHTTP(b [5]byte) bool {
 func (c *conn) handOver(nc net.Conn) {
 	c.handed.Store(true)
 	_ = c.socket.SetReadDeadline(time.Time{}) // a connection that is gone shows when it is read
-	c.socket.until = time.Time{}              // net/http begins with deadlines of its own
+	c.socket.writeBy = deadline{}             // net/http begins with deadlines of its own
 	c.generation.http2.serve(c.s, nc)
 }
 

@@ -246,6 +246,23 @@ func TestShutdownCutsWhatIsLeft(t *testing.T) {
 	who.wantReset()
 }
 
+// Nobody would cancel it: it was not there yet when its connection was cut.
+func TestARequestBufferedWhenItsConnectionIsCutIsNotServed(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	f := newFront(t, func(http.ResponseWriter, *http.Request) { t.Error("it is served") })
+	c := newConn(f.Server, ours)
+	c.generation, c.base = &generation{limits: limits}, t.Context()
+	go func() { _, _ = io.WriteString(theirs, get) }()
+	if err := c.r.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	c.cut()
+	if c.next() {
+		t.Error("the connection goes on")
+	}
+}
+
 // A request that comes while the connection is closed for idleness is answered, or the
 // connection ends without a byte of it having been read: it may be sent again.
 func TestNoRequestIsLostWhileAServerEnds(t *testing.T) {

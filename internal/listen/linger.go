@@ -2,6 +2,8 @@ package listen
 
 import (
 	"crypto/tls"
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -48,25 +50,37 @@ func (c *conn) linger() {
 	c.r.Discard()
 	buf := waste.Get().(*[32 << 10]byte)
 	defer waste.Put(buf)
-	start := time.Now()
-	for {
-		c.mu.Lock()
-		total := lingerTotal
-		if c.closing {
-			total = lingerShort
-		}
-		c.lingers = start
-		now := time.Now()
-		err := c.socket.SetReadDeadline(now.Add(min(c.generation.stillness(), start.Add(total).Sub(now))))
-		c.mu.Unlock()
-		if err != nil {
+	for start := time.Now(); ; {
+		left, err := c.limitLinger(start)
+		if err != nil || left <= 0 {
 			return
 		}
 		// Beneath TLS: nobody wants to know what it says.
-		if _, err := c.socket.Read(buf[:]); err != nil {
+		if _, err = c.socket.Read(buf[:]); errors.Is(err, os.ErrDeadlineExceeded) {
+			// What came in time is there although the deadline is over, if the process itself stood still.
+			if pending, _, gone := c.socket.state(); pending && !gone {
+				continue
+			}
+		}
+		if err != nil {
 			return
 		}
 	}
+}
+
+// limitLinger sets the deadline for the next read of a connection that lingers since start, and
+// gives what is left of the whole time.
+func (c *conn) limitLinger(start time.Time) (left time.Duration, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total := lingerTotal
+	if c.closing {
+		total = lingerShort
+	}
+	c.lingers = start
+	now := time.Now()
+	left = start.Add(total).Sub(now)
+	return left, c.socket.SetReadDeadline(now.Add(min(c.generation.stillness(), left)))
 }
 
 // linger reads and throws away what still comes of a body when its answer was written: as

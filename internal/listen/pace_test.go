@@ -19,7 +19,13 @@ import (
 // paced serves one connection, within a bubble of synctest, that is a pipe.
 func paced(t *testing.T, h http.HandlerFunc) (theirs net.Conn) {
 	ours, theirs := net.Pipe()
-	f := newFront(t, h)
+	newFront(t, h).take(ours)
+	t.Cleanup(func() { _ = theirs.Close() })
+	return theirs
+}
+
+// take serves a connection that no socket has accepted.
+func (f *front) take(ours net.Conn) {
 	b := newBound(nil)
 	l := limits
 	l.IdleTimeout, l.MinBodyRate = time.Hour, 600
@@ -28,8 +34,6 @@ func paced(t *testing.T, h http.HandlerFunc) (theirs net.Conn) {
 	f.slots.try(c.socket)
 	f.start(c, b, false)
 	f.working.Go(c.serve)
-	t.Cleanup(func() { _ = theirs.Close() })
-	return theirs
 }
 
 // uploads has the body of each request read to its end.
@@ -104,38 +108,62 @@ func TestABodyIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 
 func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 	for name, c := range paces {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ended := make(chan error, 1)
-				conn := paced(t, func(w http.ResponseWriter, _ *http.Request) {
-					_, err := w.Write(make([]byte, c.burst+whole))
-					ended <- err
-				})
-				_, _ = io.WriteString(conn, get)
-				read := make(chan struct{})
-				go func() {
-					defer close(read)
-					_, _ = io.CopyN(io.Discard, conn, int64(c.burst))
-					for {
-						time.Sleep(c.every)
-						if _, err := io.CopyN(io.Discard, conn, int64(c.bytes)); err != nil {
-							return
-						}
+		for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
+			t.Run(name+" by "+protocol, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ended := make(chan error, 1)
+					conn := paced(t, func(w http.ResponseWriter, _ *http.Request) {
+						_, err := w.Write(make([]byte, c.burst+whole))
+						ended <- err
+					})
+					take := func(n int) error { _, err := io.CopyN(io.Discard, conn, int64(n)); return err }
+					if protocol == "HTTP/2" {
+						take = download(t, conn)
+					} else {
+						_, _ = io.WriteString(conn, get)
 					}
-				}()
-				began := time.Now()
-				err := <-ended
-				took := time.Since(began)
-				_ = conn.Close()
-				<-read
-				if cut := errors.Is(err, os.ErrDeadlineExceeded); cut != c.cut || !cut && err != nil {
-					t.Errorf("after %s: %v", took, err)
-				}
-				if c.cut && (took < time.Minute || took > 4*time.Minute) {
-					t.Errorf("it ended after %s", took)
-				}
+					read := make(chan struct{})
+					go func() {
+						defer close(read)
+						for err := take(c.burst); err == nil; err = take(c.bytes) {
+							time.Sleep(c.every)
+						}
+					}()
+					began := time.Now()
+					err := <-ended
+					took := time.Since(began)
+					_ = conn.Close()
+					<-read
+					if cut := errors.Is(err, os.ErrDeadlineExceeded); cut != c.cut || !cut && err != nil {
+						t.Errorf("after %s: %v", took, err)
+					}
+					if c.cut && (took < time.Minute || took > 4*time.Minute) {
+						t.Errorf("it ended after %s", took)
+					}
+				})
 			})
-		})
+		}
+	}
+}
+
+// download asks by HTTP/2 for an answer and gives what has n more bytes of it come.
+func download(t *testing.T, conn net.Conn) func(n int) error {
+	got := make(chan struct{})
+	go func() {
+		defer close(got)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	framer := openStream(t, conn, "GET", 0, http2.Setting{ID: http2.SettingInitialWindowSize})
+	return func(n int) error {
+		select {
+		case <-got:
+			return net.ErrClosed
+		default:
+		}
+		if n == 0 {
+			return nil
+		}
+		return errors.Join(framer.WriteWindowUpdate(0, uint32(n)), framer.WriteWindowUpdate(1, uint32(n)))
 	}
 }
 

@@ -85,21 +85,19 @@ func expectsBody(method string) bool {
 func (e *exchange) setBody(length int64) {
 	r, b := e.req, &e.body
 	b.e = e
-	switch {
-	case length == wire.Undeclared || length == 0:
+	if length == wire.Undeclared || length == 0 {
 		r.Body = http.NoBody
 		b.ended.Store(true)
 		return
-	case length == wire.Chunked:
+	}
+	if length == wire.Chunked {
 		r.TransferEncoding = chunkedCoding
-		b.chunks = wire.NewChunks(e.c.r)
 		if names, ok := r.Header["Trailer"]; ok {
 			delete(r.Header, "Trailer")
 			r.Trailer = wire.Announced(names)
 		}
-	default:
-		b.left = length
 	}
+	b.in = wire.NewBody(e.c.r, length)
 	r.Body, r.ContentLength = b, length
 	b.expects = !e.http10 && wire.HasToken(r.Header["Expect"], "100-continue")
 }
@@ -149,4 +147,20 @@ func plain(target string) bool {
 		}
 	}
 	return true
+}
+
+// expectsOther tells that a request expects what this server cannot do (RFC 9110,
+// section 10.1.1).
+func expectsOther(r *http.Request) bool {
+	for expected := range wire.Elements(r.Header["Expect"]) {
+		if !strings.EqualFold(expected, "100-continue") {
+			return true
+		}
+	}
+	return false
+}
+
+func expectation() *problem.Problem {
+	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something "+
+		"else than 100-continue, which is all that this gateway knows. Send it without.")
 }

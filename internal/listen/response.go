@@ -118,8 +118,7 @@ func (e *exchange) writeHeader(status int) {
 // writeInterim writes an informational answer (RFC 9110, section 15.2).
 func (e *exchange) writeInterim(status int) {
 	out := outs.Get().(*[outSize]byte)
-	e.out = append(append(append(strconv.AppendInt(append(out[:0], "HTTP/1.1 "...), int64(status), 10), ' '),
-		http.StatusText(status)...), "\r\n"...)
+	e.out = appendStatus(out[:0], "HTTP/1.1 ", status)
 	for name, values := range e.header {
 		switch name {
 		case "Connection", "Transfer-Encoding", "Content-Length":
@@ -130,6 +129,11 @@ func (e *exchange) writeInterim(status int) {
 	e.out = append(e.out, "\r\n"...)
 	e.send(nil)
 	e.giveBack()
+}
+
+func appendStatus(b []byte, version string, status int) []byte {
+	b = append(strconv.AppendInt(append(b, version...), int64(status), 10), ' ')
+	return append(append(b, http.StatusText(status)...), "\r\n"...)
 }
 
 // sendContinue asks for the body, unless the answer has begun.
@@ -146,27 +150,37 @@ func (e *exchange) sendContinue() {
 func (e *exchange) decide() {
 	h := e.header
 	e.closes = e.closes || wire.HasToken(h["Connection"], "close") || !e.body.isShort() || e.c.isClosing()
+	e.length = declared(h, e.status, e.isHead)
 	switch {
-	case !bodyAllowed(e.status):
+	case e.isHead || !bodyAllowed(e.status):
 		e.how = noBody
-		if e.status != http.StatusNotModified {
-			delete(h, "Content-Length")
-		}
-	case e.isHead:
-		e.how = noBody
-	}
-	if v := h["Content-Length"]; len(v) > 0 {
-		n, err := strconv.ParseInt(v[0], 10, 64)
-		switch {
-		case err != nil || n < 0:
-			delete(h, "Content-Length")
-		case e.how == undecided:
-			e.how, e.length = counted, n
-		}
-	}
-	if e.how == undecided && !e.http10 && len(h["Trailer"]) > 0 {
+	case e.length >= 0:
+		e.how = counted
+	case !e.http10 && len(h["Trailer"]) > 0:
 		e.how = chunked
 	}
+}
+
+// declared is what Content-Length says of the body of an answer, -1 if it says nothing or there is no body. One that is
+// no number is taken out, and so is one where it would be an error to many clients, who count what comes: where there
+// never is a body, 304 excepted (RFC 9110, section 8.6).
+func declared(h http.Header, status int, isHead bool) int64 {
+	values, given := h["Content-Length"]
+	if !given {
+		return -1
+	}
+	length, err := int64(-1), error(nil)
+	if len(values) > 0 {
+		length, err = strconv.ParseInt(values[0], 10, 64)
+	}
+	if err != nil || length < 0 || !bodyAllowed(status) && status != http.StatusNotModified {
+		delete(h, "Content-Length")
+		return -1
+	}
+	if isHead || !bodyAllowed(status) {
+		return -1
+	}
+	return length
 }
 
 // bodyAllowed tells whether an answer of this status can have a body (RFC 9110,
@@ -212,16 +226,11 @@ func legible(r rune) rune {
 // body is framed.
 func (e *exchange) frame() {
 	var first [room]byte
-	b := first[:0]
+	version := "HTTP/1.1 "
 	if e.http10 {
-		b = append(b, "HTTP/1.0 "...)
-	} else {
-		b = append(b, "HTTP/1.1 "...)
+		version = "HTTP/1.0 "
 	}
-	b = strconv.AppendInt(b, int64(e.status), 10)
-	b = append(b, ' ')
-	b = append(b, http.StatusText(e.status)...)
-	b = append(b, "\r\n"...)
+	b := appendStatus(first[:0], version, e.status)
 	switch e.how {
 	case undecided: // all of it is here
 		e.length = int64(len(e.out) - e.text)

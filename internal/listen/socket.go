@@ -21,19 +21,15 @@ type socket struct {
 	owner  *conn
 	closed func() // called once, when it is closed
 	once   sync.Once
+	// over tells that it is closed, or just about to be.
+	over atomic.Bool
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
 	// there is one, or once the socket was chosen to be closed.
 	idleSince atomic.Int64
-	// pace is how long writers wait; only they, who take turns, know it.
-	pace pace
-	// until is the deadline for writing that is set; only writers, which take turns,
-	// know it.
-	until time.Time
+	// pace is how long writers wait. Only they, who take turns, know it and their deadline.
+	pace    pace
+	writeBy deadline
 }
-
-// slack is by how much of itself a deadline may be later than it has to be, so that it
-// need not be set for every read and write.
-const slack = 8
 
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (n int, err error) {
@@ -68,15 +64,7 @@ func (s *socket) writeBuffers(b *net.Buffers) error {
 // arm sets the deadline for the next write, and gives the time.
 func (s *socket) arm() (now time.Time, err error) {
 	now = time.Now()
-	patience := s.pace.patience()
-	if patience <= 0 {
-		return now, nil
-	}
-	if left := s.until.Sub(now); left >= patience && left <= patience+patience/slack {
-		return now, nil
-	}
-	s.until = now.Add(patience + patience/slack)
-	return now, s.SetWriteDeadline(s.until)
+	return now, s.writeBy.arm(now, s.pace.patience(), s.SetWriteDeadline)
 }
 
 // goesOn tells, of a write that took n bytes, whether the rest is to be tried again: the
@@ -123,6 +111,7 @@ func socketOf(nc net.Conn) *socket {
 
 // Close implements net.Conn.
 func (s *socket) Close() error {
+	s.over.Store(true)
 	err := s.Conn.Close()
 	s.once.Do(s.closed)
 	return err
@@ -133,7 +122,7 @@ func (s *socket) reset() {
 	if tcp, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
 		_ = tcp.SetLinger(0) // a connection that is gone is as good
 	}
-	_ = s.Close()
+	_ = s.Close() // an error would be that it is closed
 }
 
 // closeWrite tells the caller that nothing more comes.

@@ -76,7 +76,7 @@ func (f *File) Write(p []byte) (int, error) {
 	if f.closed { // a request ends that began before another file was configured
 		return 0, os.ErrClosed
 	}
-	if f.file != nil && !f.inPlace() {
+	if !f.inPlace() {
 		_ = f.file.Close() // what it holds is no longer ours
 		f.file = nil
 	}
@@ -99,9 +99,18 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// inPlace tells whether the path still leads to the file that is open, with what was
-// written to it.
+// InPlace tells whether the path still leads to the file that is open, with what was written to
+// it. It does so as well where none is open.
+func (f *File) InPlace() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inPlace()
+}
+
 func (f *File) inPlace() bool {
+	if f.file == nil {
+		return true
+	}
 	at, err := os.Stat(f.path)
 	if err != nil {
 		return false

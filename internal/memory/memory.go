@@ -183,3 +183,41 @@ func (a *Account) ReadAll(r io.Reader, length int64) ([]byte, error) {
 		}
 	}
 }
+
+// Buffer keeps bytes as they pass, as far as its Account may hold them.
+type Buffer struct {
+	account *Account
+	bytes   []byte
+}
+
+// Buffer makes an empty one.
+func (a *Account) Buffer() Buffer { return Buffer{account: a} }
+
+// Append keeps p behind what is there. It is false if there is no room, or limit bytes would not hold it all; nothing is
+// kept then. The buffer grows with what comes.
+func (b *Buffer) Append(p []byte, limit int) bool {
+	need, have := len(b.bytes)+len(p), cap(b.bytes)
+	if need > have && need <= limit {
+		size := min(max(need, 2*have), limit)
+		if b.account.Hold(int64(size - have)) {
+			b.bytes = append(make([]byte, 0, size), b.bytes...)
+		}
+	}
+	if need > cap(b.bytes) || need > limit {
+		b.Take()
+		return false
+	}
+	b.bytes = append(b.bytes, p...)
+	return true
+}
+
+// Bytes are those that are kept.
+func (b *Buffer) Bytes() []byte { return b.bytes }
+
+// Take gives the bytes to the caller, who holds them from now on, and empties the buffer.
+func (b *Buffer) Take() []byte {
+	taken := b.bytes
+	b.account.Give(int64(cap(taken)))
+	b.bytes = nil
+	return taken
+}

@@ -187,3 +187,23 @@ func TestAnAccountOfNobodyHoldsEverything(t *testing.T) {
 		}
 	}
 }
+
+func TestABufferHoldsWhatItKeeps(t *testing.T) {
+	const limit = 64 << 10
+	b := memory.NewBudget(2 * limit)
+	var a memory.Account
+	a.Open(b, memory.Party{Caller: "a"})
+	defer a.Close()
+	kept := a.Buffer()
+	for range limit / 1000 {
+		if !kept.Append(make([]byte, 1000), limit) {
+			t.Fatalf("%d bytes have no room", len(kept.Bytes())+1000)
+		}
+	}
+	if held := b.State().Held; held < int64(len(kept.Bytes())) || held > limit {
+		t.Errorf("%d bytes are held for %d", held, len(kept.Bytes()))
+	}
+	if kept.Append(make([]byte, 1000), limit) || len(kept.Bytes()) != 0 || b.State().Held != 0 {
+		t.Errorf("beyond its limit it keeps %d bytes, and holds %d", len(kept.Bytes()), b.State().Held)
+	}
+}

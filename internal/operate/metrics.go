@@ -24,7 +24,7 @@ var UpstreamMetrics = metric.Table[Upstreams]{
 	metric.Gauges("upstream_circuit_state",
 		"1 for the state that the upstream's circuit is in, 0 for the others.",
 		of(func(u *Upstream, put metric.Put) {
-			put.OneOf(u.Circuit, []string{u.Name}, "closed", "open", "half-open")
+			put.OneOf(string(u.Circuit), []string{u.Name}, "closed", "open", "half-open")
 		}), "upstream", "state"),
 	metric.Counters("upstream_circuit_opened_total", "Times that the upstream's circuit opened.",
 		of(func(u *Upstream, put metric.Put) { put(float64(u.Opened), u.Name) }), "upstream"),
@@ -37,10 +37,10 @@ var UpstreamMetrics = metric.Table[Upstreams]{
 		of(func(u *Upstream, put metric.Put) { put(float64(u.Queued), u.Name) }), "upstream"),
 	metric.Gauges("upstream_oldest_call_seconds",
 		"How long the oldest call has been waiting for the upstream's header, large uploads aside; 0 if none waits.",
-		waiting(func(u *Upstream) time.Time { return u.WaitingSince }), "upstream"),
+		waiting(func(u *Upstream) time.Time { return u.Oldest }), "upstream"),
 	metric.Gauges("upstream_unanswered_seconds",
 		"For how long the upstream has had calls and answered none, with those that timed out or gave up; 0 if none waits.",
-		waiting(func(u *Upstream) time.Time { return u.UnansweredSince }), "upstream"),
+		waiting(func(u *Upstream) time.Time { return u.Unanswered }), "upstream"),
 	metric.Counters("upstream_retries_total", "Tries after the first.",
 		of(func(u *Upstream, put metric.Put) { put(float64(u.Retries), u.Name) }), "upstream"),
 	metric.Counters("upstream_retries_denied_total", "Tries that were not made because the budget was spent.",
@@ -82,7 +82,7 @@ func waiting(since func(*Upstream) time.Time) func(*Upstreams, metric.Put) {
 	return func(all *Upstreams, put metric.Put) {
 		for i := range all.list {
 			var took time.Duration
-			if u := &all.list[i]; !u.WaitingSince.IsZero() {
+			if u := &all.list[i]; !u.Oldest.IsZero() {
 				took = all.now.Sub(since(u))
 			}
 			put(took.Seconds(), all.list[i].Name)
@@ -99,7 +99,7 @@ func oneEach(list []Upstream) []Upstream {
 			continue
 		}
 		sum := &all[len(all)-1]
-		if sum.Circuit == string(resilience.Closed) || u.Circuit == string(resilience.Open) {
+		if sum.Circuit == resilience.Closed || u.Circuit == resilience.Open {
 			sum.Circuit = u.Circuit
 		}
 		sum.Opened += u.Opened
@@ -108,8 +108,7 @@ func oneEach(list []Upstream) []Upstream {
 		}
 		sum.InFlight += u.InFlight
 		sum.Queued += u.Queued
-		sum.WaitingSince = earlier(sum.WaitingSince, u.WaitingSince)
-		sum.UnansweredSince = earlier(sum.UnansweredSince, u.UnansweredSince)
+		sum.Oldest, sum.Unanswered = earlier(sum.Oldest, u.Oldest), earlier(sum.Unanswered, u.Unanswered)
 		sum.Retries += u.Retries
 		sum.RetriesDenied += u.RetriesDenied
 		sum.RefusedOpen += u.RefusedOpen

@@ -24,6 +24,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/operate/maintenance"
+	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -46,7 +47,7 @@ type View struct {
 	Egress    *egress.Egress
 	Redis     *redisstore.Store // nil if there is none
 	Callers   *tenancy.Callers
-	Resolver  server.Resolver
+	Resolver  *tenancy.Resolver
 	// Routes are in the order of Config.Routes.
 	Routes []*server.Route
 
@@ -56,6 +57,10 @@ type View struct {
 	// Evidence is nil if none is kept.
 	Evidence *audit.Status
 
+	// UnderWay counts the requests that are being served.
+	UnderWay int64
+	// RateRefusals count what the rates of enterprises and callers refused.
+	RateRefusals resilience.Refusals
 	// Short tells that callers had to wait lately for file descriptors.
 	Short bool
 	// Rejected is the last configuration that was not taken, if it came after the one in
@@ -66,19 +71,13 @@ type View struct {
 	Internal, Admin       []net.Addr           // of the listeners
 	ListenerExpiry        map[string]time.Time // of the certificates, by listener
 	Stopping, ReadyBefore bool
-	// Missing says what the first readiness still waits for, empty before the first look.
+	// Missing says what the first readiness still waits for.
 	Missing string
 
-	// UsedClients are the OAuth clients that a call can need.
-	UsedClients func() []string
-	// NoListYet says that the registry has given no list of providers since the start.
-	NoListYet func() bool
 	// Upstreams are those that were called, by name; Circuit the worst circuit of the
 	// routes that lead to a provider, closed if it was never called.
 	Upstreams func() []Upstream
 	Circuit   func(provider string) resilience.State
-	// ProviderGuard says which addresses a provider may be called at.
-	ProviderGuard func(provider string) egress.Guard
 	// Endpoint makes an endpoint that hands calls to f instead of sending them. show is
 	// told which providers a call to the federated inbox would ask, and nobody is asked.
 	Endpoint func(f Forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) http.Handler
@@ -99,33 +98,12 @@ type Rejected struct {
 	Errors []string  `json:"errors"`
 }
 
-// Upstream is one upstream and how its circuit, bulkhead and retries stand.
-// The counts only grow.
+// Upstream is one upstream and how its circuit, bulkhead and retries stand, and the calls
+// that wait for it. Its connections are shown by metrics alone.
 type Upstream struct {
-	Name      string    `json:"name"`
-	Base      string    `json:"baseUrl"`
-	Circuit   string    `json:"circuit"`
-	OpenUntil time.Time `json:"openUntil,omitzero"`
-	// UntriedSince is since when a half-open circuit has seen no failure, once that is
-	// longer than its window: the next calls find out.
-	UntriedSince time.Time `json:"untriedSince,omitzero"`
-	// OpenFor are the enterprises for which alone the circuit is not closed.
-	OpenFor  []string `json:"openFor,omitempty"`
-	Opened   uint64   `json:"opened"`
-	InFlight int      `json:"inFlight"`
-	Queued   int      `json:"queued"`
-	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
-	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
-	// were calls and no answer, with those that timed out or gave up.
-	Waiting         int       `json:"waiting"`
-	WaitingSince    time.Time `json:"waitingSince,omitzero"`
-	UnansweredSince time.Time `json:"unansweredSince,omitzero"`
-	Retries         uint64    `json:"retries"`
-	RetriesDenied   uint64    `json:"retriesDenied"`
-	RefusedOpen     uint64    `json:"refusedOpen"`
-	RefusedFull     uint64    `json:"refusedFull"`
-	RefusedShare    uint64    `json:"refusedShare"`
-	RefusedRate     uint64    `json:"refusedRate"`
-	// Connections are shown by metrics alone.
+	Name string `json:"name"`
+	Base string `json:"baseUrl"`
+	resilience.State
+	proxy.WaitingState
 	Connections wire.Counts `json:"-"`
 }

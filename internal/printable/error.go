@@ -35,7 +35,7 @@ func Error(err error) error {
 	)
 	switch {
 	case errors.As(err, &certificate):
-		return certificate
+		return Clipped(certificate)
 	case errors.As(err, &record):
 		return errors.New("the server does not speak TLS")
 	case errors.As(err, &alert):
@@ -54,6 +54,21 @@ func Error(err error) error {
 	}
 	return fmt.Errorf("the exchange failed with a %T, whose text might quote the answer", root(err))
 }
+
+// maxError bounds the text of an error that may hold somebody else's words, in bytes.
+const maxError = 500
+
+// Clipped makes an error's text printable and short, and stays that error. What a certificate calls
+// itself stands in the errors of its verification: megabytes of it, or what steers a terminal.
+func Clipped(err error) error { return clipped{err} }
+
+type clipped struct{ error }
+
+// Error implements error.
+func (c clipped) Error() string { return Text(c.error.Error(), maxError) }
+
+// Unwrap gives the error itself.
+func (c clipped) Unwrap() error { return c.error }
 
 // Panic makes an error of what recover gave: the place, and the text if it is the runtime's
 // own. Another text might quote what was being read.

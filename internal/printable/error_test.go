@@ -46,3 +46,19 @@ func TestErrorsOfTheTransportQuoteNothing(t *testing.T) {
 		})
 	}
 }
+
+// A server writes into its certificate what it likes, and errors repeat that.
+func TestTheNamesOfACertificateAreMadePrintableAndShort(t *testing.T) {
+	names := []string{"\x1b[2J", strings.Repeat("x", 10_000)}
+	err := printable.Error(&tls.CertificateVerificationError{
+		Err: x509.HostnameError{Certificate: &x509.Certificate{DNSNames: names}, Host: "as.example"},
+	})
+	if text := err.Error(); !strings.Contains(text, "certificate is valid for") || strings.Contains(text, "\x1b") ||
+		len(text) > 500 {
+		t.Errorf("%d bytes: %.100q", len(text), text)
+	}
+	var host x509.HostnameError
+	if !errors.As(err, &host) {
+		t.Error("what to advise cannot be told from the error any more")
+	}
+}

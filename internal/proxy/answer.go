@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -14,14 +13,14 @@ import (
 // answerHeader writes the header of the answer into h, the caller's: what may pass, and what
 // the gateway adds. A rewritten body loses the fields that describe its bytes. h may hold fields
 // of the layers before, which stay unless the upstream says otherwise; Vary of both counts.
-func (d *delivery) answerHeader(h http.Header) {
-	a, c := d.a, d.c
+func (x *exchange) answerHeader(h http.Header) {
+	a, c := x.a, x.c
 	vary := h["Vary"]
 	for name, values := range a.Header {
-		if d.rewritten && describesBytes(name) {
+		if x.rewritten && describesBytes(name) {
 			continue
 		}
-		if values = d.passed(&d.links, name, values); values != nil {
+		if values = x.passed(name, values); values != nil {
 			h[name] = values
 		}
 	}
@@ -34,10 +33,10 @@ func (d *delivery) answerHeader(h http.Header) {
 	}
 	h["Via"] = appendTo(h["Via"], via(a.ProtoMajor, a.ProtoMinor))
 	if a.Cache != "" {
-		h["Cache-Status"] = appendTo(h["Cache-Status"], one(&d.cacheStatus, problem.Pseudonym+"; "+a.Cache))
+		h["Cache-Status"] = appendTo(h["Cache-Status"], one(&x.cacheStatus, problem.Pseudonym+"; "+a.Cache))
 	}
 	if a.Age != "" {
-		h["Age"] = one(&d.age, a.Age)
+		h["Age"] = one(&x.age, a.Age)
 	}
 	nameKey(h, a.Status, c)
 	// An upstream's success at the first try needs no explanation, nor does an answer
@@ -50,7 +49,7 @@ func (d *delivery) answerHeader(h http.Header) {
 // passed gives the values of a field of the upstream's as the caller gets them, be it in an
 // interim answer, in the header or behind the body: with links rewritten, and without what
 // speaks in the gateway's name. It is nil for a field that goes no further.
-func (x *exchange) passed(m *links.Map, name string, values []string) []string {
+func (x *exchange) passed(name string, values []string) []string {
 	switch {
 	case dropsFrom(x.c.To, name):
 		return nil
@@ -58,9 +57,9 @@ func (x *exchange) passed(m *links.Map, name string, values []string) []string {
 		return notOurs(values)
 	case !x.c.To.RewriteLinks:
 	case name == "Location", name == "Content-Location":
-		return m.Header(values)
+		return x.links.Header(values)
 	case name == "Link":
-		return m.LinkHeader(values)
+		return x.links.LinkHeader(values)
 	}
 	return values
 }
@@ -128,10 +127,10 @@ func hasBody(method string, status int) bool {
 
 // announceTrailers names in h the trailers that may pass: those that the upstream announced, or
 // that have come already.
-func (d *delivery) announceTrailers(h http.Header) {
+func (x *exchange) announceTrailers(h http.Header) {
 	var names []string
-	for name, values := range d.a.Trailer {
-		if d.passesAsTrailer(name) && (values == nil || len(d.passed(&d.links, name, values)) > 0) {
+	for name, values := range x.a.Trailer {
+		if x.passesAsTrailer(name) && (values == nil || len(x.passed(name, values)) > 0) {
 			names = append(names, name)
 		}
 	}
@@ -141,18 +140,18 @@ func (d *delivery) announceTrailers(h http.Header) {
 }
 
 // passTrailers hands on, after the body, the trailers that came, announced or not.
-func (d *delivery) passTrailers(h http.Header) {
-	for name, values := range d.a.Trailer {
-		if !d.passesAsTrailer(name) {
+func (x *exchange) passTrailers(h http.Header) {
+	for name, values := range x.a.Trailer {
+		if !x.passesAsTrailer(name) {
 			continue
 		}
-		if values = d.passed(&d.links, name, values); len(values) > 0 {
+		if values = x.passed(name, values); len(values) > 0 {
 			h[http.TrailerPrefix+name] = values
 		}
 	}
 }
 
-func (d *delivery) passesAsTrailer(name string) bool {
-	return wire.MayTrail(name) && !dropsFrom(d.c.To, name) && !(d.rewritten && describesBytes(name)) &&
-		!call.Listed(d.a.Header["Connection"], name)
+func (x *exchange) passesAsTrailer(name string) bool {
+	return wire.MayTrail(name) && !dropsFrom(x.c.To, name) && !(x.rewritten && describesBytes(name)) &&
+		!call.Listed(x.a.Header["Connection"], name)
 }

@@ -42,7 +42,7 @@ func (x *exchange) sendBody(out *http.Request) {
 	case c.BodyRead || r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		return
 	}
-	s := &source{body: r.Body, in: r, limit: c.MaxBody, memory: c.Memory}
+	s := &source{body: r.Body, in: r, limit: c.MaxBody, kept: c.Memory.Buffer()}
 	s.turn.L = &s.mu
 	out.ContentLength = r.ContentLength
 	out.Trailer = requestTrailer(r)
@@ -78,12 +78,11 @@ type source struct {
 	body    io.ReadCloser
 	limit   int64       // of the whole body, in bytes; 0 is none
 	trailer http.Header // of the outgoing request; its values are filled at the end
-	memory  *memory.Account
 
 	mu      sync.Mutex
 	turn    sync.Cond // waits for reading and closed
 	current *attempt
-	kept    []byte
+	kept    memory.Buffer
 	read    int64 // bytes read from the caller
 	reading bool  // somebody reads from the caller, without the lock
 	err     error // how the caller's body ended
@@ -111,8 +110,8 @@ func (a *attempt) Read(p []byte) (int, error) {
 			return 0, errBodyGivenUp
 		case s.current != a:
 			return 0, errBodySuperseded
-		case a.off < int64(len(s.kept)):
-			n := copy(p, s.kept[a.off:])
+		case a.off < int64(len(s.kept.Bytes())):
+			n := copy(p, s.kept.Bytes()[a.off:])
 			a.off += int64(n)
 			return n, nil
 		case a.off < s.read:
@@ -136,7 +135,9 @@ func (s *source) fetch(a *attempt, p []byte) (int, error) {
 	s.reading = false
 	s.turn.Broadcast()
 
-	s.keep(p[:n])
+	if int64(len(s.kept.Bytes())) == s.read && s.in.ContentLength <= keepLimit {
+		s.kept.Append(p[:n], keepLimit) // or the body cannot be sent again
+	}
 	s.read += int64(n)
 	if err != nil {
 		s.err = err
@@ -179,27 +180,6 @@ func (s *source) end() error {
 	return s.err
 }
 
-func (s *source) keep(p []byte) {
-	if int64(len(s.kept)) < s.read { // something was not kept before
-		return
-	}
-	if len(s.kept)+len(p) > keepLimit || s.in.ContentLength > keepLimit {
-		s.memory.Give(int64(cap(s.kept)))
-		s.kept = nil
-		return
-	}
-	if need := len(s.kept) + len(p); need > cap(s.kept) { // it grows with what comes
-		size := min(max(need, 2*cap(s.kept)), keepLimit)
-		if !s.memory.Hold(int64(size - cap(s.kept))) {
-			s.memory.Give(int64(cap(s.kept)))
-			s.kept = nil
-			return
-		}
-		s.kept = append(make([]byte, 0, size), s.kept...)
-	}
-	s.kept = append(s.kept, p...)
-}
-
 // again is GetBody: the body from its beginning, if it is still there.
 func (s *source) again() (io.ReadCloser, error) {
 	s.mu.Lock()
@@ -207,7 +187,7 @@ func (s *source) again() (io.ReadCloser, error) {
 	if s.closed {
 		return nil, errBodyGivenUp
 	}
-	if int64(len(s.kept)) < s.read {
+	if int64(len(s.kept.Bytes())) < s.read {
 		return nil, errBodyNotKept
 	}
 	if s.err != nil && s.err != io.EOF {

@@ -1,4 +1,4 @@
-package proxy
+package proxy_test
 
 import (
 	"io"
@@ -21,7 +21,7 @@ func TestACallerThatLeavesCancelsTheUpstream(t *testing.T) {
 	<-arrived
 	c.conn.Close()
 	<-cancelled
-	if rec := g.record(); rec.Status != statusClientGone || rec.ProblemType != "" || rec.BytesOut != 0 {
+	if rec := g.record(); rec.Status != call.StatusClientGone || rec.ProblemType != "" || rec.BytesOut != 0 {
 		t.Fatalf("%+v", rec)
 	}
 }
@@ -41,7 +41,7 @@ func TestACallerThatLeavesInTheMiddleOfItsBodyGetsNoAnswer(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Fatal("the upstream takes half a body for a whole one")
 	}
-	if rec := g.record(); rec.Status != statusClientGone || rec.BytesIn != 5 {
+	if rec := g.record(); rec.Status != call.StatusClientGone || rec.BytesIn != 5 {
 		t.Fatalf("%+v", rec)
 	}
 }

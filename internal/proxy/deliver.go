@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"strconv"
 	"sync"
 
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
@@ -37,59 +35,36 @@ var (
 	largeChunks = sync.Pool{New: func() any { return new([largeChunk]byte) }}
 )
 
-// delivery is an answer on its way to the caller.
-type delivery struct {
-	*exchange
-	a *call.Answer
-	// http10 tells a caller to whom only a Content-Length tells a whole answer from one
-	// that was cut short.
-	http10 bool
-
-	links     links.Map
-	rewritten bool
-}
-
-// links gives the map of this upstream's links for this caller.
-func (x *exchange) links() links.Map { return links.NewMap(&x.c.To.Forms, x.c.Links) }
-
-// deliver hands an answer on to the caller, be it one that was kept or that has just
+// deliver hands the answer on to the caller, be it one that was kept or that has just
 // come. It returns after the whole answer was written, or panics with
 // http.ErrAbortHandler to cut it short.
-func (x *exchange) deliver(a *call.Answer) {
-	d := delivery{exchange: x, a: a, links: x.links(), rewritten: rewritesBody(a, x.c), http10: !x.r.ProtoAtLeast(1, 1)}
-	if !hasBody(x.c.Method, a.Status) {
-		d.header(-1)
+func (x *exchange) deliver() {
+	if !hasBody(x.c.Method, x.a.Status) {
+		x.header(-1)
 		return
 	}
-	if a.Body == nil { // it is kept, and others may get it at this moment
-		kept := *a
-		kept.Body, kept.Length = io.NopCloser(bytes.NewReader(a.Bytes)), int64(len(a.Bytes))
-		d.a = &kept
-	}
-	if d.rewritten && d.a.Length != 0 && wire.Coded(a.Header) != "" && !d.uncode() {
+	if x.rewritten && x.a.Length != 0 && wire.Coded(x.a.Header) != "" && !x.uncode() {
 		return
 	}
-	switch length := d.a.Length; {
-	case d.http10 && (length < 0 || d.rewritten && length > holdRewritten):
-		d.hold(holdHTTP10)
-	case d.rewritten && length <= holdRewritten:
-		d.hold(length)
+	switch length := x.a.Length; {
+	case x.http10 && (length < 0 || x.rewritten && length > holdRewritten):
+		x.hold(holdHTTP10)
+	case x.rewritten && length <= holdRewritten:
+		x.hold(length)
 	default:
-		d.stream(nil)
+		x.stream(nil)
 	}
 }
 
 // uncode undoes the coding of a body whose links are to be rewritten. The upstream was
 // asked for none, but not all of them look. If it cannot, the caller is told.
-func (d *delivery) uncode() bool {
-	plain, err := wire.Plain(d.a.Header, d.a.Body)
+func (x *exchange) uncode() bool {
+	plain, err := wire.Plain(x.a.Header, x.a.Body)
 	if err != nil {
-		d.failedHeld(err)
+		x.failedHeld(err)
 		return false
 	}
-	a := *d.a // it may be one that is kept
-	a.Body, a.Length = uncodedBody{plain, d.a.Body}, -1
-	d.a = &a
+	x.a.Body, x.a.Length = uncodedBody{plain, x.a.Body}, -1
 	return true
 }
 
@@ -115,7 +90,7 @@ func (b uncodedBody) Close() error { return b.coded.Close() }
 // hold reads up to limit bytes before the header leaves; a negative limit is one
 // read, which is often all. If that is the whole body, it gets a Content-Length; if
 // the upstream fails meanwhile, the caller can still be told with a problem.
-func (d *delivery) hold(limit int64) {
+func (x *exchange) hold(limit int64) {
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
 	buf, n, held := chunk[:], 0, 0
@@ -123,86 +98,86 @@ func (d *delivery) hold(limit int64) {
 	for err == nil && (n == 0 || int64(n) <= limit) {
 		if n == len(buf) { // more than a chunk: a buffer of its own
 			size := min(2*len(buf), holdHTTP10+chunkSize)
-			if !d.c.Memory.Hold(int64(size)) {
+			if !x.c.Memory.Hold(int64(size)) {
 				break // it streams, without a length
 			}
-			d.c.Memory.Give(int64(held))
+			x.c.Memory.Give(int64(held))
 			held = size
 			buf = append(make([]byte, 0, size), buf[:n]...)[:size]
 		}
 		var m int
-		m, err = d.a.Body.Read(buf[n:])
+		m, err = x.a.Body.Read(buf[n:])
 		n += m
 	}
 	switch {
-	case err == nil, err == io.EOF && !d.holdsRewritten(n): // at its end, a body says so again
-		d.stream(buf[:n])
+	case err == nil, err == io.EOF && !x.holdsRewritten(n): // at its end, a body says so again
+		x.stream(buf[:n])
 	case err == io.EOF:
-		d.whole(buf[:n])
+		x.whole(buf[:n])
 	default:
-		d.failedHeld(err)
+		x.failedHeld(err)
 	}
 }
 
 // holdsRewritten makes room for a body of n bytes beside itself, rewritten. Small ones have
 // a chunk for it.
-func (d *delivery) holdsRewritten(n int) bool {
-	return !d.rewritten || n <= chunkSize/2 || d.c.Memory.Hold(int64(n+n/4))
+func (x *exchange) holdsRewritten(n int) bool {
+	return !x.rewritten || n <= chunkSize/2 || x.c.Memory.Hold(int64(n+n/4))
 }
 
 // whole sends a body that was read to its end.
-func (d *delivery) whole(body []byte) {
-	if d.rewritten && links.MayBeIn(body) {
+func (x *exchange) whole(body []byte) {
+	if x.rewritten && links.MayBeIn(body) {
 		out := chunks.Get().(*[chunkSize]byte)
 		defer chunks.Put(out)
-		w := links.Rewriter{Links: d.links}
+		w := links.Rewriter{Links: x.links}
 		body = w.End(w.Write(out[:0], body))
 	}
 	length := int64(len(body))
-	if len(d.a.Trailer) > 0 && !d.http10 {
+	if len(x.a.Trailer) > 0 && !x.http10 {
 		length = -1 // trailers need chunks
 	}
-	d.header(length)
-	d.write(body)
-	d.trailers()
+	x.header(length)
+	x.write(body)
+	x.trailers()
 }
 
 // failedHeld answers for an upstream that failed before the caller had seen
 // anything of its answer.
-func (d *delivery) failedHeld(err error) {
-	if d.r.Context().Err() != nil {
-		d.clientGone(err)
+func (x *exchange) failedHeld(err error) {
+	if x.r.Context().Err() != nil {
+		x.clientGone(err)
 	}
-	f := d.p.o.Classify(err)
+	f := x.p.o.Classify(err)
 	switch {
 	case errors.Is(err, wire.ErrContentCoding):
 		f.Kind = problem.ProxyContentCoding
 	case f.Kind == "", f.Kind == problem.ProxyConnectionTerminated:
 		f.Kind = problem.ProxyResponseIncomplete
 	}
-	d.refuse(upstreamProblem(f, d.c, true).Because(err))
+	x.refuse(upstreamProblem(f, x.c, true).Because(err))
 }
 
 // stream sends held and then the rest of the body as it comes.
-func (d *delivery) stream(held []byte) {
+func (x *exchange) stream(held []byte) {
 	length := int64(-1)
-	if !d.rewritten {
-		length = d.a.Length
+	if !x.rewritten {
+		length = x.a.Length
 	}
-	d.header(-1)
+	x.header(-1)
 	// Of an answer whose length is known, nobody waits for a part. Another is
 	// flushed before its body, and whenever the upstream pauses, which a read shows
 	// that comes back with less than it had room for.
 	flushes := length < 0
 	if flushes && held == nil {
-		d.flush()
+		x.flush()
 	}
 	var rw *links.Rewriter
 	var out []byte
-	if d.rewritten {
+	if x.rewritten {
 		buf := chunks.Get().(*[chunkSize]byte)
 		defer chunks.Put(buf)
-		rw = &links.Rewriter{Links: d.links}
+		rw = &links.Rewriter{Links: x.links}
 		out = buf[:0]
 	}
 	send := func(p []byte) {
@@ -210,36 +185,36 @@ func (d *delivery) stream(held []byte) {
 			out = rw.Write(out[:0], p)
 			p = out
 		}
-		d.write(p)
+		x.write(p)
 	}
 	if len(held) > 0 {
 		send(held)
 		if flushes {
-			d.flush()
+			x.flush()
 		}
 	}
 	small := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(small)
 	for chunk := small[:]; ; {
-		n, err := d.a.Body.Read(chunk)
+		n, err := x.a.Body.Read(chunk)
 		if n > 0 {
 			send(chunk[:n])
 		}
 		switch {
 		case err == io.EOF:
 			if rw != nil {
-				d.write(rw.End(out[:0]))
+				x.write(rw.End(out[:0]))
 			}
-			d.trailers()
+			x.trailers()
 			return
 		case err != nil:
 			if rw != nil {
-				d.write(rw.End(out[:0]))
+				x.write(rw.End(out[:0]))
 			}
-			d.cut(err)
+			x.cut(err)
 		case flushes && n > 0 && n < len(chunk):
-			d.flush()
-		case n == chunkSize && len(chunk) == chunkSize && rw == nil && d.c.Memory.Hold(largeChunk):
+			x.flush()
+		case n == chunkSize && len(chunk) == chunkSize && rw == nil && x.c.Memory.Hold(largeChunk):
 			large := largeChunks.Get().(*[largeChunk]byte)
 			defer largeChunks.Put(large)
 			chunk = large[:]
@@ -249,36 +224,36 @@ func (d *delivery) stream(held []byte) {
 
 // header sends the answer's header; length, unless negative, becomes its
 // Content-Length.
-func (d *delivery) header(length int64) {
-	h := d.w.Header()
-	d.answerHeader(h)
+func (x *exchange) header(length int64) {
+	h := x.w.Header()
+	x.answerHeader(h)
 	if length >= 0 {
-		h["Content-Length"] = one(&d.length, strconv.FormatInt(length, 10))
+		h["Content-Length"] = one(&x.length, strconv.FormatInt(length, 10))
 	}
-	if len(d.a.Trailer) > 0 && !d.http10 {
-		d.announceTrailers(h)
+	if len(x.a.Trailer) > 0 && !x.http10 {
+		x.announceTrailers(h)
 	}
-	d.c.Record.Status = d.a.Status
-	d.w.WriteHeader(d.a.Status)
+	x.c.Record.Status = x.a.Status
+	x.w.WriteHeader(x.a.Status)
 }
 
 // trailers sends what came behind the body.
-func (d *delivery) trailers() {
-	d.a.Close()
-	if len(d.a.Trailer) == 0 || d.http10 {
+func (x *exchange) trailers() {
+	x.a.Close()
+	if len(x.a.Trailer) == 0 || x.http10 {
 		return
 	}
-	d.flush() // a short answer must not get a Content-Length now
-	d.passTrailers(d.w.Header())
+	x.flush() // a short answer must not get a Content-Length now
+	x.passTrailers(x.w.Header())
 }
 
 // write gives p to the caller and ends the exchange if the caller is gone.
-func (d *delivery) write(p []byte) {
+func (x *exchange) write(p []byte) {
 	if len(p) == 0 {
 		return
 	}
-	n, err := d.w.Write(p)
-	rec := d.c.Record
+	n, err := x.w.Write(p)
+	rec := x.c.Record
 	rec.BytesOut += int64(n)
 	if err != nil {
 		rec.Cut, rec.Cause = true, err
@@ -286,16 +261,16 @@ func (d *delivery) write(p []byte) {
 	}
 }
 
-func (d *delivery) flush() {
-	_ = http.NewResponseController(d.w).Flush() // a caller that is gone shows at the next write
+func (x *exchange) flush() {
+	_ = http.NewResponseController(x.w).Flush() // a caller that is gone shows at the next write
 }
 
 // cut ends an answer that the upstream did not finish, in a way that the caller cannot
 // take for its end: what came is flushed, and then the connection breaks off.
-func (d *delivery) cut(cause error) {
-	rec := d.c.Record
+func (x *exchange) cut(cause error) {
+	rec := x.c.Record
 	rec.Cut, rec.Cause = true, fmt.Errorf("%w: %w", errCutShort, cause)
 	rec.ProxyError = problem.ProxyResponseIncomplete
-	d.flush()
+	x.flush()
 	panic(http.ErrAbortHandler)
 }

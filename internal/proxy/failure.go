@@ -12,10 +12,6 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// statusClientGone is what the record says of a caller that went away before the
-// answer's header; nobody ever receives it. The number is nginx's.
-const statusClientGone = 499
-
 // failed answers the caller after the call failed with err. a, unless nil, has what the
 // cache did.
 func (x *exchange) failed(a *call.Answer, err error) {
@@ -74,7 +70,7 @@ func gone(err error) bool {
 // clientGone ends the exchange of a caller that went away. Nothing is written: to return
 // without an answer would have the server send an empty 200.
 func (x *exchange) clientGone(cause error) {
-	x.c.Record.Status, x.c.Record.Cause = statusClientGone, cause
+	x.c.Record.Status, x.c.Record.Cause = call.StatusClientGone, cause
 	panic(http.ErrAbortHandler)
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package proxy_test
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
@@ -61,12 +62,14 @@ func classify(err error) call.Failure {
 	return f
 }
 
-func testOptions() Options {
-	return Options{Log: slog.New(slog.DiscardHandler), Now: time.Now, Classify: classify}
+func testOptions() proxy.Options {
+	return proxy.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now, Classify: classify}
 }
 
 // counted puts the layer that counts tries above a way to the upstream.
-func counted(next call.Sender) call.Sender { return NewCounter(next, classify, time.Now, new(Waiting)) }
+func counted(next call.Sender) call.Sender {
+	return proxy.NewCounter(next, classify, time.Now, new(proxy.Waiting))
+}
 
 // bottom is the transport as egress.Transport is.
 func bottom(t *wire.Transport) call.Sender {
@@ -109,7 +112,7 @@ func newRig(t *testing.T, base string) *rig {
 	if g.up, err = call.NewUpstream("nsso", u, counted(bottom(g.out)), true); err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(testOptions())
+	p, err := proxy.New(testOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +123,7 @@ func newRig(t *testing.T, base string) *rig {
 		c.To, c.Target, c.Query, c.BareQuery = g.up, r.URL.EscapedPath(), r.URL.RawQuery, r.URL.ForceQuery
 		c.Represented = []string{"0206731645"}
 		c.Links = links.Base{Origin: "http://" + r.Host, Prefix: gatewayPrefix}
+		w.Header()["Vary"] = []string{"Origin"} // as the edge does
 		g.call(r, c)
 		if c.Opening {
 			listen.KeepServing(w)

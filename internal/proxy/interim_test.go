@@ -1,8 +1,13 @@
-package proxy
+package proxy_test
 
 import (
+	"context"
+	"net/http"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
 func TestInterimAnswersPass(t *testing.T) {
@@ -44,6 +49,37 @@ func TestInterimAnswersPass(t *testing.T) {
 			t.Errorf("first\n%s", head)
 		}
 	})
+}
+
+func TestAFloodOfInterimAnswersReachesTheCallerOnlyOnce(t *testing.T) {
+	const hint = "HTTP/1.1 103 Early Hints\r\n\r\n"
+	g := behindRaw(t, func(_ int, c *peer) {
+		c.head()
+		c.send(strings.Repeat(hint, 2*wire.MostInterim))
+		c.head() // until the gateway has closed the connection
+	})
+	once := g.up.Stack
+	g.up.Stack = call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		for range 2 { // as package resilience does
+			if answer, err := once.Send(ctx, c, r); err == nil {
+				return answer, nil
+			}
+		}
+		return once.Send(ctx, c, r)
+	})
+	c := g.dial()
+	c.send("GET /x HTTP/1.1", "Host: a", "", "")
+	passed := 0
+	head := c.head()
+	for ; head+"\r\n" == hint; head = c.head() {
+		passed++
+	}
+	if passed != wire.MostInterim || !strings.HasPrefix(head, "HTTP/1.1 502 ") {
+		t.Errorf("%d interim answers, then\n%s", passed, head)
+	}
+	if tries := (<-g.records).Tries; tries != 3 {
+		t.Errorf("%d tries", tries)
+	}
 }
 
 // The server writes a 100 when a caller's body is first read, which the transport does

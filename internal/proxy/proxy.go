@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -46,6 +47,14 @@ type exchange struct {
 	c *call.Call
 	// body is what is read of the caller, nil for nothing.
 	body *source
+	// interims counts the informational answers of all tries that were handed on.
+	interims int
+	// a is the answer. links leads links of the upstream to the gateway, also in the body if it is rewritten.
+	a         *call.Answer
+	links     links.Map
+	rewritten bool
+	// http10 tells a caller to whom only a Content-Length tells a whole answer from one that was cut short.
+	http10 bool
 	// Room for values that are made for this answer, so that each costs no allocation.
 	length, age, cacheStatus [1]string
 }
@@ -63,13 +72,13 @@ func one(room *[1]string, value string) []string {
 // It panics with http.ErrAbortHandler when an answer has to be cut short or the caller
 // went away, which the server turns into a connection that breaks off.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *call.Call) {
-	x := exchange{p: p, w: w, r: r, c: c}
+	x := exchange{p: p, w: w, r: r, c: c, links: links.NewMap(&c.To.Forms, c.Links), http10: !r.ProtoAtLeast(1, 1)}
 	if c.MaxBody > 0 && r.ContentLength > c.MaxBody {
 		x.refuse(tooLarge(c.MaxBody))
 		return
 	}
 	defer x.endBody()
-	if r.ProtoAtLeast(1, 1) {
+	if !x.http10 {
 		c.Interim = x.interim
 	}
 	a, err := x.answer(r.Context())
@@ -77,6 +86,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *call.Call) {
 		x.failed(a, err)
 		return
 	}
+	x.a, x.rewritten = a, rewritesBody(a, c)
 	defer a.Close()
 	if a.Status == http.StatusPartialContent && len(c.Field("Range")) == 0 {
 		// RFC 9110, section 15.3.7. A part of JSON cannot have its links rewritten, and a
@@ -86,7 +96,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *call.Call) {
 	}
 	start := p.o.Now()
 	defer func() { c.Record.Phases.Body = p.o.Now().Sub(start) }()
-	x.deliver(a)
+	x.deliver()
 }
 
 func (x *exchange) answer(ctx context.Context) (*call.Answer, error) {
@@ -125,16 +135,21 @@ func (x *exchange) send(ctx context.Context, c *call.Call, q *call.Question) (*h
 // awaited, as RFC 9110, section 15.2, demands of a proxy. 103 (Early Hints) names what a
 // page will need, 102 says that a long call is alive. The fields of the final answer wait
 // in the same map meanwhile.
+//
+// The transport refuses an answer with too many of them before it, which may then be tried
+// again: all tries together hand on no more than one may have.
 func (x *exchange) interim(status int, header http.Header) {
+	if x.interims++; x.interims > wire.MostInterim {
+		return
+	}
 	h := x.w.Header()
 	final := make(http.Header, len(h))
 	for name, values := range h {
 		final[name] = values
 	}
 	clear(h)
-	m := x.links()
 	for name, values := range header {
-		if values = x.passed(&m, name, values); values != nil {
+		if values = x.passed(name, values); values != nil {
 			h[name] = values
 		}
 	}
@@ -167,6 +182,6 @@ func via(major, minor int) []string {
 // expectsContinue tells whether the caller waits for a 100 (Continue) before it sends its
 // body. It gets one from the upstream, and from nobody else.
 func (x *exchange) expectsContinue() bool {
-	return !x.c.BodyRead && x.r.ContentLength != 0 && x.r.ProtoAtLeast(1, 1) &&
+	return !x.c.BodyRead && x.r.ContentLength != 0 && !x.http10 &&
 		wire.HasToken(x.r.Header["Expect"], "100-continue")
 }

@@ -29,11 +29,11 @@ func noteScopes(resp *http.Response, rec *call.Record) {
 		len(resp.Header["Content-Encoding"]) > 0 {
 		return
 	}
-	call.Watch(resp, maxRefusal, func(body []byte) {
+	call.Watch(resp, maxRefusal, nil, func(body []byte, _ bool) {
 		var refusal struct {
 			RequiredScopes []string `json:"requiredScopes"`
 		}
-		if json.Unmarshal(body, &refusal) == nil { // or it is another answer
+		if json.Unmarshal(body, &refusal) == nil { // or it is another answer, or no whole one
 			addScopes(rec, refusal.RequiredScopes...)
 		}
 	})

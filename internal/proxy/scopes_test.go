@@ -1,4 +1,4 @@
-package proxy
+package proxy_test
 
 import (
 	"io"
@@ -6,12 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"ebox-gateway/internal/call"
 )
 
 func TestScopesThatARefusalAsksFor(t *testing.T) {
-	long := strings.Repeat("s", maxScope+1)
+	long := strings.Repeat("s", 160+1)
 	for _, c := range []struct {
 		name, challenge, contentType, body string
 		status                             int
@@ -27,25 +25,25 @@ func TestScopesThatARefusalAsksFor(t *testing.T) {
 			`","ok"]}`, 403, []string{"ok"}},
 		{"many", "", "application/json", `{"requiredScopes":["1","2","3","4","5","6","7","8","9","10","11"]}`, 403,
 			[]string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}},
-		{"a large body", "", "application/json", `{"requiredScopes":["a"],"x":"` + strings.Repeat("x", maxRefusal) + `"}`,
+		{"a large body", "", "application/json", `{"requiredScopes":["a"],"x":"` + strings.Repeat("x", 16<<10) + `"}`,
 			403, nil},
 		{"another status", `Bearer scope="scope:a"`, "application/json", `{"requiredScopes":["a"]}`, 404, nil},
 		{"no JSON", "", "text/plain", `{"requiredScopes":["a"]}`, 403, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := http.Header{"Content-Type": {c.contentType}}
-			if c.challenge != "" {
-				h["Www-Authenticate"] = []string{c.challenge}
+			g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = []string{c.contentType}
+				if c.challenge != "" {
+					w.Header()["Www-Authenticate"] = []string{c.challenge}
+				}
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body)
+			})
+			if a := g.get("GET", "/x", nil, nil); a.body != c.body || a.err != nil {
+				t.Errorf("passed %q, %v", a.body, a.err)
 			}
-			resp := &http.Response{StatusCode: c.status, Header: h, Body: io.NopCloser(strings.NewReader(c.body)),
-				ContentLength: -1}
-			rec := call.New().Record
-			noteScopes(resp, rec)
-			if passed, err := io.ReadAll(resp.Body); string(passed) != c.body || err != nil {
-				t.Errorf("passed %q, %v", passed, err)
-			}
-			if !slices.Equal(rec.MissingScopes, c.want) {
-				t.Errorf("%q", rec.MissingScopes)
+			if got := g.record().MissingScopes; !slices.Equal(got, c.want) {
+				t.Errorf("%q", got)
 			}
 		})
 	}

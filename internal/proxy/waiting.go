@@ -25,10 +25,11 @@ type waitingCall struct {
 
 // WaitingState is what is shown of them.
 type WaitingState struct {
-	Calls int
+	Calls int `json:"waiting"`
 	// Oldest is since when the oldest waits, Unanswered since when the upstream has had calls
 	// and answered none, those included that gave up. Both are zero if none waits.
-	Oldest, Unanswered time.Time
+	Oldest     time.Time `json:"waitingSince,omitzero"`
+	Unanswered time.Time `json:"unansweredSince,omitzero"`
 }
 
 // pause is how long there may be no call within one stretch without an answer.

@@ -1,4 +1,4 @@
-package proxy
+package proxy_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/proxy"
 )
 
 // A frozen upstream shows in the age of its oldest call, long before that call's time is
@@ -17,13 +18,14 @@ import (
 func TestTheOldestCallThatWaitsIsKnown(t *testing.T) {
 	now := time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 	began := now
-	var w Waiting
+	type state = proxy.WaitingState
+	var w proxy.Waiting
 	var fail error
 	errTimeout := &url.Error{Op: "Get", Err: context.DeadlineExceeded}
 	send := func(during func(), body int64) {
 		r := httptest.NewRequest("GET", "https://nsso.example/", nil)
 		r.ContentLength = body
-		layer := NewCounter(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
+		layer := proxy.NewCounter(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
 			during()
 			if fail != nil {
 				return nil, fail
@@ -34,36 +36,36 @@ func TestTheOldestCallThatWaitsIsKnown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := func(s WaitingState) {
+	want := func(s state) {
 		t.Helper()
 		if got := w.State(); got != s {
 			t.Errorf("%+v, want %+v", got, s)
 		}
 	}
-	want(WaitingState{})
+	want(state{})
 	send(func() {
-		want(WaitingState{Calls: 1, Oldest: began, Unanswered: began})
+		want(state{Calls: 1, Oldest: began, Unanswered: began})
 		now = now.Add(time.Second)
-		send(func() { want(WaitingState{Calls: 1, Oldest: began, Unanswered: began}) }, 2<<30)
+		send(func() { want(state{Calls: 1, Oldest: began, Unanswered: began}) }, 2<<30)
 		answered := now
 		now = now.Add(time.Second)
-		send(func() { want(WaitingState{Calls: 2, Oldest: began, Unanswered: answered}) }, 100)
+		send(func() { want(state{Calls: 2, Oldest: began, Unanswered: answered}) }, 100)
 		answered = now
 		now = now.Add(time.Minute)
-		want(WaitingState{Calls: 1, Oldest: began, Unanswered: answered})
+		want(state{Calls: 1, Oldest: began, Unanswered: answered})
 	}, 0)
-	want(WaitingState{})
+	want(state{})
 
 	// One caller whose calls time out one after the other never has an old one.
 	fail = errTimeout
 	frozen := now
 	for range 3 {
-		send(func() { want(WaitingState{Calls: 1, Oldest: now, Unanswered: frozen}); now = now.Add(30 * time.Second) }, 0)
+		send(func() { want(state{Calls: 1, Oldest: now, Unanswered: frozen}); now = now.Add(30 * time.Second) }, 0)
 		now = now.Add(time.Second)
 	}
-	now = now.Add(pause)
-	send(func() { want(WaitingState{Calls: 1, Oldest: now, Unanswered: now}) }, 0)
+	now = now.Add(10 * time.Second)
+	send(func() { want(state{Calls: 1, Oldest: now, Unanswered: now}) }, 0)
 	fail = errors.New("connection refused") // which is an answer of a kind
 	send(func() {}, 0)
-	send(func() { want(WaitingState{Calls: 1, Oldest: now, Unanswered: now}) }, 0)
+	send(func() { want(state{Calls: 1, Oldest: now, Unanswered: now}) }, 0)
 }

@@ -43,9 +43,11 @@ func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duratio
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	var secure *tls.Config
 	if a.TLS {
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+		secure = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
+	o.Dialer = newGuard(limit, secure).dial
 	switch a.Kind {
 	case config.RedisSingle: // a host that begins with a slash is a Unix socket
 	case config.RedisSentinel:

@@ -31,8 +31,13 @@ const (
 	// maxAnswer is the largest sealed answer that goes to Redis, in bytes. Larger ones
 	// would take longer on their way than a request may wait.
 	maxAnswer = 1 << 20
+	// maxBody is the largest body that is compressed in the hope that it becomes small enough.
+	maxBody = 8 * maxAnswer
 	// maxVariants is how many variants of one resource are kept.
 	maxVariants = 32
+	// maxOpened bounds what the variants of one resource that are opened grow to together, in bytes: without
+	// encryption keys, whoever writes to Redis can make a few bytes grow a thousandfold.
+	maxOpened = 64 << 20
 
 	markSize = 8
 )
@@ -150,14 +155,19 @@ func (s *Store) mark(scopes []cache.Scope, numbers []any) (total cache.Mark, err
 	return total, nil
 }
 
-// open gives the entries that count.
+// open gives the entries that count, as many as maxOpened allows.
 func (a answers) open(names []string, found []map[string]string, mark cache.Mark) (list []*cache.Entry) {
+	opened := 0
 	for i, at := range names {
 		for variant, value := range found[i] {
+			if opened > maxOpened {
+				return list
+			}
 			if len(value) < markSize || cache.Mark(binary.BigEndian.Uint64([]byte(value[:markSize]))) != mark {
 				continue // of an epoch that is over
 			}
 			content, err := a.s.ring.open(forAnswer, place(at, variant, mark), []byte(value[markSize:]))
+			opened += len(content)
 			e := new(cache.Entry)
 			if err == nil {
 				err = e.UnmarshalBinary(content)
@@ -175,7 +185,7 @@ func (a answers) open(names []string, found []map[string]string, mark cache.Mark
 // Save implements cache.Store.
 func (a answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun cache.Mark, keep time.Duration) error {
 	s := a.s
-	if begun == 0 || keep <= 0 || !a.keeps(k) || s.untold.count() > 0 || len(e.Body) > 8*maxAnswer {
+	if begun == 0 || keep <= 0 || !a.keeps(k) || s.untold.count() > 0 || len(e.Body) > maxBody {
 		return nil
 	}
 	if s.health.away() {

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -358,5 +359,35 @@ func TestMoreEpochsThanWereAskedForAreGarbage(t *testing.T) {
 		if _, err := store.mark(scopes[:], slices.Repeat([]any{epoch}, n)); !errors.Is(err, errGarbage) {
 			t.Errorf("%d epochs for %d scopes: %v", n, len(scopes), err)
 		}
+	}
+}
+
+// Without encryption keys, whoever writes to Redis can make a few bytes grow a thousandfold.
+func TestCompressedAnswersCannotUseUpTheMemory(t *testing.T) {
+	server, k := redistest.Start(t), sharedKey("/referenceData")
+	r := idle(t, single(server), withKeys())
+	mark := keep(t, r, k, subject)
+	at := r.ring.names(forAnswer, digest(k))[0]
+	e := answer("")
+	e.Body = make([]byte, maxBody)
+	content, err := e.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 16 {
+		variant := strconv.Itoa(i)
+		value, err := r.ring.seal(forAnswer, place(at, variant, mark), content)
+		if err != nil || len(value) > 100<<10 {
+			t.Fatalf("%d bytes, %v", len(value), err)
+		}
+		server.Do("HSET", at, variant, append(binary.BigEndian.AppendUint64(nil, uint64(mark)), value...))
+	}
+	list, _, err := r.Answers().Load(t.Context(), nil, k)
+	size := 0
+	for _, e := range list {
+		size += len(e.Body)
+	}
+	if err != nil || len(list) == 0 || size > maxOpened+maxContent {
+		t.Errorf("%d bytes of %d answers, %v", size, len(list), err)
 	}
 }

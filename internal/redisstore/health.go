@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"ebox-gateway/internal/printable"
 )
 
 // Trouble is what is wrong with Redis.
@@ -170,13 +172,16 @@ func judgeReply(text string) verdict {
 	return poor
 }
 
-// reason says what an error means to the platform team.
+// maxReason is the most of an error that is shown, in bytes: Redis words what it answers as it likes.
+const maxReason = 300
+
+// reason says what an error means to the platform team, printable and clipped.
 func reason(err error) string {
 	var timeout net.Error
 	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &timeout) && timeout.Timeout()) {
 		return "Redis did not answer in time"
 	}
-	return err.Error()
+	return printable.Text(err.Error(), maxReason)
 }
 
 // watch looks at Redis now and then until ctx is done. It alone ends an absence.
@@ -230,17 +235,17 @@ func (s *Store) look(ctx context.Context) error {
 func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 	defer s.leave()
 	if err := s.look(ctx); err != nil { // which connects, too
-		return 0, fmt.Errorf("asking Redis: %w", err)
+		return 0, fmt.Errorf("asking Redis: %s", reason(err))
 	}
 	began := time.Now()
 	if err := s.look(ctx); err != nil {
-		return 0, fmt.Errorf("asking Redis: %w", err)
+		return 0, fmt.Errorf("asking Redis: %s", reason(err))
 	}
 	took := time.Since(began)
 	sub := subscribe(ctx, s.client, s.channel)
 	defer sub.Close()
 	if _, err := sub.ReceiveTimeout(ctx, dialLimit); err != nil {
-		return took, fmt.Errorf("subscribing to %s: %w", s.channel, err)
+		return took, fmt.Errorf("subscribing to %s: %s", s.channel, reason(err))
 	}
 	if took > s.o.Timeout {
 		return took, fmt.Errorf("asking Redis: one look took %s, and no request waits longer than %s",
@@ -249,9 +254,8 @@ func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 	return took, nil
 }
 
-// believeAfter is how many looks that find fewer replicas are needed before one that is
-// believed.
-const believeAfter = 10
+// fewerAfter is how many looks must find fewer replicas before they count as fewer.
+const fewerAfter = 10
 
 // member notes in the hash KEYS[1] that the replica ARGV[1] is there, and gives how many
 // are. Those that were not for ARGV[2] seconds are dropped.
@@ -269,14 +273,14 @@ redis.call('PEXPIRE', KEYS[1], 86400000)
 return redis.call('HLEN', KEYS[1])`)
 
 // join counts the replicas, this one included. A Redis that has lost everything knows of the
-// others only after their next look, so that fewer are believed only when believeAfter looks
-// have found fewer: otherwise the first one would take the whole rate for its share.
+// others only after their next look, so that they count as fewer only when fewerAfter looks
+// have found so: otherwise the first one would take the whole rate for its share.
 func (s *Store) join(ctx context.Context) error {
 	n, err := member.Run(ctx, s.client, []string{s.members}, s.id, s.memberFor.Seconds()).Int64()
 	if err != nil {
 		return s.discard(ctx, s.members, err)
 	}
-	if n = max(n, 1); n < s.replicas.Load() && s.fewer < believeAfter {
+	if n = max(n, 1); n < s.replicas.Load() && s.fewer < fewerAfter {
 		s.fewer++
 		return nil
 	}

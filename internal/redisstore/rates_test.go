@@ -256,7 +256,7 @@ func TestReplicasThatStopCountNoMore(t *testing.T) {
 	server.Do("HSET", stays.members, "stopped", 1, "garbage", "x")
 	counts(t, stays, 2)
 	stops.leave()
-	for range believeAfter {
+	for range fewerAfter {
 		counts(t, stays, 2)
 	}
 	counts(t, stays, 1)

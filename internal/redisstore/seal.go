@@ -90,8 +90,8 @@ const (
 	nonceSize = 12
 	// worthwhile is the size from which compression is tried.
 	worthwhile = 256
-	// maxContent bounds what a value may grow to when it is opened.
-	maxContent = 64 << 20
+	// maxContent bounds what a value may grow to when it is opened, in bytes: a body of maxBody has half of it.
+	maxContent = 16 << 20
 )
 
 // purpose is what a value is for. A value put in the place of another of a different

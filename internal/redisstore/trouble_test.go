@@ -1,10 +1,13 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,6 +142,22 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 			mend()
 			awaitWell(t, r)
 		})
+	}
+}
+
+func TestWhatRedisSaysIsShownPrintableAndClipped(t *testing.T) {
+	address := hostile(t, "-ERR \x1b[31m\u202e"+strings.Repeat("x", 10_000)+"\r\n", true)
+	var log bytes.Buffer
+	r := idle(t, address, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	_, _, err := r.Answers().Load(t.Context(), nil, keyOfAnswers("/messages"))
+	_, checked := r.Check(t.Context())
+	if err == nil || checked == nil {
+		t.Fatalf("%v, %v", err, checked)
+	}
+	for _, shown := range []string{r.Status().Reason, checked.Error(), log.String()} {
+		if !strings.Contains(shown, "xxx") || len(shown) > 2*maxReason || strings.ContainsAny(shown, "\x1b\u202e") {
+			t.Errorf("it is shown as %q", shown)
+		}
 	}
 }
 

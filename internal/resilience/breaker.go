@@ -17,25 +17,7 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// outcome is what a call said about the upstream.
-type outcome uint8
-
-const (
-	// neutral says nothing: the caller went away, or the gateway itself failed.
-	neutral outcome = iota
-	// succeeded is an answer, whatever it says.
-	succeeded
-	// unreached is a connection that was never made, whoever the call was for.
-	unreached
-	// failed is a failure that may have to do with whom the call was for; timedOut is one
-	// of no answer in time.
-	failed
-	timedOut
-	// abandoned is a caller who went away before anything of an answer had come.
-	abandoned
-)
-
-// tenant is whom a call was for, as far as the blame for a failure goes; zero is nobody.
+// tenant is whom a call was for; zero is nobody.
 type tenant struct {
 	number enterprise.Number
 	own    bool
@@ -52,70 +34,57 @@ func (t tenant) String() string {
 
 // breaker is the circuit of an upstream, with one more for each enterprise that fails.
 //
-// An enterprise's failures always count for its own circuit. For the one of all, those of the
-// enterprise that fails most are held (see majority). So an enterprise whose every call fails
-// (a mandate that an upstream answers with 503, a mailbox that times out) closes its own way
-// alone, also when nobody else calls. Failures to connect, and those of calls for nobody, are
-// the upstream's.
+// An enterprise's failures always count for its own circuit. For that of all, a failure counts if the one
+// before it was another enterprise's. So an enterprise whose every call fails (a mandate that an upstream
+// answers with 503, a mailbox that times out) opens its own circuit alone, also when nobody else calls.
+// Failures to connect, and those of calls for nobody, are the upstream's.
 type breaker struct {
-	settings        config.Breaker
-	name            string
-	log             *slog.Logger
-	all             *circuit
-	opened, refused atomic.Uint64
-	// answered is when somebody for whom the circuit is closed was last answered, in
-	// nanoseconds since 1970.
-	answered atomic.Int64
-	// silent says that there is a silence, which the next answer ends.
-	silent atomic.Bool
+	settings config.Breaker
+	name     string
+	log      *slog.Logger
+	all      *circuit
+	refused  atomic.Uint64
+	// header is when the upstream last sent one, answered when somebody for whom the circuit is closed last
+	// got an answer that is no failure; both in nanoseconds since 1970.
+	header, answered atomic.Int64
 
-	mu       sync.RWMutex        // never held while all is called
-	circuits map[tenant]*suspect // of those that have failed lately
-	swept    time.Time           // when those that have not were last forgotten
-	most     majority
-	silence  silence
+	mu      sync.RWMutex        // never held while all is called
+	own     map[tenant]*circuit // of enterprises that have failed lately
+	failing tenant              // the enterprise that failed last
+	silence silence
 	// quietFrom is since when no probe of the half-open circuit has failed.
 	quietFrom time.Time
 }
 
-// suspect is an enterprise that has failed.
-type suspect struct {
-	*circuit
-	failed time.Time // last
-}
-
-// maxSuspects bounds how many failing enterprises have a circuit. The failures of others
-// count for the one of all.
-const maxSuspects = 1000
+// maxOwn bounds how many failing enterprises have a circuit. The failures of others
+// count for that of all alone.
+const maxOwn = 1000
 
 func newBreaker(o Options) *breaker {
-	b := &breaker{settings: o.Settings.Breaker, name: o.Name, log: o.Log, circuits: make(map[tenant]*suspect)}
+	b := &breaker{settings: o.Settings.Breaker, name: o.Name, log: o.Log, own: make(map[tenant]*circuit)}
 	b.silence.enough = cmp.Or(o.HeaderTimeout, 30*time.Second) / 3
 	b.all = newCircuit(b.settings, b.changed)
 	return b
 }
 
-// changed is told by the circuit of all. Whatever it becomes, suspicion begins anew.
-func (b *breaker) changed(from, to gobreaker.State, n gobreaker.Counts) {
+// changed is told by the circuit of all. Whatever it becomes, everybody begins anew.
+func (b *breaker) changed(from, to gobreaker.State, calls, failures int) {
 	b.mu.Lock()
-	clear(b.circuits)
-	b.most = majority{}
-	b.silence.end()
+	clear(b.own)
+	b.failing = tenant{}
+	b.silence = silence{enough: b.silence.enough}
 	b.quietFrom = *b.all.until.Load() // that was over perhaps long before anybody looked
 	b.mu.Unlock()
-	switch to {
-	case gobreaker.StateClosed:
+	switch {
+	case to == gobreaker.StateClosed:
 		b.log.Info("circuit closed: the upstream answers again", "upstream", b.name)
-	case gobreaker.StateHalfOpen:
+	case to == gobreaker.StateHalfOpen:
 		b.log.Info("circuit half-open: a few calls probe the upstream", "upstream", b.name)
-	case gobreaker.StateOpen:
-		b.opened.Add(1)
-		if from == gobreaker.StateHalfOpen {
-			b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
-			return
-		}
+	case from == gobreaker.StateHalfOpen:
+		b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
+	default:
 		b.log.Warn("circuit open: too many calls failed, or none was answered", "upstream", b.name, "for", b.settings.Open,
-			"calls", n.TotalSuccesses+n.TotalFailures, "failures", n.TotalFailures)
+			"calls", calls, "failures", failures)
 	}
 }
 
@@ -128,7 +97,7 @@ type try struct {
 }
 
 // probing tells whether the call decides about a half-open circuit.
-func (t *try) probing() bool { return t.all.done != nil || t.own.done != nil }
+func (t *try) probing() bool { return t.all.probe != nil || t.own.probe != nil }
 
 // admit lets a call pass or says why not: the error is a 503 with the time left.
 func (b *breaker) admit(c *call.Call) (*try, error) {
@@ -137,8 +106,8 @@ func (b *breaker) admit(c *call.Call) (*try, error) {
 	if t.all, wait = b.all.enter(); wait > 0 {
 		return nil, b.refuse("The upstream has been failing", wait)
 	}
-	if s := b.circuitOf(t.who); s != nil {
-		if t.own, wait = s.enter(); wait > 0 {
+	if own := b.ownOf(t.who); own != nil {
+		if t.own, wait = own.enter(); wait > 0 {
 			t.all.end(errIgnored)
 			return nil, b.refuse("The upstream has been failing for this enterprise", wait)
 		}
@@ -152,100 +121,90 @@ func (b *breaker) refuse(why string, wait time.Duration) error {
 		"Nothing was sent. Try again after the time in Retry-After.", wait).Because(ErrCircuitOpen)
 }
 
-// circuitOf is who's own circuit, nil if it has not failed.
-func (b *breaker) circuitOf(who tenant) *suspect {
+// ownOf is the circuit of an enterprise that has failed, nil if it has not.
+func (b *breaker) ownOf(who tenant) *circuit {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.circuits[who]
+	return b.own[who]
 }
 
-// settle reports what came of a call. One that began before the circuit changed says nothing
+// closedFor tells whether calls for who pass freely.
+func (b *breaker) closedFor(who tenant) bool {
+	own := b.ownOf(who)
+	return b.all.State() == gobreaker.StateClosed && (own == nil || own.State() == gobreaker.StateClosed)
+}
+
+// settle reports what came of a call. One that began before the circuit opened says nothing
 // any more.
 func (b *breaker) settle(t *try, o outcome) {
 	all, own := errIgnored, errIgnored
 	switch {
 	case o == neutral || t.all.outdated():
 	case o == succeeded:
-		if t.own.done == nil {
+		if t.own.probe == nil {
 			b.answered.Store(time.Now().UnixNano())
 		}
 		all, own = nil, nil
 	case o == unreached:
 		all = errFailed
 	default:
-		all, own = b.blame(t, o)
+		all, own = b.fail(t, o)
 	}
 	t.own.end(own)
 	t.all.end(all)
 }
 
-// noteAnswer ends a silence: something has come.
-func (b *breaker) noteAnswer() {
-	if b.silent.CompareAndSwap(true, false) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.silence.end()
-	}
-}
-
-// blame says how a failure counts for the circuit of all and for the enterprise's own.
-func (b *breaker) blame(t *try, o outcome) (all, own error) {
+// fail says how a failure counts for the circuit of all and for the enterprise's own.
+func (b *breaker) fail(t *try, o outcome) (all, own error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	frozen := false
+	frozenForAll, frozen := false, false
 	if o != failed {
-		frozen = b.silence.add(t, now, o == timedOut, b.settings.Window)
-		b.silent.Store(true)
+		frozenForAll, frozen = b.silence.add(t, now, time.Unix(0, b.header.Load()), o == timedOut, b.settings.Window)
+	}
+	if o == abandoned && !frozen {
+		return errIgnored, errIgnored
 	}
 	all, own = errFailed, errFailed
-	switch {
-	case o == abandoned && !frozen:
-		return errIgnored, errIgnored
-	case frozen && b.silence.enterprises:
+	if frozen {
+		own = errFrozen
+	}
+	if frozenForAll {
 		all = errFrozen
-	case t.who == (tenant{}):
-	case b.most.is(t.who, now, b.settings):
+	}
+	if t.who == (tenant{}) {
+		return all, own
+	}
+	if !frozenForAll && (b.failing == tenant{} || b.failing == t.who) {
 		all = errHeld
-		if frozen || t.all.done != nil {
-			// The second enterprise to fail as a probe opens the circuit for all again. The
-			// first can neither do that nor use up every probe.
+		if t.all.probe != nil { // one enterprise must not use up every probe
 			own = errFrozen
 			b.quietFrom = now
 		}
-	case frozen:
-		own = errFrozen
 	}
-	if s := b.suspect(t.who, now); s != nil && t.own.circuit == nil {
-		t.own = pass{circuit: s.circuit, era: s.era.Load()}
+	b.failing = t.who
+	if t.own.circuit == nil {
+		t.own = b.begin(t.who, now)
 	}
 	return all, own
 }
 
-// suspect finds the circuit of an enterprise that fails, or makes it; nil for nobody's, or if
-// there are too many.
-func (b *breaker) suspect(who tenant, now time.Time) *suspect {
-	s := b.circuits[who]
-	switch {
-	case s != nil:
-		s.failed = now
-		return s
-	case who == (tenant{}):
-		return nil
-	case len(b.circuits) >= maxSuspects || now.Sub(b.swept) > b.settings.Window:
-		b.swept = now
-		for who, s := range b.circuits {
-			if b.forgotten(s, now) {
-				delete(b.circuits, who)
-			}
-		}
-		if len(b.circuits) >= maxSuspects {
-			return nil
+// begin gives an enterprise that fails its circuit; none if there are too many. b.mu is held.
+func (b *breaker) begin(who tenant, now time.Time) pass {
+	if c := b.own[who]; c != nil {
+		return pass{circuit: c, opened: c.opened.Load()}
+	}
+	for who, c := range b.own {
+		if b.forgotten(c, now) {
+			delete(b.own, who)
 		}
 	}
-	s = &suspect{failed: now}
+	if len(b.own) >= maxOwn {
+		return pass{}
+	}
 	log := b.log.With("upstream", b.name, "enterprise", who.String())
-	s.circuit = newCircuit(b.settings, func(from, to gobreaker.State, _ gobreaker.Counts) {
+	c := newCircuit(b.settings, func(_, to gobreaker.State, _, _ int) {
 		switch to {
 		case gobreaker.StateOpen:
 			log.Warn("circuit open for one enterprise: its calls failed", "for", b.settings.Open)
@@ -254,44 +213,45 @@ func (b *breaker) suspect(who tenant, now time.Time) *suspect {
 		case gobreaker.StateHalfOpen:
 		}
 	})
-	b.circuits[who] = s
-	return s
+	b.own[who] = c
+	return pass{circuit: c}
 }
 
-// forgotten tells that an enterprise has not failed for so long that it is like any other.
-func (b *breaker) forgotten(s *suspect, now time.Time) bool {
-	return now.Sub(s.failed) > b.settings.Window+b.settings.Open
-}
-
-// closedFor tells whether calls for who pass freely.
-func (b *breaker) closedFor(who tenant) bool {
-	s := b.circuitOf(who)
-	return b.all.State() == gobreaker.StateClosed && (s == nil || s.State() == gobreaker.StateClosed)
+// forgotten tells that an enterprise is like any other again: none of its calls has failed in the window, or
+// it has not called for so long after its circuit was open.
+func (b *breaker) forgotten(c *circuit, now time.Time) bool {
+	switch c.State() {
+	case gobreaker.StateClosed:
+		return c.Counts().TotalFailures == 0
+	case gobreaker.StateHalfOpen:
+		return now.Sub(*c.until.Load()) > b.settings.Window
+	}
+	return false
 }
 
 // show fills in the state for people. If nobody for whom the circuit is closed was answered
 // in the window, it is shown as it is for the others: more is not known of the upstream.
 func (b *breaker) show(s *State) {
-	s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
+	s.RefusedOpen = b.refused.Load()
 	all := b.all.State()
-	switch all {
-	case gobreaker.StateOpen:
+	s.Opened = b.all.opened.Load()
+	if all == gobreaker.StateOpen {
 		s.Circuit, s.Until = Open, *b.all.until.Load()
 		return
-	case gobreaker.StateHalfOpen:
-		s.Circuit = HalfOpen
-	case gobreaker.StateClosed:
 	}
 	now := time.Now()
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	if all == gobreaker.StateHalfOpen && now.Sub(b.quietFrom) > b.settings.Window {
-		s.UntriedSince = b.quietFrom
+	if all == gobreaker.StateHalfOpen {
+		s.Circuit = HalfOpen
+		if now.Sub(b.quietFrom) > b.settings.Window {
+			s.UntriedSince = b.quietFrom
+		}
 	}
 	alone := all == gobreaker.StateClosed && now.Sub(time.Unix(0, b.answered.Load())) > b.settings.Window
-	for who, suspect := range b.circuits {
-		state, until := suspect.State(), *suspect.until.Load()
-		if state == gobreaker.StateClosed || b.forgotten(suspect, now) {
+	for who, c := range b.own {
+		state, until := c.State(), *c.until.Load()
+		if state == gobreaker.StateClosed || b.forgotten(c, now) {
 			continue
 		}
 		s.OpenFor = append(s.OpenFor, who.String())
@@ -304,29 +264,4 @@ func (b *breaker) show(s *State) {
 		}
 	}
 	slices.Sort(s.OpenFor)
-}
-
-// majority finds who fails most without counting everybody, by the vote of Boyer and Moore: a
-// failure of the candidate is one vote for it, and one of anybody else a vote against it; who
-// fails when there is no vote left is the next candidate. Whoever makes more than half of the
-// failures is the candidate in the end, and where nobody does, half of the failures are those
-// of somebody else than the candidate of the moment.
-type majority struct {
-	who    tenant
-	votes  int
-	failed time.Time // last
-}
-
-// is tells whether who, which has failed, is the candidate now.
-func (m *majority) is(who tenant, now time.Time, s config.Breaker) bool {
-	if m.votes == 0 || now.Sub(m.failed) > s.Window+s.Open {
-		*m = majority{who: who}
-	}
-	if m.who != who {
-		m.votes--
-		return false
-	}
-	m.votes = min(m.votes+1, max(s.MinRequests, 1))
-	m.failed = now
-	return true
 }

@@ -5,8 +5,27 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"ebox-gateway/internal/call"
+)
+
+// outcome is what a call said about the upstream.
+type outcome uint8
+
+const (
+	// neutral says nothing: the gateway itself failed, or the upstream waited for the caller.
+	neutral outcome = iota
+	// succeeded is an answer, whatever it says.
+	succeeded
+	// unreached is a connection that was never made, whoever the call was for.
+	unreached
+	// failed is a failure that may have to do with whom the call was for; timedOut is one
+	// of no answer in time.
+	failed
+	timedOut
+	// abandoned is a caller who went away before anything of an answer had come.
+	abandoned
 )
 
 // Breaker is the lowest layer, above the credentials. It refuses a call while the
@@ -53,7 +72,7 @@ func (u *Upstream) sendThroughBreaker(
 		}
 		return nil, err
 	}
-	b.noteAnswer()
+	b.header.Store(time.Now().UnixNano())
 	if failing(answer.StatusCode) {
 		if !u.o.Neutral(c, answer) {
 			out = failed

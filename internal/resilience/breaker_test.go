@@ -143,7 +143,7 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		if s := circuitIs(t, u, Closed); s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=5", "circuit half-open",
+		for _, want := range []string{"circuit open: too many calls failed", "failures=9", "circuit half-open",
 			"circuit open again", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
@@ -172,8 +172,7 @@ func TestOneEnterpriseAloneOpensNoCircuitForOthers(t *testing.T) {
 		"the_only_one_fails": {calls: func(bad, _, _ call.Sender) { repeat(50, bad, first) }},
 		"both_fail":          {calls: func(bad, _, _ call.Sender) { repeat(10, bad, first, second) }, open: true},
 		"most_failures_are_one's_but_others_fail_too": {calls: func(bad, _, _ call.Sender) {
-			repeat(30, bad, first)
-			repeat(10, bad, second)
+			repeat(5, bad, first, first, second, third)
 		}, open: true},
 		"one_always_fails_another_once_in_ten": {calls: func(bad, good, _ call.Sender) {
 			repeat(1, bad, first, second)
@@ -520,16 +519,16 @@ func TestWhatIsNoSilence(t *testing.T) {
 func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
-		for i := range 2 * maxSuspects { // answers keep the circuit of all closed
+		for i := range 2 * maxOwn { // answers keep the circuit of all closed
 			repeat(1, u.Breaker(answers(503)), enterprise.Number(1+i))
 			repeat(2, u.Breaker(answers(200)), second)
 		}
-		if n := len(u.breaker.circuits); n != maxSuspects {
+		if n := len(u.breaker.own); n != maxOwn {
 			t.Fatalf("%d enterprises have a circuit", n)
 		}
 		time.Sleep(trusting.Breaker.Window + trusting.Breaker.Open + time.Second)
 		repeat(1, u.Breaker(answers(503)), first)
-		if n := len(u.breaker.circuits); n != 1 {
+		if n := len(u.breaker.own); n != 1 {
 			t.Errorf("after the window %d enterprises have a circuit", n)
 		}
 	})

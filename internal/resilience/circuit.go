@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,77 +21,77 @@ const (
 	windowSteps = 10
 )
 
-// How a call counts for a circuit, as the breaker library is told; nil is a success.
+// How a call counts for a circuit, as the library is told; nil is a success.
 var (
-	// errIgnored is a call that says nothing, errHeld a failure that does not count but shows
-	// in the window.
 	errIgnored = errors.New("says nothing")
-	errHeld    = errors.New("failed for one enterprise alone")
 	errFailed  = errors.New("failed")
+	// errHeld does not count, but for each failure that does one such makes up for a call of MinRequests.
+	errHeld = errors.New("failed, as the enterprise's call before did")
 	// errFrozen opens the circuit, however few calls there were.
 	errFrozen = errors.New("failed, as the upstream is frozen")
 )
 
-// circuit is gobreaker's two-step breaker, with the time that it stays open.
-//
-// gobreaker counts a call in the step of the window in which it began, and one that lasted
-// as long as the window not at all: an upstream that hangs until the header time-out would
-// never open its circuit. So the two steps of a call of a closed circuit are made together,
-// when it has ended; those of a probe are made as the library means them.
+// circuit is gobreaker's two-step breaker, with what it does not tell: how long it stays open.
 type circuit struct {
 	*gobreaker.TwoStepCircuitBreaker[struct{}]
-	open  time.Duration
-	until atomic.Pointer[time.Time] // when an open circuit becomes half-open
-	era   atomic.Uint64             // counts the changes of state
-	trip  atomic.Bool               // the next failure opens it
+	open   time.Duration
+	until  atomic.Pointer[time.Time] // when an open circuit becomes half-open
+	opened atomic.Uint64             // how often it has
 }
 
-// newCircuit makes a closed circuit. changed is told of changes, with the counts that opened
-// it, under the library's mutex: it must not call the circuit.
-func newCircuit(s config.Breaker, changed func(from, to gobreaker.State, n gobreaker.Counts)) *circuit {
+// newCircuit makes a closed circuit. changed is told of changes, with the calls that opened it, under
+// the library's mutex: it must not call the circuit.
+func newCircuit(s config.Breaker, changed func(from, to gobreaker.State, calls, failures int)) *circuit {
 	c := &circuit{open: s.Open}
 	c.until.Store(new(time.Time))
-	var counts gobreaker.Counts
+	var calls, failures int
+	frozen := false
 	c.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: probes, Interval: s.Window, BucketPeriod: max(s.Window/windowSteps, 1), Timeout: s.Open,
-		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return err == errIgnored || err == errHeld },
+		IsExcluded: func(err error) bool { return err == errIgnored || err == errHeld },
+		// For each failure the library asks first whether it is one, then whether to open, under one mutex.
+		IsSuccessful: func(err error) bool { frozen = err == errFrozen; return err == nil },
 		ReadyToTrip: func(n gobreaker.Counts) bool {
-			counts = n
-			// For each failure that counts, one that is held counts for MinRequests.
-			calls := n.TotalSuccesses + n.TotalFailures
-			return c.trip.Load() || int(calls+min(n.TotalExclusions, n.TotalFailures)) >= s.MinRequests &&
-				float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
+			calls, failures = int(n.TotalSuccesses+n.TotalFailures), int(n.TotalFailures)
+			held := min(int(n.TotalExclusions), failures)
+			return frozen || calls+held >= s.MinRequests && float64(failures) >= s.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				until := time.Now().Add(s.Open)
 				c.until.Store(&until)
+				c.opened.Add(1)
 			}
-			c.era.Add(1)
-			changed(from, to, counts)
-			counts = gobreaker.Counts{}
+			changed(from, to, calls, failures)
 		},
 	})
 	return c
 }
 
-// pass is a call that a circuit let pass. done is its second step if it is a probe.
+// pass is a call that a circuit let pass.
 type pass struct {
 	circuit *circuit // nil for none
-	era     uint64
-	done    func(error)
+	opened  uint64
+	// probe is the second step of a probe, nil for a call of a closed circuit.
+	probe func(error)
 }
 
 // enter lets a call pass, or says how long to wait.
 func (c *circuit) enter() (pass, time.Duration) {
-	p := pass{circuit: c, era: c.era.Load()}
+	p := pass{circuit: c, opened: c.opened.Load()}
 	switch c.State() {
 	case gobreaker.StateClosed:
 		return p, 0
 	case gobreaker.StateHalfOpen:
 		if done, err := c.Allow(); err == nil {
-			p.done = c.bounded(done)
+			// The library waits for ever for a probe. One that has not ended when another could have
+			// begun, as a long upload, gives its place to that, and its end says nothing.
+			timer := time.AfterFunc(c.open, func() { done(errIgnored) })
+			p.probe = func(err error) {
+				if timer.Stop() {
+					done(err)
+				}
+			}
 			return p, 0
 		}
 	case gobreaker.StateOpen:
@@ -103,37 +102,23 @@ func (c *circuit) enter() (pass, time.Duration) {
 	return pass{}, probeWait
 }
 
-// bounded gives the place of a probe to another call if it has not ended when another could
-// have begun, as a long upload would not, and its end says nothing. Otherwise nobody else
-// could call while it lasts, and if it never ended, nobody ever.
-func (c *circuit) bounded(done func(error)) func(error) {
-	var once sync.Once
-	timer := time.AfterFunc(c.open, func() { once.Do(func() { done(errIgnored) }) })
-	return func(err error) {
-		timer.Stop()
-		once.Do(func() { done(err) })
-	}
-}
-
-// outdated tells that the circuit has changed since the call began, which then says nothing.
-func (p *pass) outdated() bool { return p.done == nil && p.circuit.era.Load() != p.era }
+// outdated tells that the circuit has opened since the call began, which then says nothing.
+func (p *pass) outdated() bool { return p.probe == nil && p.circuit.opened.Load() != p.opened }
 
 // end reports how the call counts: nil or one of the errors above.
+//
+// gobreaker counts a call in the step of the window in which it began, and one that lasted
+// as long as the window not at all: an upstream that hangs until the header time-out would
+// never open its circuit. So the two steps of a call of a closed circuit are made together,
+// when it has ended.
 func (p *pass) end(err error) {
-	c := p.circuit
-	if c == nil || p.done == nil && (err == errIgnored || p.outdated()) {
-		return
-	}
-	done := p.done
-	if done == nil {
-		var refused error
-		if done, refused = c.Allow(); refused != nil {
-			return
+	switch {
+	case p.circuit == nil:
+	case p.probe != nil:
+		p.probe(err)
+	case err != errIgnored && !p.outdated():
+		if done, refused := p.circuit.Allow(); refused == nil {
+			done(err)
 		}
 	}
-	if err == errFrozen {
-		c.trip.Store(true)
-		defer c.trip.Store(false)
-	}
-	done(err)
 }

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -36,6 +37,8 @@ type Limits struct {
 	max    int
 	now    func() time.Time
 	shared Shared // nil if every rate is this replica's own
+	// refused count what was refused, for the reasons in Refusals.
+	refused struct{ enterprise, caller, concurrency atomic.Uint64 }
 
 	mu      sync.Mutex // never held while anybody waits
 	entries map[Key]*list.Element
@@ -44,9 +47,18 @@ type Limits struct {
 	underWay map[string]*bulkhead
 }
 
+// Refusals are how many calls were refused since the rate of their enterprise or caller was
+// used up, or since their caller had as many under way as it may.
+type Refusals struct{ Enterprise, Caller, Concurrency uint64 }
+
+// Refusals tells how many calls were refused so far.
+func (l *Limits) Refusals() Refusals {
+	return Refusals{l.refused.enterprise.Load(), l.refused.caller.Load(), l.refused.concurrency.Load()}
+}
+
 type limit struct {
 	key  Key
-	rate config.Rate
+	last config.Rate // that was asked for
 	*line
 }
 
@@ -73,10 +85,11 @@ func (l *Limits) Take(ctx context.Context, c *call.Call, key Key, r config.Rate)
 	if err != nil || short == 0 {
 		return err
 	}
-	whose := "for this enterprise"
+	whose, refused := "for this enterprise", &l.refused.enterprise
 	if key.Caller != "" {
-		whose = "of this caller"
+		whose, refused = "of this caller", &l.refused.caller
 	}
+	refused.Add(1)
 	return tooMany(r.PerSecond, short, "There have been more calls "+whose+" than its rate allows. Nothing was sent. "+
 		"Try again after the time in Retry-After; the platform team sets the rate.", ErrRate)
 }
@@ -89,22 +102,17 @@ func (l *Limits) lineOf(key Key, r config.Rate) *line {
 	if e := l.entries[key]; e != nil {
 		l.recent.MoveToFront(e)
 		known := e.Value.(*limit)
-		if known.rate == r {
-			return known.line
+		if known.last != r { // which saves the lock of the line
+			known.last = r
+			known.set(r)
 		}
-		if own, ok := known.bucket.(*ownBucket); ok && r.Scope != config.ClusterRate {
-			known.set(own, r, part)
-		} else {
-			known.line = newLine(l.shared, key.shared(), r, part, l.now)
-		}
-		known.rate = r
 		return known.line
 	}
 	if l.recent.Len() >= l.max {
 		oldest := l.recent.Remove(l.recent.Back()).(*limit)
 		delete(l.entries, oldest.key)
 	}
-	fresh := &limit{key: key, rate: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
+	fresh := &limit{key: key, last: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
 	l.entries[key] = l.recent.PushFront(fresh)
 	return fresh.line
 }
@@ -134,6 +142,7 @@ func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func()
 	case err != nil:
 		return nil, err
 	case place == nil:
+		l.refused.concurrency.Add(1)
 		// How long the caller's own calls take is not known; a moment later it may have room.
 		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at once. "+
 			"Nothing was sent. Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)

@@ -211,11 +211,11 @@ type agreed struct {
 	mu       sync.Mutex
 	away     bool
 	replicas int
-	buckets  map[string]*ownBucket
+	buckets  map[string]*line
 	asked    []bool // batch or not
 }
 
-func agree() *agreed { return &agreed{replicas: 2, buckets: make(map[string]*ownBucket)} }
+func agree() *agreed { return &agreed{replicas: 2, buckets: make(map[string]*line)} }
 
 func (a *agreed) Spend(ctx context.Context, _ *call.Allowance, name string, r config.Rate, part float64,
 	batch bool) (time.Duration, error) {
@@ -226,7 +226,7 @@ func (a *agreed) Spend(ctx context.Context, _ *call.Allowance, name string, r co
 	}
 	a.asked = append(a.asked, batch)
 	if a.buckets[name] == nil {
-		a.buckets[name] = newOwnBucket(r, part, time.Now)
+		a.buckets[name] = newLine(nil, "", r, part, time.Now)
 	}
 	return a.buckets[name].take(ctx, nil, batch), nil
 }
@@ -358,7 +358,7 @@ func TestRatesOfAllReplicasAreSpentUnderTheNamesOfTheirKeys(t *testing.T) {
 	}
 	takes(t, 1, l, ofFirst, ofAll(0.001, 1))
 	takes(t, 1, l, ofSecond, config.Rate{PerSecond: 0.001, Burst: 1})
-	takes(t, 1, l, ofCaller, config.Rate{PerSecond: 1, Burst: 5}) // which has become this replica's own
+	takes(t, 1, l, ofCaller, config.Rate{PerSecond: 1e9, Burst: 5}) // which has become this replica's own
 	names := slices.Sorted(maps.Keys(a.buckets))
 	if !slices.Equal(names, []string{"caller hr", "enterprise 0206731645"}) || len(a.asked) != 4 {
 		t.Errorf("asked %d times, for %q", len(a.asked), names)

@@ -18,41 +18,38 @@ const leastWait = time.Second
 //   - two of them were time-outs, or two callers or two enterprises met it.
 //
 // So callers who go away before the time-out are evidence too, but not of one caller alone,
-// whose patience may be too short; and not if they go away at once.
+// who may wait too little for any answer; and not if they go away at once.
 type silence struct {
 	enough time.Duration // how long it must have lasted
 
-	calls, timeouts   int
-	began             time.Time // the first call
+	began             time.Time // the first call; zero if there is none
 	firstEnd, lastEnd time.Time // of the first and the last call
 	who               tenant    // of the first call, as caller is
 	caller            memory.Party
+	timeouts          int
 	// enterprises says that it met more than one enterprise, or calls for none; mixed that it
 	// met more than one enterprise or caller.
 	enterprises, mixed bool
 }
 
-// end is an answer.
-func (q *silence) end() { *q = silence{enough: q.enough} }
-
-// add adds a call that ended without an answer, and tells whether the upstream is frozen.
-// After window without a further call, a new silence begins.
-func (q *silence) add(t *try, now time.Time, timedOut bool, window time.Duration) (frozen bool) {
+// add adds a call that ended without an answer, and tells whether the upstream is frozen, for
+// the call's enterprise and for all. header is when the last answer began. After window
+// without a further call, a new silence begins.
+func (q *silence) add(
+	t *try, now, header time.Time, timedOut bool, window time.Duration,
+) (forAll, forOwn bool) {
 	if !timedOut && now.Sub(t.began) < min(leastWait, q.enough) {
-		return false
+		return false, false
 	}
-	if q.calls > 0 && t.began.Sub(q.lastEnd) > window {
-		q.end()
+	if q.began.IsZero() || header.After(q.firstEnd) || t.began.Sub(q.lastEnd) > window {
+		*q = silence{enough: q.enough, began: t.began, firstEnd: now, who: t.who, caller: t.caller}
 	}
-	if q.calls == 0 {
-		q.began, q.firstEnd, q.who, q.caller = t.began, now, t.who, t.caller
-	}
-	q.calls++
 	if timedOut {
 		q.timeouts++
 	}
 	q.lastEnd = now
 	q.enterprises = q.enterprises || t.who != q.who || t.who == (tenant{})
 	q.mixed = q.mixed || t.who != q.who || t.caller != q.caller
-	return q.calls > 1 && !t.began.Before(q.firstEnd) && now.Sub(q.began) >= q.enough && (q.mixed || q.timeouts > 1)
+	forOwn = !t.began.Before(q.firstEnd) && now.Sub(q.began) >= q.enough && (q.mixed || q.timeouts > 1)
+	return forOwn && q.enterprises, forOwn
 }

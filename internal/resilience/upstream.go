@@ -62,25 +62,30 @@ const (
 type State struct {
 	// Circuit is the breaker's state; Until is when an open circuit becomes
 	// half-open, zero otherwise.
-	Circuit Circuit
-	Until   time.Time
+	Circuit Circuit   `json:"circuit"`
+	Until   time.Time `json:"openUntil,omitzero"`
 	// UntriedSince is since when a half-open circuit has seen no failure, once that is
 	// longer than its window: nobody calls, or too few do to close it. Zero otherwise.
-	UntriedSince time.Time
+	UntriedSince time.Time `json:"untriedSince,omitzero"`
 	// OpenFor are the enterprises, "own" for the client's own e-Box, for which alone the
 	// circuit is not closed. It is shown as theirs while nobody else was answered.
-	OpenFor []string
+	OpenFor []string `json:"openFor,omitempty"`
 	// Opened counts how often the circuit opened for all.
-	Opened uint64
+	Opened uint64 `json:"opened"`
 	// InFlight and Queued are the calls that have a place and that wait for one.
-	InFlight, Queued int
+	InFlight int `json:"inFlight"`
+	Queued   int `json:"queued"`
 	// Retries counts the tries after the first; RetriesDenied those that would
 	// have been made if the budget had allowed them.
-	Retries, RetriesDenied uint64
+	Retries       uint64 `json:"retries"`
+	RetriesDenied uint64 `json:"retriesDenied"`
 	// RefusedOpen, RefusedFull, RefusedShare and RefusedRate count the tries that were
 	// refused by the breaker, by the bulkhead since it was full, by the bulkhead since the
 	// caller or the enterprise had its share of it, and by the rate.
-	RefusedOpen, RefusedFull, RefusedShare, RefusedRate uint64
+	RefusedOpen  uint64 `json:"refusedOpen"`
+	RefusedFull  uint64 `json:"refusedFull"`
+	RefusedShare uint64 `json:"refusedShare"`
+	RefusedRate  uint64 `json:"refusedRate"`
 }
 
 // State shows the upstream as it is now.

@@ -11,51 +11,33 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
 )
 
-// naming has the calls of the first route name the enterprises that stand in their body, one a
-// line, and those of the second be mandates of citizens.
-func naming(o *server.Options) {
-	o.Routes[0].MaxBody, o.Routes[1].MaxBody = 40, 100
-	o.Routes[0].Named = func(_ string, _ ebox.Path, _ string, body []byte) (all []ebox.Named, err error) {
-		for text := range strings.FieldsSeq(string(body)) {
-			n, err := enterprise.Parse(text)
-			if err != nil {
-				return nil, problem.BadRequest("no number")
-			}
-			all = append(all, ebox.Named{Number: n, In: "body"})
-		}
-		return all, nil
-	}
-	o.Routes[1].Tenancy = tenancy.Route{Name: "grant-citizen", Group: "grant-citizen", Enterprise: config.Optional,
-		Mandates: true}
-	o.Routes[1].Classify = func(string, ebox.Path) ebox.Action { return ebox.Mandates }
-}
+// small bounds the bodies of both routes.
+func small(o *server.Options) { o.Routes[0].MaxBody, o.Routes[1].MaxBody = 80, 100 }
 
 const (
-	another  = "0212148896"
-	mandates = "/enterprises/" + bakery + "/grant/citizen/mandates"
+	another   = "0212148896"
+	mandates  = "/enterprises/" + bakery + "/grant/citizen/mandates"
+	published = `{"recipient":{"eboxType":"ENTERPRISE","eboxIdValue":"` + another + `"}}`
 )
 
 func TestBodiesThatNameEnterprisesAreReadBeforeAnythingIsSent(t *testing.T) {
-	d := openDoor(t, naming)
+	d := openDoor(t, small)
 	const named = `{"representedEnterpriseNumber":"` + bakery + `"}`
 	for _, c := range []struct {
 		line, says string
 		fields     []string
 		status     int // 200 for one that goes on
 	}{
-		{"POST " + nsso + "/ebox/messages", "", []string{"\n" + bakery + "\n" + another}, 200},
-		{"POST " + nsso + "/ebox/messages", "no number", []string{"\nx"}, 400},
-		{"POST " + nsso + "/ebox/messages", `"limit":40`, []string{"\n" + strings.Repeat(bakery+" ", 4)}, 413},
-		{"POST " + nsso + "/ebox/messages", "Content-Type", []string{"\n" + bakery, "Content-Type: text/plain"}, 400},
-		{"POST " + nsso + "/ebox/messages", "Content-Encoding", []string{"\n" + bakery, "Content-Encoding: gzip"}, 400},
+		{"POST " + nsso + "/ebox/messages", "", []string{"\n" + published}, 200},
+		{"POST " + nsso + "/ebox/messages", "not valid JSON", []string{"\nx"}, 400},
+		{"POST " + nsso + "/ebox/messages", `"limit":80`, []string{"\n" + strings.Repeat(" ", 81)}, 413},
+		{"POST " + nsso + "/ebox/messages", "Content-Type", []string{"\n" + published, "Content-Type: text/plain"}, 400},
+		{"POST " + nsso + "/ebox/messages", "Content-Encoding", []string{"\n" + published, "Content-Encoding: gzip"}, 400},
 		{"POST " + mandates, "", []string{"\n" + named, "Content-Type: application/json"}, 200},
 		{"POST " + mandates, "representedEnterprise", []string{"\n{}", "Content-Type: application/json"}, 400},
 		{"POST " + mandates, "", []string{"\n" + strings.Replace(named, bakery, another, 1)}, 400},
@@ -77,7 +59,7 @@ func TestBodiesThatNameEnterprisesAreReadBeforeAnythingIsSent(t *testing.T) {
 		if "\n"+sent != c.fields[0] {
 			t.Errorf("%s: %q goes on", name, sent)
 		}
-		if strings.Contains(sent, another) && !slices.Equal(admitted.Record.Named, []string{bakery, another}) {
+		if strings.Contains(sent, another) && !slices.Equal(admitted.Record.Named, []string{another}) {
 			t.Errorf("the record names %q", admitted.Record.Named)
 		}
 	}
@@ -97,7 +79,7 @@ func (unread) Close() error { return nil }
 // spent before, once.
 func TestABodyIsNotReadOfACallerThatMayNotSendIt(t *testing.T) {
 	spent := 0
-	d := openDoor(t, naming, func(o *server.Options) {
+	d := openDoor(t, small, func(o *server.Options) {
 		o.AdmitCaller = func(context.Context, *call.Call, *tenancy.Caller) error {
 			if spent++; spent > 2 {
 				return problem.TooMany(2, time.Second, "Too many.")
@@ -106,7 +88,7 @@ func TestABodyIsNotReadOfACallerThatMayNotSendIt(t *testing.T) {
 		}
 	})
 	for _, line := range []string{"POST " + nsso + "/ebox/messages", "POST " + mandates} {
-		body := "\n" + bakery
+		body := "\n" + published
 		if strings.HasSuffix(line, mandates) {
 			body = "\n" + `{"representedEnterpriseNumber":"` + bakery + `"}`
 		}

@@ -44,23 +44,26 @@ const (
 func openDoor(t *testing.T, edits ...func(*server.Options)) *door {
 	t.Helper()
 	d := &door{t: t, answer: http.Header{"Content-Type": {"application/json"}}}
-	callers := tenancy.NewCallers(nil)
+	cfg := &config.Config{Environment: "custom", Absent: []config.AbsentAPI{{Path: "/ebox/partition",
+		Reason: "Simulation has no Partition API."}}}
+	cfg.Server.AllowedOrigins = []string{"https://app.example.be"}
+	cfg.Server.Limits.MaxTargetBytes, cfg.Server.Limits.MaxQueryParameters = 16<<10, 1000
 	o := server.Options{
-		Edge: server.NewEdge(nil, nil, []string{"https://app.example.be"}), MaxTarget: 16 << 10, MaxParameters: 1000,
-		Callers: callers, Resolver: tenancy.NewResolver(config.Tenancy{Mode: config.Any}, time.Now),
+		Config: cfg, Callers: tenancy.NewCallers(nil),
+		Resolver:    tenancy.NewResolver(config.Tenancy{Mode: config.Any}, time.Now),
+		Closed:      func() error { return nil },
 		Enter:       func(context.Context, *call.Call, *tenancy.Caller) (func(), error) { return nil, nil },
 		AdmitCaller: func(context.Context, *call.Call, *tenancy.Caller) error { return nil },
 		Admit:       func(context.Context, *call.Call, tenancy.Tenant) error { return nil },
-		Memory:      memory.NewBudget(1 << 20), Proxy: d, Environment: "custom", Done: func(*call.Record) {},
+		Memory:      memory.NewBudget(1 << 20), Proxy: d, Done: func(*call.Record) {},
 		Providers: func() ([]server.Provider, bool) {
 			return []server.Provider{{ID: "nsso", State: "active"}, {ID: "a b", State: "active"},
 				{ID: "retired", State: "deactivated"}}, true
 		},
 		Routes: []*server.Route{
-			d.route("ebox-providers", "/ebox/providers/{providerId}", registry, "nsso"),
-			d.route("grant-citizen", "/grant/citizen", "/REST/grant/citizen/v1", ""),
+			d.route("ebox-providers", "/ebox/providers/{providerId}", registry, "nsso", config.KindEBox),
+			d.route("grant-citizen", "/grant/citizen", "/REST/grant/citizen/v1", "", config.KindMandates),
 		},
-		Absent: map[string]string{"/ebox/partition": "Simulation has no Partition API."},
 	}
 	for _, edit := range edits {
 		edit(&o)
@@ -70,27 +73,25 @@ func openDoor(t *testing.T, edits ...func(*server.Options)) *door {
 }
 
 // route leads to a base of the platform.
-func (d *door) route(name, path, base, provider string) *server.Route {
+func (d *door) route(name, path, base, provider string, kind config.Kind) *server.Route {
 	u := &url.URL{Scheme: "https", Host: "services.socialsecurity.be", Path: base}
 	up, err := call.NewUpstream(name, u, nil, true)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return &server.Route{
-		Path: path, Methods: []string{"GET", "POST", "PATCH"},
-		Tenancy:  tenancy.Route{Name: name, Group: "ebox", Enterprise: config.Required},
-		Classify: func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, nil) },
-		Below: func(authority, path string) (string, string, bool) {
-			rest, ok := up.Forms.Below(authority, path)
-			return provider, rest, ok
-		},
-		Target: func(q *call.Call) (server.Target, error) {
-			if q.Provider != provider {
-				return server.Target{}, problem.NotFound("No provider is called " + q.Provider + ".")
-			}
-			return server.Target{Upstream: up}, nil
-		},
+	r := server.NewRoute(&config.Route{Name: name, Path: path, Methods: []string{"GET", "POST", "PATCH"}, Kind: kind,
+		Enterprise: config.Required}, 0)
+	r.Below = func(authority, path string) (string, string, bool) {
+		rest, ok := up.Forms.Below(authority, path)
+		return provider, rest, ok
 	}
+	r.Target = func(q *call.Call) (server.Target, error) {
+		if q.Provider != provider {
+			return server.Target{}, problem.NotFound("No provider is called " + q.Provider + ".")
+		}
+		return server.Target{Upstream: up}, nil
+	}
+	return r
 }
 
 // Serve implements what the endpoint hands its calls to.
@@ -165,8 +166,8 @@ func (d *door) admits(name string, got *httptest.ResponseRecorder) *call.Call {
 
 func TestHostsThatAreKnown(t *testing.T) {
 	d := openDoor(t, func(o *server.Options) {
-		o.Edge = server.NewEdge(&url.URL{Scheme: "https", Host: "ebox.example.be"},
-			[]string{"gw.example.be", "*.apps.example.be"}, nil)
+		o.Config.Server.PublicURL = &url.URL{Scheme: "https", Host: "ebox.example.be"}
+		o.Config.Server.AllowedHosts = []string{"gw.example.be", "*.apps.example.be"}
 	})
 	for _, c := range []struct {
 		host  string
@@ -454,7 +455,9 @@ func TestACallSaysWhereItGoesAndForWhom(t *testing.T) {
 	}
 	d.refuses("for nobody", d.ask("GET /ebox/providers/nsso/ebox"), 400, "enterprise")
 	d.refuses("for two", d.ask("GET "+nsso, "On-Behalf-Of-Enterprise-Number: 0212148896"), 400, "enterprise")
-	d = openDoor(t, func(o *server.Options) { o.PublicURL = &url.URL{Scheme: "https", Host: "gw.example.be", Path: "/e"} })
+	d = openDoor(t, func(o *server.Options) {
+		o.Config.Server.PublicURL = &url.URL{Scheme: "https", Host: "gw.example.be", Path: "/e"}
+	})
 	if c := d.admits("behind a proxy", d.ask("GET "+nsso)); c.Links.Origin != "https://gw.example.be" ||
 		c.Links.Prefix != "/e"+nsso {
 		t.Errorf("%+v", c.Links)

@@ -9,11 +9,12 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
 )
 
-// Edge is what the gateway demands of a request before it looks at what is asked:
+// edge is what the gateway demands of a request before it looks at what is asked:
 // that it is meant for this gateway (Host) and that no page in somebody's browser
 // sent it (Origin, Sec-Fetch-Site, Referer).
 //
@@ -21,28 +22,28 @@ import (
 // it can use it, and a browser reaches it on behalf of any page that its user
 // visits. DNS rebinding makes such a page same-origin, which is why the Host is
 // checked as well: the name an attacker rebinds is one that we do not know.
-type Edge struct {
+type edge struct {
 	hosts   map[string]bool // lower case, without port
 	domains []string        // ".example.be", whose subdomains are known
 	origins map[string]bool // as a browser writes them
 }
 
-// NewEdge makes the rules. publicURL, if any, and hosts name the gateway, a host
-// "*.example.be" all subdomains; origins are those of pages that may use it, as
+// newEdge makes the rules. publicUrl, if any, and allowedHosts name the gateway, a host
+// "*.example.be" all subdomains; allowedOrigins are those of pages that may use it, as
 // "https://app.example.be".
-func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
-	e := &Edge{hosts: map[string]bool{"localhost": true}, origins: make(map[string]bool, len(origins))}
-	if publicURL != nil {
-		e.hosts[strings.ToLower(publicURL.Hostname())] = true
+func newEdge(c *config.Server) *edge {
+	e := &edge{hosts: map[string]bool{"localhost": true}, origins: make(map[string]bool, len(c.AllowedOrigins))}
+	if c.PublicURL != nil {
+		e.hosts[strings.ToLower(c.PublicURL.Hostname())] = true
 	}
-	for _, h := range hosts {
+	for _, h := range c.AllowedHosts {
 		if domain, ok := strings.CutPrefix(h, "*"); ok {
 			e.domains = append(e.domains, strings.ToLower(domain))
 			continue
 		}
 		e.hosts[strings.ToLower(hostname(h))] = true
 	}
-	for _, o := range origins {
+	for _, o := range c.AllowedOrigins {
 		e.origins[strings.ToLower(strings.TrimSuffix(o, "/"))] = true
 	}
 	return e
@@ -51,7 +52,7 @@ func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
 // check refuses a request that is not for this gateway, or that a page sent which may not: with
 // refusal as what the page is told. It gives the origin that was allowed, empty if there was
 // none. proxied tells a request that names an upstream in place of the gateway.
-func (e *Edge) check(r *http.Request, c *conn, proxied bool, refusal string) (origin string, err error) {
+func (e *edge) check(r *http.Request, c *conn, proxied bool, refusal string) (origin string, err error) {
 	switch {
 	case proxied || e.knows(r, c):
 	case r.Method == http.MethodConnect || !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*":
@@ -68,7 +69,7 @@ func (e *Edge) check(r *http.Request, c *conn, proxied bool, refusal string) (or
 	return origin, nil
 }
 
-func (e *Edge) knows(r *http.Request, c *conn) bool {
+func (e *edge) knows(r *http.Request, c *conn) bool {
 	if r.Host == "" {
 		// Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
 		return !r.ProtoAtLeast(1, 1)
@@ -102,7 +103,7 @@ func hostname(host string) string {
 // page tells requests that a browser's page sent from all others, by the fields
 // that a script cannot set: origin is that of a page which may, foreign the field that
 // names one which may not.
-func (e *Edge) page(r *http.Request) (origin, foreign string) {
+func (e *edge) page(r *http.Request) (origin, foreign string) {
 	h := r.Header
 	if origins := h["Origin"]; len(origins) > 0 {
 		if len(origins) == 1 && e.origins[strings.ToLower(origins[0])] {
@@ -124,7 +125,7 @@ func (e *Edge) page(r *http.Request) (origin, foreign string) {
 	return "", ""
 }
 
-func (e *Edge) sameSite(from *url.URL, r *http.Request) bool {
+func (e *edge) sameSite(from *url.URL, r *http.Request) bool {
 	return from.Host != "" && strings.EqualFold(from.Host, r.Host) ||
 		e.origins[strings.ToLower(from.Scheme+"://"+from.Host)]
 }
@@ -248,12 +249,12 @@ func preflight(h http.Header, r *http.Request, allow string) {
 	h["Access-Control-Max-Age"] = []string{"600"}
 }
 
-// Guard puts the edge's rules in front of a handler that is not part of the
+// Guard puts the rules of the edge in front of a handler that is not part of the
 // endpoint, such as the admin listener's. Nothing there is for pages of other sites, so
 // whoever is refused is not told how to allow them.
-func (e *Edge) Guard(next http.Handler) http.Handler {
+func (e *Endpoint) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := e.check(r, connOf(r.Context()), false, notThisListener); err != nil {
+		if _, err := e.edge.check(r, connOf(r.Context()), false, notThisListener); err != nil {
 			problem.Write(w, r, problem.From(err), call.NewID(), 0)
 			return
 		}

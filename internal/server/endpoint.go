@@ -20,7 +20,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -28,7 +27,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/printable"
@@ -36,26 +35,15 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// Options are what the endpoint is made of. All but PublicURL, the lists and Inbox are
-// required.
+// Options are what the endpoint is made of. All but Inbox are required.
 type Options struct {
-	Edge *Edge
-	// PublicURL is how callers name the gateway, for links; nil: as each names it.
-	PublicURL *url.URL
-	// TrustedProxies may say in X-Forwarded-For for whom they ask.
-	TrustedProxies []netip.Prefix
-	// ForwardProxy makes the endpoint an HTTP proxy too, for the upstreams of Routes.
-	ForwardProxy bool
-	// TokenStub is the path where programs get a token that means nothing; empty for none.
-	// TokenURL is the token endpoint, whose requests are never forwarded; nil for none.
-	TokenStub string
-	TokenURL  *url.URL
-	// MaxTarget bounds the request target in bytes, MaxParameters its query's
-	// parameters.
-	MaxTarget, MaxParameters int
-
-	Callers  *tenancy.Callers
-	Resolver Resolver
+	// Config is read for server, environment, oauth.tokenUrl and the absent APIs.
+	Config  *config.Config
+	Callers *tenancy.Callers
+	// Resolver finds for whom a request is, and refuses. Whom it does not refuse is asked
+	// about to Closed: the problem of a gateway that serves nobody now, or nil.
+	Resolver *tenancy.Resolver
+	Closed   func() error
 	// Enter lets a caller in that has no more calls under way than it may, or may wait.
 	// leave is called when the request has ended; nil if nothing is counted.
 	Enter func(context.Context, *call.Call, *tenancy.Caller) (leave func(), err error)
@@ -77,27 +65,19 @@ type Options struct {
 	Routes    []*Route
 	// Inbox is the e-Box over all providers; nil if no route leads to them.
 	Inbox *Inbox
-	// Absent are paths of APIs that the environment does not have, with the reason.
-	Absent map[string]string
-	// Environment is the value of X-EBox-Environment.
-	Environment string
 	// Done receives each finished record. It must not keep the record.
 	Done func(*call.Record)
-}
-
-// Resolver finds for whom a request is, and refuses; a *tenancy.Resolver, or what
-// stands for one.
-type Resolver interface {
-	Check(*tenancy.Caller, *tenancy.Route, ebox.Action, tenancy.Claim) error
-	Resolve(*tenancy.Caller, *tenancy.Route, ebox.Action, string, tenancy.Claim) (tenancy.Tenant, error)
 }
 
 // Endpoint answers the internal endpoint's requests. It is an http.Handler.
 type Endpoint struct {
 	o           Options
+	server      *config.Server
+	edge        *edge
 	environment []string
-	origin      string // of PublicURL
-	mount       string // PublicURL's path, which a proxy in front takes off
+	tokenURL    *url.URL // of the token endpoint, whose requests are never forwarded
+	origin      string   // of server.publicUrl; empty: links name the gateway as the caller does
+	mount       string   // the path of server.publicUrl, which a proxy in front takes off
 	router      chi.Router
 	handlers    map[string]handler // by the router's patterns
 	forwards    map[*Route]handler
@@ -110,13 +90,14 @@ type handler func(*exchange) error
 // NewEndpoint prepares the routes.
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{
-		o: o, environment: []string{o.Environment}, router: chi.NewRouter(), handlers: make(map[string]handler),
-		forwards: make(map[*Route]handler),
-		routing:  sync.Pool{New: func() any { return chi.NewRouteContext() }},
+		o: o, server: &o.Config.Server, edge: newEdge(&o.Config.Server), environment: []string{string(o.Config.Environment)},
+		router: chi.NewRouter(), handlers: make(map[string]handler), forwards: make(map[*Route]handler),
+		routing: sync.Pool{New: func() any { return chi.NewRouteContext() }},
 	}
-	if o.PublicURL != nil {
-		e.origin = o.PublicURL.Scheme + "://" + o.PublicURL.Host
-		e.mount = strings.TrimRight(o.PublicURL.EscapedPath(), "/")
+	e.tokenURL, _ = url.Parse(o.Config.OAuth.TokenURL) // the configuration's check has parsed it
+	if u := e.server.PublicURL; u != nil {
+		e.origin = u.Scheme + "://" + u.Host
+		e.mount = strings.TrimRight(u.EscapedPath(), "/")
 	}
 	e.addRoutes()
 	return e
@@ -154,7 +135,7 @@ func (x *exchange) serve() error {
 // edge turns away what is not meant for this gateway.
 func (x *exchange) edge() error {
 	c, h := x.c, x.r.Header
-	c.Source = tenancy.ClientAddr(x.conn.remote, h["X-Forwarded-For"], x.e.o.TrustedProxies)
+	c.Source = tenancy.ClientAddr(x.conn.remote, h["X-Forwarded-For"], x.e.server.TrustedProxies)
 	c.Actor, c.Purpose = printable.Asserted(h["X-Actor"]), printable.Asserted(h["X-Purpose"])
 	x.traceContext()
 	x.browser = isBrowser(h)
@@ -162,7 +143,7 @@ func (x *exchange) edge() error {
 	if err = x.asProxy(); err != nil {
 		return err
 	}
-	x.origin, err = x.e.o.Edge.check(x.r, x.conn, x.proxied != nil, notThisGateway)
+	x.origin, err = x.e.edge.check(x.r, x.conn, x.proxied != nil, notThisGateway)
 	return err
 }
 
@@ -204,7 +185,7 @@ func (x *exchange) route() handler {
 }
 
 func (e *Endpoint) splitTarget(c *call.Call, target string) error {
-	if len(target) > e.o.MaxTarget {
+	if int64(len(target)) > int64(e.server.Limits.MaxTargetBytes) {
 		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the " +
 			"platform team raise server.limits.maxTargetBytes.")
 	}
@@ -223,7 +204,7 @@ func (e *Endpoint) splitTarget(c *call.Call, target string) error {
 		return err
 	}
 	c.Path, c.Query, c.BareQuery = path, query, found && query == ""
-	return call.CheckQuery(c.Query, e.o.MaxParameters)
+	return call.CheckQuery(c.Query, e.server.Limits.MaxQueryParameters)
 }
 
 // addRoutes fills the router. /enterprises/{number} is off the path by then.
@@ -232,15 +213,15 @@ func (e *Endpoint) addRoutes() {
 		e.router.Handle(pattern, http.NotFoundHandler()) // chi's part is the pattern alone
 		e.handlers[pattern] = h
 	}
-	for path, reason := range e.o.Absent {
-		absent := refuse(func(*exchange) error { return problem.NotFound(reason) })
-		handle(path, absent)
-		handle(path+"/*", absent)
+	for _, api := range e.o.Config.Absent {
+		absent := refuse(func(*exchange) error { return problem.NotFound(api.Reason) })
+		handle(api.Path, absent)
+		handle(api.Path+"/*", absent)
 	}
 	handle("/ebox/providers", e.listProviders)
 	handle("/ebox/providers/", e.listProviders)
-	if e.o.TokenStub != "" {
-		handle(e.o.TokenStub, e.tokenStub)
+	if e.server.TokenStub != "" {
+		handle(e.server.TokenStub, e.tokenStub)
 	}
 	nameless := refuse(withoutProvider)
 	summary, messages := nameless, nameless

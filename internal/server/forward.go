@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
@@ -15,46 +16,6 @@ import (
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/tenancy"
 )
-
-// Route is one route of the configuration, resolved.
-type Route struct {
-	// Path is the prefix, without a trailing slash; it may hold {providerId}.
-	Path string
-	// Methods are those that the upstream may be asked; GET brings HEAD with it.
-	Methods []string
-	// Tenancy is what the resolver needs to know of the route.
-	Tenancy tenancy.Route
-	// Classify tells what a call does; path is below the route's own.
-	Classify func(method string, path ebox.Path) ebox.Action
-	// Named gives the enterprises that a call names in its query and its body; nil on a
-	// route whose calls name none. Its errors are problems.
-	Named func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error)
-	// EnterpriseIn says where in the path below the route's own an enterprise stands, as
-	// ebox.EnterpriseIn reads it; empty for nowhere.
-	EnterpriseIn string
-	// MaxBody is the most bytes of a request's body; 0 is unlimited.
-	MaxBody int64
-	// PassKeys leaves it to the callers to give publications an Idempotency-Key.
-	PassKeys bool
-	// Below tells whether a URL lies below the base of the route's upstream, or of one of
-	// its providers, which it then names: what call.Upstream's Forms.Below tells.
-	Below func(authority, path string) (provider, rest string, ok bool)
-	// NamesProviders says that its answers may hold URLs of Document Providers, which then lead
-	// to the gateway's paths for them.
-	NamesProviders bool
-	// Target chooses upstream and credential by the call's provider, client, method, path below
-	// the route's own, and by whether it is for a represented enterprise. Its errors are problems.
-	Target func(*call.Call) (Target, error)
-}
-
-// Target is where a call goes.
-type Target struct {
-	Upstream *call.Upstream
-	// Credential is where the call's token comes from; nil for none.
-	Credential call.Credential
-	// Keep is how the upstream's answers are kept; its partition lacks the enterprise.
-	Keep call.Keep
-}
 
 // forward handles the requests of one route.
 func (e *Endpoint) forward(route *Route) handler {
@@ -118,7 +79,7 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 // forward decides about the call and hands it to the proxy. An error is returned only
 // while nothing was answered.
 func (x *exchange) forward(route *Route) error {
-	c, o := x.c, &x.e.o
+	c := x.c
 	caller, err := x.identify()
 	if err != nil {
 		return err
@@ -130,9 +91,9 @@ func (x *exchange) forward(route *Route) error {
 	}
 	path := ebox.ParsePath(x.below())
 	c.Target, c.Segments = path.Escaped, path.Segments
-	c.Action = route.Classify(c.Method, path)
+	c.Action = route.classify(c.Method, path)
 	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(path)
-	c.MaxBody = route.MaxBody
+	c.MaxBody = int64(route.MaxBody)
 
 	if err := x.sameOrigin(); err != nil {
 		return err
@@ -147,10 +108,10 @@ func (x *exchange) forward(route *Route) error {
 			return err
 		}
 		// What can be refused without the body is, before the caller is asked for it.
-		if err := o.Resolver.Check(caller, &route.Tenancy, c.Action, claim); err != nil {
+		if err := x.check(caller, route, claim); err != nil {
 			return err
 		}
-		if c.Body, err = x.readBody(caller, route.MaxBody); err != nil {
+		if c.Body, err = x.readBody(caller, int64(route.MaxBody)); err != nil {
 			return err
 		}
 		c.BodyRead = true
@@ -161,7 +122,7 @@ func (x *exchange) forward(route *Route) error {
 	if err := x.named(caller, route, path, &claim); err != nil {
 		return err
 	}
-	tenant, err := o.Resolver.Resolve(caller, &route.Tenancy, c.Action, c.Method, claim)
+	tenant, err := x.resolve(caller, &route.Tenancy, claim)
 	if err != nil {
 		return err
 	}
@@ -173,16 +134,34 @@ func (x *exchange) forward(route *Route) error {
 		return err
 	}
 	if c.Method == http.MethodPost && (c.Action == ebox.Publish || c.Action == ebox.Reply) {
-		c.IdempotencyKey = idempotencyKey(c.Header, !route.PassKeys)
+		c.IdempotencyKey = idempotencyKey(c.Header, route.IdempotencyKey != config.KeyPassed)
 	}
-	if route.NamesProviders {
+	if route.namesProviders {
 		c.Links.Elsewhere = x.elsewhere
 	}
 	if x.publication != nil {
 		defer x.publication.note(c.Record)
 	}
-	o.Proxy.Serve(x, x.r, c)
+	x.e.o.Proxy.Serve(x, x.r, c)
 	return nil
+}
+
+// check refuses what can be refused before the body is read.
+func (x *exchange) check(caller *tenancy.Caller, route *Route, claim tenancy.Claim) error {
+	if err := x.e.o.Resolver.Check(caller, &route.Tenancy, x.c.Action, claim); err != nil {
+		return err
+	}
+	return x.e.o.Closed()
+}
+
+// resolve finds for whom the call is. Who may not call at all is told that also while the
+// gateway serves nobody.
+func (x *exchange) resolve(caller *tenancy.Caller, route *tenancy.Route, claim tenancy.Claim) (tenancy.Tenant, error) {
+	tenant, err := x.e.o.Resolver.Resolve(caller, route, x.c.Action, x.c.Method, claim)
+	if err == nil {
+		err = x.e.o.Closed()
+	}
+	return tenant, err
 }
 
 // represent notes for whom the call is.

@@ -22,8 +22,9 @@ const InboxRoute = "ebox-inbox"
 
 // Inbox is the e-Box over all providers.
 type Inbox struct {
-	// Inbox merges what the providers answer.
-	Inbox *inbox.Inbox
+	// Timeout bounds the asking of all providers, but for what a call is held back (Pace).
+	Timeout time.Duration
+	Now     func() time.Time
 	// Route leads to the providers: its Path holds {providerId}. Whoever may use it, and
 	// for whom, may use the inbox.
 	Route *Route
@@ -61,7 +62,7 @@ func (x *exchange) serveInbox(path string) error {
 		return err
 	}
 	parsed := ebox.ParsePath(path)
-	c.Action = in.Route.Classify(c.Method, parsed)
+	c.Action = in.Route.classify(c.Method, parsed)
 	if err := x.sameOrigin(); err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (x *exchange) serveInbox(path string) error {
 	if err := x.readNames(in.Route, parsed, nil, &claim); err != nil {
 		return err
 	}
-	tenant, err := x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, c.Action, c.Method, claim)
+	tenant, err := x.resolve(caller, &in.Route.Tenancy, claim)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (x *exchange) serveInbox(path string) error {
 			return err
 		}
 		return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
-			return in.Inbox.Summary(ctx, round, query, whole || wanted, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
+			return round.Summary(ctx, query, whole || wanted, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
 		})
 	}
 	query, err := inbox.ParseQuery(c.Query)
@@ -94,7 +95,7 @@ func (x *exchange) serveInbox(path string) error {
 	}
 	query.Whole = query.Whole || whole
 	return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
-		return in.Inbox.List(ctx, round, query, b.url(inbox.MessagesPath))
+		return round.List(ctx, query, b.url(inbox.MessagesPath))
 	})
 }
 
@@ -123,7 +124,10 @@ func (b *bundle) round(caller *tenancy.Caller, providers []inbox.Provider) (*inb
 		return nil, err
 	}
 	b.header = sharedHeader(b.x.r)
-	return &inbox.Round{ID: c.ID, Providers: providers, Asker: b, Pace: c.Pace, Memory: &b.x.memory}, nil
+	in := b.x.e.o.Inbox
+	return &inbox.Round{
+		ID: c.ID, Providers: providers, Asker: b, Timeout: in.Timeout + c.Pace, Memory: &b.x.memory, Now: in.Now,
+	}, nil
 }
 
 // providers are those that there are. If they were only to be shown, that is done, and
@@ -185,7 +189,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err := b.x.readNames(in.Route, ebox.ParsePath(inbox.MessagesPath), body, &claim); err != nil {
 		return err
 	}
-	if _, err := b.x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, b.x.c.Action, b.x.c.Method, claim); err != nil {
+	if _, err := b.x.resolve(caller, &in.Route.Tenancy, claim); err != nil {
 		return err
 	}
 	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers, &b.x.memory)
@@ -198,7 +202,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	}
 	var result *inbox.Result
 	var status int
-	b.together(func(ctx context.Context) { result, status, err = in.Inbox.Change(ctx, round, changes) })
+	b.together(func(ctx context.Context) { result, status, err = round.Change(ctx, changes) })
 	b.note(result)
 	if err != nil {
 		return b.gone(err)
@@ -236,13 +240,9 @@ func (b *bundle) gone(err error) error {
 	if b.x.r.Context().Err() == nil {
 		return err
 	}
-	b.x.c.Record.Status, b.x.c.Record.Cause = statusClientGone, err
+	b.x.c.Record.Status, b.x.c.Record.Cause = call.StatusClientGone, err
 	panic(http.ErrAbortHandler)
 }
-
-// statusClientGone is what the record says of a caller that went away before it was
-// answered.
-const statusClientGone = 499
 
 var (
 	noCache     = []string{"no-cache"}
@@ -292,7 +292,7 @@ func (b *bundle) Ask(ctx context.Context, q *inbox.Request) (*inbox.Answer, erro
 	}
 	path := b.prefix + strings.Replace(route.Path, "{providerId}", url.PathEscape(q.Provider), 1)
 	c := b.call(q, header, path+q.Path)
-	c.MaxBody = route.MaxBody
+	c.MaxBody = int64(route.MaxBody)
 	if err := aim(c, route, e.mount+path, b.x.publicOrigin()); err != nil {
 		return nil, err
 	}

@@ -33,17 +33,17 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 			}
 		}
 	}
-	if route.Named == nil {
+	if route.named == nil {
 		return nil
 	}
 	var body []byte
 	if c.HasBody {
-		if err := x.e.o.Resolver.Check(caller, &route.Tenancy, c.Action, *claim); err != nil {
+		if err := x.check(caller, route, *claim); err != nil {
 			return err
 		}
 		limit := int64(mostRead)
 		if route.MaxBody > 0 {
-			limit = min(limit, route.MaxBody)
+			limit = min(limit, int64(route.MaxBody))
 		}
 		if x.isPublication() {
 			if err := x.readNames(route, path, nil, claim); err != nil {
@@ -75,7 +75,7 @@ func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *t
 	if c.Query == "" && len(body) == 0 {
 		return nil
 	}
-	if claim.Named, err = route.Named(c.Method, path, c.Query, body); err != nil {
+	if claim.Named, err = route.named(c.Method, path, c.Query, body); err != nil {
 		return err
 	}
 	noted := map[enterprise.Number]bool{claim.Target: true}

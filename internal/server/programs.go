@@ -81,7 +81,7 @@ type proxied struct {
 // asProxy looks whether the gateway is used as a proxy, and for which upstream. A URL of the
 // gateway itself is none. Nothing but the upstreams is reached this way.
 func (x *exchange) asProxy() error {
-	if !x.e.o.ForwardProxy {
+	if !x.e.server.ForwardProxy {
 		return nil
 	}
 	if x.r.Method == http.MethodConnect {
@@ -109,7 +109,7 @@ func (x *exchange) asProxy() error {
 		x.proxied = &proxied{place: at, scheme: scheme, authority: authority}
 		return nil
 	}
-	if x.e.o.Edge.knows(x.r, x.conn) {
+	if x.e.edge.knows(x.r, x.conn) {
 		return nil
 	}
 	if _, err := x.identify(); err != nil {
@@ -131,8 +131,8 @@ func noTunnel() error {
 // isTokenURL tells a URL where a program would fetch a token: the token endpoint's own, or
 // the stub's path at its host, such as that of an older version.
 func (e *Endpoint) isTokenURL(authority, path string) bool {
-	u := e.o.TokenURL
-	if u == nil || !plainAuthority(authority) || path != u.EscapedPath() && path != e.o.TokenStub {
+	u := e.tokenURL
+	if u == nil || !plainAuthority(authority) || path != u.EscapedPath() && path != e.server.TokenStub {
 		return false
 	}
 	host := links.NewForms(u, "")
@@ -193,7 +193,7 @@ func (e *Endpoint) tokenStub(x *exchange) error {
 	if _, err := x.identify(); err != nil {
 		return err
 	}
-	if e.o.TokenStub == "" {
+	if e.server.TokenStub == "" {
 		return problem.Misdirected("This gateway gets the tokens itself, and forwards no token request. Have the program " +
 			"fetch none, or have the platform team set server.tokenStub: it then gets a token that means nothing.")
 	}

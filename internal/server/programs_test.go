@@ -2,10 +2,10 @@ package server_test
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/server"
 )
 
@@ -15,9 +15,9 @@ const platform = "http://services.socialsecurity.be"
 // below that of another.
 func asProxy(t *testing.T) func(*server.Options) {
 	return func(o *server.Options) {
-		o.ForwardProxy, o.TokenStub = true, "/oauth/token"
-		o.TokenURL = &url.URL{Scheme: "https", Host: "services.socialsecurity.be", Path: "/REST/oauth/v5/token"}
-		o.Routes = append(o.Routes, (&door{t: t}).route("nested", "/nested", registry+"/nested", ""))
+		o.Config.Server.ForwardProxy, o.Config.Server.TokenStub = true, "/oauth/token"
+		o.Config.OAuth.TokenURL = "https://services.socialsecurity.be/REST/oauth/v5/token"
+		o.Routes = append(o.Routes, (&door{t: t}).route("nested", "/nested", registry+"/nested", "", config.KindEBox))
 	}
 }
 
@@ -78,7 +78,7 @@ func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
 	}
 	d.refuses("a long request", d.ask("POST /oauth/token", "\n"+strings.Repeat("x", 65<<10)),
 		http.StatusRequestEntityTooLarge, "")
-	d = openDoor(t, asProxy(t), func(o *server.Options) { o.TokenStub = "" })
+	d = openDoor(t, asProxy(t), func(o *server.Options) { o.Config.Server.TokenStub = "" })
 	d.refuses("without a stub", d.ask("POST "+platform+"/REST/oauth/v5/token", secret), 421, "server.tokenStub")
 	d.refuses("without a stub, by path", d.ask("POST /oauth/token", secret), 404, "No route")
 }

@@ -44,7 +44,7 @@ func (e *Endpoint) listProviders(x *exchange) error {
 		return err
 	}
 	c.Action = ebox.List
-	if _, err := e.o.Resolver.Resolve(caller, &providersRoute, ebox.List, c.Method, x.claim()); err != nil {
+	if _, err := x.resolve(caller, &providersRoute, x.claim()); err != nil {
 		return err
 	}
 	items, complete := e.o.Providers()

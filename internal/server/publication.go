@@ -84,8 +84,7 @@ func (p *publication) look(part multiparts.Part) error {
 	p.mu.Unlock()
 	claim := p.claim
 	claim.Named = named
-	c := p.x.c
-	_, err = p.x.e.o.Resolver.Resolve(p.caller, &p.route.Tenancy, c.Action, c.Method, claim)
+	_, err = p.x.resolve(p.caller, &p.route.Tenancy, claim)
 	return err
 }
 

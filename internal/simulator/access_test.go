@@ -34,7 +34,7 @@ func TestATokenIsAskedForAndChecked(t *testing.T) {
 	if r := l.as(valid, 0)("GET", url, ""); r.status != 401 || !strings.HasSuffix(typeOf(t, r), ":expiredAccessToken") {
 		t.Errorf("after its lifetime: %d %s", r.status, r.body)
 	}
-	l.SetTokenLifetime(30 * time.Second)
+	l.setTokenLifetime(30 * time.Second)
 	short := l.token(ScopeRegistry)
 	l.now.advance(29 * time.Second)
 	is(t, l.as(short, 0)("GET", url, ""), 200, "", "before the end of a shorter lifetime")
@@ -134,22 +134,22 @@ func TestMandatesCanChange(t *testing.T) {
 	url := l.ProviderURL("nsso") + "/ebox"
 	for _, c := range []struct {
 		name    string
-		mandate Mandate
+		mandate mandate
 		want    int
 	}{
-		{"not validated", Mandate{Unvalidated: true}, 403},
-		{"terms of use not accepted", Mandate{TermsRefused: true}, 403},
-		{"not begun", Mandate{From: l.now.Now().Add(time.Hour)}, 403},
-		{"a new mandate", Mandate{}, 200},
-		{"that of the office has ended, not that of all", Mandate{Representative: office, Until: l.now.Now()}, 403},
+		{"not validated", mandate{Unvalidated: true}, 403},
+		{"terms of use not accepted", mandate{TermsRefused: true}, 403},
+		{"not begun", mandate{From: l.now.Now().Add(time.Hour)}, 403},
+		{"a new mandate", mandate{}, 200},
+		{"that of the office has ended, not that of all", mandate{Representative: office, Until: l.now.Now()}, 403},
 	} {
-		c.mandate.Enterprise, c.mandate.Kind = stranger, MandateEbox
-		l.SetMandate(c.mandate)
+		c.mandate.Enterprise, c.mandate.Kind = stranger, mandateEbox
+		l.setMandate(c.mandate)
 		is(t, get("GET", url, ""), c.want, "", c.name)
 	}
-	l.RemoveMandates(stranger, "")
+	l.removeMandates(stranger, "")
 	is(t, get("GET", url, ""), 403, "no mandate", "removed")
-	if n := len(l.Mandates()); n != 6 {
+	if n := len(l.mandateList()); n != 6 {
 		t.Errorf("%d mandates are left", n)
 	}
 }

@@ -56,7 +56,7 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any, error) {
 	return map[string]func(*http.Request, string) (any, error){
 		"GET state":    func(*http.Request, string) (any, error) { return s.controlState(), nil },
-		"GET faults":   func(*http.Request, string) (any, error) { return s.faultOrders(), nil },
+		"GET faults":   func(*http.Request, string) (any, error) { return s.faultList(), nil },
 		"GET requests": s.controlRequests,
 		"GET providers": func(_ *http.Request, id string) (any, error) {
 			if id == "" {
@@ -73,7 +73,7 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 		"DELETE faults":    s.controlRemoveFault,
 		"DELETE requests":  func(*http.Request, string) (any, error) { s.ResetRequests(); return nil, nil },
 		"DELETE clients":   func(_ *http.Request, id string) (any, error) { s.UnregisterClient(id); return nil, nil },
-		"DELETE providers": func(_ *http.Request, id string) (any, error) { s.RemoveProvider(id); return nil, nil },
+		"DELETE providers": func(_ *http.Request, id string) (any, error) { s.removeProvider(id); return nil, nil },
 		"POST revoke": func(*http.Request, string) (any, error) {
 			return map[string]int{"revoked": s.RevokeTokens()}, nil
 		},
@@ -93,7 +93,7 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 			if err != nil || d <= 0 {
 				return nil, errors.New("reading lifetime: a duration above zero is expected, as in 30s")
 			}
-			s.SetTokenLifetime(d)
+			s.setTokenLifetime(d)
 			return nil, nil
 		}),
 		"POST messages": onOrder(func(o struct {
@@ -108,7 +108,7 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 		"PUT providers": s.controlSetProvider,
 		"PUT mandates":  onOrder(s.controlMandate),
 		"DELETE mandates": onOrder(func(o mandateOrder, _ string) (any, error) {
-			s.RemoveMandates(o.Enterprise, o.Kind)
+			s.removeMandates(o.Enterprise, o.Kind)
 			return nil, nil
 		}),
 	}
@@ -128,7 +128,7 @@ func onOrder[T any](carryOut func(order T, arg string) (any, error)) func(*http.
 // readOrderInto refuses members that do not exist: a misspelt one would be a fault that never
 // shows.
 func readOrderInto(v any, body io.Reader) error {
-	d := json.NewDecoder(io.LimitReader(body, maxJSON))
+	d := json.NewDecoder(io.LimitReader(body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("reading the body: %w", err)
@@ -153,14 +153,16 @@ func (s *Simulator) controlFault(o faultOrder, _ string) (any, error) {
 	return map[string]int{"id": id}, err
 }
 
-func (s *Simulator) faultOrders() []faultOrder {
-	list := []faultOrder{}
-	for _, f := range s.Faults() {
-		o := faultOrder{Fault: f}
+// faultList lists the faults in force, those used up among them.
+func (s *Simulator) faultList() []faultOrder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]faultOrder, len(s.faults))
+	for i, f := range s.faults {
+		list[i].Fault = *f
 		if f.Delay != 0 {
-			o.Delay = f.Delay.String()
+			list[i].Delay = f.Delay.String()
 		}
-		list = append(list, o)
 	}
 	return list
 }
@@ -171,7 +173,7 @@ func (s *Simulator) controlState() any {
 			UpstreamToken: s.TokenURL(), UpstreamRegistry: s.RegistryURL(), "oldRegistry": s.OldRegistryURL(),
 			UpstreamPartition: s.PartitionURL(), UpstreamFederation: s.FederationURL(), UpstreamGrant: s.GrantURL(),
 		},
-		"tokensIssued": s.TokensIssuedFor(), "faults": s.faultOrders(), "providers": s.Providers(), "mandates": s.Mandates(),
+		"tokensIssued": s.TokensIssuedFor(), "faults": s.faultList(), "providers": s.Providers(), "mandates": s.mandateList(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,21 +255,21 @@ func (s *Simulator) controlSetProvider(r *http.Request, id string) (any, error) 
 
 // mandateOrder is a mandate whose dates are days.
 type mandateOrder struct {
-	Mandate
+	mandate
 	From, Until string
 }
 
 func (s *Simulator) controlMandate(o mandateOrder, _ string) (any, error) {
-	if o.Enterprise == 0 || o.Kind != MandateEbox && o.Kind != MandateDmfa {
-		return nil, fmt.Errorf("setting a mandate: enterprise and kind (%s or %s) are required", MandateEbox, MandateDmfa)
+	if o.Enterprise == 0 || o.Kind != mandateEbox && o.Kind != mandateDmfa {
+		return nil, fmt.Errorf("setting a mandate: enterprise and kind (%s or %s) are required", mandateEbox, mandateDmfa)
 	}
 	from, errFrom := parseDay(o.From)
 	until, errUntil := parseDay(o.Until)
 	if errFrom != nil || errUntil != nil {
 		return nil, errors.New("setting a mandate: from and until are days, as in 2026-01-31")
 	}
-	o.Mandate.From, o.Mandate.Until = from, until
-	s.SetMandate(o.Mandate)
+	o.mandate.From, o.mandate.Until = from, until
+	s.setMandate(o.mandate)
 	return nil, nil
 }
 

@@ -24,14 +24,14 @@ func TestControlOverHTTP(t *testing.T) {
 	id := decode[struct{ ID int }](t,
 		must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)).ID
 	if f := decode[[]faultOrder](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != "1ms" || f[0].ID != id ||
-		l.Faults()[0].Delay != time.Millisecond {
+		l.faultList()[0].Fault.Delay != time.Millisecond {
 		t.Errorf("%+v", f)
 	}
 	must("DELETE", fmt.Sprintf("/faults/%d", id), "")
 	must("POST", "/faults", `{"kind":"reset"}`)
 	must("DELETE", "/faults", "")
-	if len(l.Faults()) != 0 {
-		t.Errorf("%+v", l.Faults())
+	if len(l.faultList()) != 0 {
+		t.Errorf("%+v", l.faultList())
 	}
 	must("POST", "/token-lifetime", `{"lifetime":"7s"}`)
 	token := l.token(ScopeRegistry)
@@ -65,7 +65,7 @@ func TestControlOverHTTP(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 	must("PUT", "/mandates", `{"enterprise":"0800002352","kind":"e-box","until":"2020-01-01"}`)
-	if n := len(l.Mandates()); n != 7 {
+	if n := len(l.mandateList()); n != 7 {
 		t.Errorf("%d mandates", n)
 	}
 	must("DELETE", "/mandates", `{"enterprise":"0800002352"}`)

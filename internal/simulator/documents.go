@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // document is the content of an attachment: kept bytes, or bytes that are generated while they
@@ -42,6 +44,12 @@ func keptDocument(b []byte) *document {
 func generatedDocument(name string, size int64) *document {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", name, size))
 	return newDocument(generator{name, size}, size, hex.EncodeToString(sum[:8]))
+}
+
+// send serves the document, or the ranges of it that are asked for.
+func (d *document) send(c *call) {
+	c.w.Header().Set("ETag", d.tag)
+	http.ServeContent(c.w, c.r, "", time.Time{}, d.open())
 }
 
 // open gives a reader of its own for the whole document.

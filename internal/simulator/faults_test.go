@@ -40,6 +40,9 @@ func TestFaultsThatAnswer(t *testing.T) {
 		{"a status with a body of its own", Fault{Kind: FaultStatus, Status: 429, Body: "slow", ContentType: "text/plain"},
 			429, "Content-Type: text/plain", "slow"},
 		{"a status without a body", Fault{Kind: FaultStatus, Status: 204}, 204, "", ""},
+		{"400", Fault{Kind: FaultStatus, Status: 400}, 400, "", "belgif:badRequest"},
+		{"403", Fault{Kind: FaultStatus, Status: 403}, 403, "", "belgif:missingPermission"},
+		{"404", Fault{Kind: FaultStatus, Status: 404}, 404, "", "belgif:resourceNotFound"},
 		{"429", Fault{Kind: FaultStatus, Status: 429}, 429, "", "belgif:tooManyRequests"},
 		{"a header", Fault{Kind: FaultStatus, Status: 502, Header: http.Header{"Alt-Svc": {"h3"}}}, 502, "Alt-Svc: h3", ""},
 		{"the token refused", Fault{Kind: FaultUnauthorized}, 401, "Content-Type: application/problem+json",
@@ -140,7 +143,7 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 			t.Errorf("request %d: %d, want %d", i, r.status, c.want)
 		}
 	}
-	if f := l.Faults(); len(f) != 1 || f[0].Hits != 2 {
+	if f := l.faultList(); len(f) != 1 || f[0].Hits != 2 {
 		t.Errorf("%+v", f)
 	}
 	l.ClearFaults()

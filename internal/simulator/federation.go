@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
@@ -49,15 +48,15 @@ type preferencesChange struct {
 
 // patchPreferences changes those of the e-Box that the call is for; the body must
 // name the same.
-func (s *Simulator) patchPreferences(c *call, change preferencesChange) response {
+func (s *Simulator) patchPreferences(c *call, change preferencesChange) (any, error) {
 	switch {
 	case change.Ebox == nil || change.Exclusively == nil:
-		return c.fail(problem.BadRequest("eboxId and exclusivelyEbox are required."))
+		return nil, problem.BadRequest("eboxId and exclusivelyEbox are required.")
 	case change.Ebox.Type != "ENTERPRISE" || change.Ebox.Value != c.enterprise.String():
-		return c.fail(problem.Forbidden("eboxId is not the e-Box that the call is for."))
+		return nil, problem.Forbidden("eboxId is not the e-Box that the call is for.")
 	}
 	s.paperless[c.enterprise] = *change.Exclusively
-	return c.send(http.StatusOK, s.preferencesOf(c.enterprise))
+	return s.preferencesOf(c.enterprise), nil
 }
 
 // idList asks for several e-Boxes of one type.
@@ -69,29 +68,29 @@ type idList struct {
 
 // searchPreferences gives those of a list of e-Boxes, which a sender may ask of any.
 // Those that do not exist are missing from the answer.
-func (s *Simulator) searchPreferences(c *call, asked idList) response {
+func (s *Simulator) searchPreferences(c *call, asked idList) (any, error) {
 	if asked.Type != "ENTERPRISE" || asked.IDType != "EnterpriseNumber" || len(asked.Values) == 0 {
-		return c.fail(problem.BadRequest("eboxType ENTERPRISE, eboxIdType EnterpriseNumber and a list of values are " +
-			"expected."))
+		return nil, problem.BadRequest("eboxType ENTERPRISE, eboxIdType EnterpriseNumber and a list of values are " +
+			"expected.")
 	}
 	out := []preferencesView{}
 	for i, value := range asked.Values {
-		n, refusal := c.number("body", "/eboxIdValueList/"+strconv.Itoa(i), value)
-		if refusal != nil {
-			return refusal
+		n, err := readNumber("body", "/eboxIdValueList/"+strconv.Itoa(i), value)
+		if err != nil {
+			return nil, err
 		}
 		if n == c.token.client.Enterprise || s.inMahis(n) {
 			out = append(out, s.preferencesOf(n))
 		}
 	}
-	return c.send(http.StatusOK, out)
+	return out, nil
 }
 
 // searchConsents tells which citizens use the e-Box for citizens. Only the path is
 // public; body and answer are as those of the preferences. Whose number is even does.
-func searchConsents(c *call, asked idList) response {
+func searchConsents(_ *call, asked idList) (any, error) {
 	if asked.Type != "CITIZEN" || len(asked.Values) == 0 {
-		return c.fail(problem.BadRequest("eboxType CITIZEN and a list of values are expected."))
+		return nil, problem.BadRequest("eboxType CITIZEN and a list of values are expected.")
 	}
 	type consent struct {
 		Ebox  party `json:"eboxId"`
@@ -100,9 +99,9 @@ func searchConsents(c *call, asked idList) response {
 	out := make([]consent, len(asked.Values))
 	for i, value := range asked.Values {
 		if !ssinPattern.MatchString(value) {
-			return c.fail(problem.BadRequest("The list is not valid: numbers of eleven digits are expected."))
+			return nil, problem.BadRequest("The list is not valid: numbers of eleven digits are expected.")
 		}
 		out[i] = consent{party{Type: "CITIZEN", Value: value}, value[10]%2 == 0}
 	}
-	return c.send(http.StatusOK, out)
+	return out, nil
 }

@@ -1,13 +1,18 @@
 package simulator
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
 	"encoding/json"
-	"io"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -44,10 +49,7 @@ type citizenMandate struct {
 	Start          string            `json:"startDate"`
 	End            string            `json:"endDate"`
 	Stopped        string            `json:"stopDate,omitempty"`
-}
-
-type citizenMandateView struct {
-	citizenMandate
+	// Status and Links are only there as it is shown.
 	Status string `json:"status"`
 	Links  links  `json:"_links"`
 }
@@ -76,50 +78,49 @@ func (s *Simulator) mountGrant() {
 	s.main.mounts[grantPath] = &api{
 		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope, plainPages: true,
 		endpoints: []endpoint{
-			{"GET", "/health", nil, locked(s.grantHealth)},
-			{"POST", "/mandates", scope, orRefuse(s.createMandate)},
-			{"GET", "/mandates", scope, orRefuse(s.listMandates)},
-			{"GET", "/mandates/{}", scope, orRefuse(s.readMandate)},
-			{"POST", "/mandates/{}/stop", scope, orRefuse(s.stopMandate)},
-			{"PUT", "/mandates/{}/stop", scope, orRefuse(s.stopMandate)},
-			{"DELETE", "/mandates/{}", scope, orRefuse(s.stopMandate)},
-			{"PATCH", "/mandates/{}", scope, orRefuse(s.stopMandate)},
+			{"GET", "/health", nil, s.grantHealth},
+			{"POST", "/mandates", scope, s.createMandate},
+			{"GET", "/mandates", scope, s.listMandates},
+			{"GET", "/mandates/{}", scope, s.readMandate},
+			{"POST", "/mandates/{}/stop", scope, s.stopMandate},
+			{"PUT", "/mandates/{}/stop", scope, s.stopMandate},
+			{"DELETE", "/mandates/{}", scope, s.stopMandate},
+			{"PATCH", "/mandates/{}", scope, s.stopMandate},
 		},
 	}
 }
 
 // grantHealth asks for no token and minds none.
-func (s *Simulator) grantHealth(c *call) response {
+func (s *Simulator) grantHealth(c *call) (any, error) {
 	if s.citizen.down {
-		return c.send(http.StatusServiceUnavailable, map[string]string{"status": "DOWN"})
+		c.status = http.StatusServiceUnavailable
+		return map[string]string{"status": "DOWN"}, nil
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	return c.send(http.StatusOK, map[string]string{"status": "UP"})
+	return map[string]string{"status": "UP"}, nil
 }
 
 // createMandate serves POST /mandates.
-func (s *Simulator) createMandate(c *call) (response, *grantError) {
-	body, refusal := c.grantBody(true)
-	if refusal != nil {
-		return nil, refusal
+func (s *Simulator) createMandate(c *call) (any, error) {
+	body, err := c.grantBody()
+	if err != nil {
+		return nil, err
 	}
-	order, refusal := readOrder(body)
-	if refusal != nil {
-		return nil, refusal
+	m, represented, err := readOrder(body)
+	if err != nil {
+		return nil, err
 	}
-	mandatary, refusal := c.acting(order.represented, "body")
-	if refusal == nil && order.withRepresentative && !s.hasRepresentative(mandatary, MandateDmfa) {
-		refusal = guideError("representativeNotFound", nil)
+	if m.Mandatary, err = c.acting(represented, "body"); err != nil {
+		return nil, err
 	}
-	if refusal != nil {
-		return nil, refusal
+	if m.With && !s.hasRepresentative(m.Mandatary, mandateDmfa) {
+		return nil, guideError("representativeNotFound", nil)
 	}
 	today := s.today()
-	m := &citizenMandate{
-		ID: s.citizen.nextID, SSIN: order.ssin, Mandatary: mandatary, Scopes: order.scopes, With: order.withRepresentative,
-		Start: cmp.Or(order.start, today), End: cmp.Or(order.end, s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
-	}
-	if own := c.token.client.Enterprise; own != mandatary {
+	m.ID = s.citizen.nextID
+	m.Start = cmp.Or(m.Start, today)
+	m.End = cmp.Or(m.End, s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly))
+	if own := c.token.client.Enterprise; own != m.Mandatary {
 		m.Representative = own
 	}
 	s.citizen.nextID++
@@ -127,55 +128,59 @@ func (s *Simulator) createMandate(c *call) (response, *grantError) {
 	s.citizen.list = s.citizen.list[max(0, len(s.citizen.list)-mostKept):]
 	view := m.view(c, today)
 	c.w.Header().Set("Location", view.Links["self"].Href)
-	return c.send(http.StatusCreated, view), nil
+	c.status = http.StatusCreated
+	return view, nil
 }
 
 // listMandates serves GET /mandates: those of one mandatary.
-func (s *Simulator) listMandates(c *call) (response, *grantError) {
-	q := queryReader{query: c.r.URL.Query()}
-	ssin, scope := q.query.Get("mandatorSsin"), q.query.Get("scope")
-	if q.query.Has("mandatorSsin") && !ssinPattern.MatchString(ssin) {
+func (s *Simulator) listMandates(c *call) (any, error) {
+	query := c.r.URL.Query()
+	ssin, scope, status := query.Get("mandatorSsin"), query.Get("scope"), query.Get("status")
+	if query.Has("mandatorSsin") && !ssinPattern.MatchString(ssin) {
 		return nil, badInput(patternIssue("query", "mandatorSsin", ssinPattern, ssin))
 	}
-	if q.query.Has("scope") && !slices.Contains(citizenScopes, scope) {
+	if query.Has("scope") && !slices.Contains(citizenScopes, scope) {
 		return nil, invalidScope("query", []string{scope})
 	}
-	mandatary, refusal := c.acting(q.query.Get("representedEnterpriseNumber"), "query")
-	if refusal != nil {
-		return nil, refusal
-	}
-	p := q.page()
-	if len(q.issues) > 0 {
-		issue := q.issues[0]
-		return nil, badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
+	mandatary, err := c.acting(query.Get("representedEnterpriseNumber"), "query")
+	if err != nil {
+		return nil, err
 	}
 	var all []*citizenMandate
 	today := s.today()
 	for _, m := range slices.Backward(s.citizen.list) {
-		if m.Mandatary == mandatary && m.matches(ssin, scope, q.query.Get("status"), today) {
+		if m.Mandatary == mandatary && (ssin == "" || ssin == m.SSIN) && (scope == "" || slices.Contains(m.Scopes, scope)) &&
+			(status == "" || status == m.status(today)) {
 			all = append(all, m)
 		}
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	view := func(m *citizenMandate) citizenMandateView { return m.view(c, today) }
-	return c.send(http.StatusOK, pageOf(c, p, all, view)), nil
+	page, err := onePage(queryOf(c), all, func(m *citizenMandate) citizenMandate { return m.view(c, today) })
+	if err != nil {
+		issue := problem.From(err).Issues[0]
+		return nil, badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
+	}
+	return page, nil
 }
 
 // readMandate serves GET /mandates/{id}.
-func (s *Simulator) readMandate(c *call) (response, *grantError) {
-	m, refusal := c.mandate(c.r.URL.Query().Get("representedEnterpriseNumber"), "query")
-	if refusal != nil {
-		return nil, refusal
+func (s *Simulator) readMandate(c *call) (any, error) {
+	m, err := c.mandate(c.r.URL.Query().Get("representedEnterpriseNumber"), "query")
+	if err != nil {
+		return nil, err
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	return c.send(http.StatusOK, m.view(c, s.today())), nil
+	return m.view(c, s.today()), nil
 }
 
-// stopMandate serves every way of stopping a mandate.
-func (s *Simulator) stopMandate(c *call) (response, *grantError) {
-	body, refusal := c.grantBody(c.r.Method == http.MethodPatch)
-	if refusal != nil {
-		return nil, refusal
+// stopMandate serves every way of stopping a mandate, most of which need no body.
+func (s *Simulator) stopMandate(c *call) (any, error) {
+	var body grantBody
+	var err error
+	if len(c.body) > 0 || c.r.Method == http.MethodPatch {
+		if body, err = c.grantBody(); err != nil {
+			return nil, err
+		}
 	}
 	if c.r.Method == http.MethodPatch && body.text("status") != statusStopped {
 		return nil, badInput(bodyIssue("status", "Only STOPPED is allowed", body.text("status")))
@@ -184,9 +189,9 @@ func (s *Simulator) stopMandate(c *call) (response, *grantError) {
 	if represented == "" {
 		represented, in = c.r.URL.Query().Get("representedEnterpriseNumber"), "query"
 	}
-	m, refusal := c.mandate(represented, in)
-	if refusal != nil {
-		return nil, refusal
+	m, err := c.mandate(represented, in)
+	if err != nil {
+		return nil, err
 	}
 	today := s.today()
 	if m.status(today) != statusActive {
@@ -194,20 +199,21 @@ func (s *Simulator) stopMandate(c *call) (response, *grantError) {
 	}
 	m.Stopped = today
 	if c.r.Method == http.MethodDelete {
-		return c.status(http.StatusNoContent), nil
+		c.status = http.StatusNoContent
+		return nil, nil
 	}
-	return c.send(http.StatusOK, m.view(c, today)), nil
+	return m.view(c, today), nil
 }
 
 // mandate gives the mandate of the path, if the enterprise that acts is part of it.
-func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
+func (c *call) mandate(represented, in string) (*citizenMandate, error) {
 	id, err := strconv.ParseInt(c.args[0], 10, 64)
 	if err != nil || id < 0 {
 		return nil, guideError("invalidID", c.args[0])
 	}
-	acting, refusal := c.acting(represented, in)
-	if refusal != nil {
-		return nil, refusal
+	acting, err := c.acting(represented, in)
+	if err != nil {
+		return nil, err
 	}
 	for _, m := range c.s.citizen.list {
 		switch {
@@ -223,7 +229,7 @@ func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 
 // acting gives the enterprise that a call is for: the one it names, which must
 // have given the client's enterprise a mandate of type Dmfa, or the client's own.
-func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
+func (c *call) acting(represented, in string) (enterprise.Number, error) {
 	own := c.token.client.Enterprise
 	if represented == "" && own == 0 {
 		return 0, guideError("userNotPartOfMandate", nil) // nobody is acting
@@ -240,27 +246,15 @@ func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
 		return own, nil
 	case err != nil || !c.s.inMahis(n):
 		return 0, guideError("DacService", nil)
-	case c.s.refusal(n, own, MandateDmfa) != "":
+	case c.s.refusal(n, own, mandateDmfa) != "":
 		return 0, guideError("representativeEnterpriseForbidden", nil)
 	}
 	return n, nil
 }
 
-// grantBody reads the body as a JSON object; where none is required an empty body is one.
-func (c *call) grantBody(required bool) (grantBody, *grantError) {
-	if len(c.body) == 0 && !required {
-		return nil, nil
-	}
-	var body grantBody
-	if json.Unmarshal(c.body, &body) != nil || body == nil {
-		return nil, badInput(grantIssue{In: "body", Detail: "A JSON object is expected"})
-	}
-	return body, nil
-}
-
 func (s *Simulator) today() string { return s.now().UTC().Format(time.DateOnly) }
 
-func (m *citizenMandate) status(today string) string {
+func (m citizenMandate) status(today string) string {
 	switch {
 	case m.Stopped != "":
 		return statusStopped
@@ -270,31 +264,158 @@ func (m *citizenMandate) status(today string) string {
 	return statusActive
 }
 
-func (m *citizenMandate) matches(ssin, scope, status, today string) bool {
-	return (ssin == "" || ssin == m.SSIN) && (scope == "" || slices.Contains(m.Scopes, scope)) &&
-		(status == "" || status == m.status(today))
-}
-
-func (m *citizenMandate) view(c *call, today string) citizenMandateView {
+func (m citizenMandate) view(c *call, today string) citizenMandate {
 	self := c.base() + "/mandates/" + strconv.FormatInt(m.ID, 10)
-	return citizenMandateView{*m, m.status(today), links{"self": {self}, "stop": {self + "/stop"}}}
+	m.Status, m.Links = m.status(today), links{"self": {self}, "stop": {self + "/stop"}}
+	return m
 }
 
-// orRefuse serves with a handler that either answers or gives the error to answer with. The
-// body is read whole before.
-func orRefuse(handle func(*call) (response, *grantError)) func(*call) response {
-	return func(c *call) response {
-		body, err := io.ReadAll(io.LimitReader(c.r.Body, maxJSON+1))
-		if c.body = body; err != nil || len(body) > maxJSON {
-			c.body = []byte("{") // no JSON, and so refused as such
-		}
-		c.s.mu.Lock()
-		defer c.s.mu.Unlock()
-		answer, refusal := handle(c)
-		if refusal == nil {
-			return answer
-		}
-		c.w.Header().Set("Cache-Control", "no-store")
-		return c.sendBytes(refusal.status, problem.ContentType, refusal.body)
+// grantBody reads the body as a JSON object.
+func (c *call) grantBody() (grantBody, error) {
+	var body grantBody
+	if json.Unmarshal(c.body, &body) != nil || body == nil {
+		return nil, badInput(grantIssue{In: "body", Detail: "A JSON object is expected"})
 	}
+	return body, nil
+}
+
+// grantBody is a JSON object by its members' exact names; of a repeated name the
+// last counts, as with most parsers.
+type grantBody map[string]json.RawMessage
+
+// text gives a member that is a string, or "".
+func (b grantBody) text(name string) string {
+	var s string
+	_ = json.Unmarshal(b[name], &s) // what is no string is refused elsewhere
+	return s
+}
+
+func (b grantBody) has(name string) bool {
+	return b[name] != nil && string(b[name]) != "null"
+}
+
+// represented is the customer's number. The guide calls the member
+// representedEnterpriseNumber and, in one error, representedEnterprise.
+func (b grantBody) represented() string {
+	return cmp.Or(b.text("representedEnterpriseNumber"), b.text("representedEnterprise"))
+}
+
+// readOrder reads a mandate to create, and for whom. It checks in the order in which the guide's
+// errors suggest it: what is missing, what has the wrong form, the scopes, then fields that
+// conflict.
+func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
+	m = &citizenMandate{SSIN: b.text("mandatorSsin"), Start: b.text("startDate"), End: b.text("endDate")}
+	scopesErr := json.Unmarshal(b["scopes"], &m.Scopes)
+	var missing []string
+	if !b.has("mandatorSsin") {
+		missing = append(missing, "mandatorSsin")
+	}
+	if !b.has("scopes") || scopesErr == nil && len(m.Scopes) == 0 {
+		missing = append(missing, "scopes")
+	}
+	if len(missing) > 0 {
+		return nil, "", badInput(grantIssue{In: "body",
+			Detail: `Object has missing required properties (["` + strings.Join(missing, `","`) + `"])`})
+	}
+	var issues []grantIssue
+	for _, name := range []string{"representedEnterpriseNumber", "representedEnterprise"} {
+		if b.has(name) && !cbePattern.MatchString(b.text(name)) {
+			issues = append(issues, patternIssue("body", name, cbePattern, b.written(name)))
+		}
+	}
+	if !ssinPattern.MatchString(m.SSIN) {
+		issues = append(issues, patternIssue("body", "mandatorSsin", ssinPattern, b.written("mandatorSsin")))
+	}
+	for _, name := range []string{"startDate", "endDate"} {
+		if _, err := time.Parse(time.DateOnly, b.text(name)); b.has(name) && err != nil {
+			issues = append(issues,
+				bodyIssue(name, "String is invalid against requested date format(s) yyyy-MM-dd", b.written(name)))
+		}
+	}
+	const with = "createMandateWithRepresentative"
+	if b.has(with) && json.Unmarshal(b[with], &m.With) != nil {
+		issues = append(issues, bodyIssue(with, "A boolean is expected", b.written(with)))
+	}
+	switch {
+	case len(issues) > 0:
+		return nil, "", badInput(issues...)
+	case scopesErr != nil ||
+		slices.ContainsFunc(m.Scopes, func(s string) bool { return !slices.Contains(citizenScopes, s) }):
+		return nil, "", invalidScope("body", b["scopes"])
+	case b.has(with) && (b.has("representedEnterpriseNumber") || b.has("representedEnterprise")):
+		return nil, "", guideError("inputFieldsConflict", nil)
+	}
+	return m, b.represented(), nil
+}
+
+// written gives a member as it was sent: a string's text, or else the JSON.
+func (b grantBody) written(name string) string {
+	return cmp.Or(b.text(name), string(b[name]))
+}
+
+// guideErrors are the errors as the grant/citizen guide prints them, but for TRACE and VALUE.
+// The order of the members, and the form of instance, differ from error to error: whoever
+// writes such an answer anew instead of passing it on is found out.
+//
+//go:embed granterrors.json
+var guideErrors []byte
+
+// grantError is one of the error answers of the guide.
+type grantError struct {
+	status int
+	body   []byte
+}
+
+// Error implements error.
+func (e *grantError) Error() string { return string(e.body) }
+
+func (e *grantError) send(c *call) {
+	c.w.Header().Set("Cache-Control", "no-store")
+	c.send(e.status, problem.ContentType, e.body)
+}
+
+// guideError makes an error with a new trace id, and with a value, if it has one.
+func guideError(kind string, value any) error {
+	var forms map[string]json.RawMessage
+	var out struct{ Status int }
+	errForms := json.Unmarshal(guideErrors, &forms)
+	if err := json.Unmarshal(forms[kind], &out); errForms != nil || err != nil {
+		panic(fmt.Sprintf("reading %s in granterrors.json: %v %v", kind, errForms, err)) // it is part of the program
+	}
+	var id [12]byte
+	_, _ = rand.Read(id[:])         // it never fails
+	written, _ := encodeJSON(value) // texts, and JSON that was read
+	text := strings.Replace(string(forms[kind]), `"VALUE"`, string(written), 1)
+	var body bytes.Buffer
+	_ = json.Indent(&body, []byte(strings.Replace(text, "TRACE", hex.EncodeToString(id[:]), 1)), "", "  ")
+	body.WriteByte('\n')
+	return &grantError{out.Status, body.Bytes()}
+}
+
+// grantIssue is what the schema check found about one member.
+type grantIssue struct {
+	In     string `json:"in"`
+	Detail string `json:"detail,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Value  any    `json:"value,omitempty"`
+}
+
+// badInput is the 400 of the schema check.
+func badInput(issues ...grantIssue) error { return guideError("badInput", issues) }
+
+// bodyIssue names a member of the body by its JSON pointer.
+func bodyIssue(name, detail string, value any) grantIssue {
+	return grantIssue{In: "body", Detail: "[Path '/" + name + "'] " + detail, Name: "/" + name, Value: value}
+}
+
+func patternIssue(in, name string, pattern *regexp.Regexp, value string) grantIssue {
+	issue := bodyIssue(name, fmt.Sprintf(`ECMA 262 regex "%s" does not match input string "%s"`, pattern, value), value)
+	if in != "body" {
+		issue.In, issue.Name = in, name
+	}
+	return issue
+}
+
+func invalidScope(in string, sent any) error {
+	return guideError("invalidScope", []grantIssue{{In: in, Name: "scope", Value: sent}})
 }

@@ -11,20 +11,20 @@ import (
 
 // The kinds of enterprise mandates that stand in Mahis.
 const (
-	// MandateEbox is "e-Box Document Consumer".
-	MandateEbox = "e-box"
-	// MandateDmfa is the type that grant/citizen looks for.
-	MandateDmfa = "dmfa"
+	// mandateEbox is "e-Box Document Consumer".
+	mandateEbox = "e-box"
+	// mandateDmfa is the type that grant/citizen looks for.
+	mandateDmfa = "dmfa"
 )
 
-// Mandate is an enterprise mandate in Mahis: Enterprise lets Representative act
+// mandate is an enterprise mandate in Mahis: Enterprise lets Representative act
 // for it.
-type Mandate struct {
+type mandate struct {
 	// Enterprise is represented.
 	Enterprise enterprise.Number
 	// Representative is the office that acts; zero stands for every registered client's.
 	Representative enterprise.Number
-	// Kind is MandateEbox or MandateDmfa.
+	// Kind is mandateEbox or mandateDmfa.
 	Kind string
 	// From and Until bound it; zero is open. It is ended from Until on.
 	From, Until time.Time
@@ -39,29 +39,29 @@ type mandateKey struct {
 	kind                        string
 }
 
-// SetMandate adds a mandate or replaces the one between the same enterprises of
+// setMandate adds a mandate or replaces the one between the same enterprises of
 // the same kind.
-func (s *Simulator) SetMandate(m Mandate) {
+func (s *Simulator) setMandate(m mandate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mandates[mandateKey{m.Enterprise, m.Representative, m.Kind}] = m
 }
 
-// RemoveMandates removes every mandate of a kind that an enterprise has given;
+// removeMandates removes every mandate of a kind that an enterprise has given;
 // with kind "" of both.
-func (s *Simulator) RemoveMandates(e enterprise.Number, kind string) {
+func (s *Simulator) removeMandates(e enterprise.Number, kind string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.mandates, func(k mandateKey, _ Mandate) bool {
+	maps.DeleteFunc(s.mandates, func(k mandateKey, _ mandate) bool {
 		return k.represented == e && (kind == "" || k.kind == kind)
 	})
 }
 
 // Mandates lists all mandates, by enterprise and kind.
-func (s *Simulator) Mandates() []Mandate {
+func (s *Simulator) mandateList() []mandate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.mandates), func(a, b Mandate) int {
+	return slices.SortedFunc(maps.Values(s.mandates), func(a, b mandate) int {
 		return cmp.Or(cmp.Compare(a.Enterprise, b.Enterprise), cmp.Compare(a.Kind, b.Kind),
 			cmp.Compare(a.Representative, b.Representative))
 	})
@@ -101,7 +101,7 @@ func (s *Simulator) inMahis(e enterprise.Number) bool {
 	return false
 }
 
-func (m Mandate) refusal(now time.Time) string {
+func (m mandate) refusal(now time.Time) string {
 	switch {
 	case !m.Until.IsZero() && !now.Before(m.Until):
 		return "The mandate for this enterprise has ended. Both sides can renew it in Mahis."

@@ -48,22 +48,18 @@ type message struct {
 	Attention  any        `json:"forTheAttentionOf,omitempty"`
 	TypeID     string     `json:"messageTypeId"`
 	OrgID      string     `json:"senderOrganizationId,omitempty"` // Sender since version 3
+	Sender     *party     `json:"sender,omitempty"`               // only as it is shown, and in a publication
 	AppID      string     `json:"senderApplicationId"`
 	Partition  string     `json:"partition,omitempty"` // since version 3
 	BodyMain   bool       `json:"isBodyMainContent"`
 	Payment    any        `json:"paymentData,omitempty"`
 	Replies    bool       `json:"isReplyAuthorized"`
+	// Documents and Links are only there as it is shown.
+	Documents any   `json:"attachments,omitempty"`
+	Links     links `json:"_links,omitempty"`
 
 	attachments []*attachment
 	body        translated
-}
-
-// messageView is a message as the API shows it.
-type messageView struct {
-	message
-	Sender    *party `json:"sender,omitempty"`
-	Documents any    `json:"attachments,omitempty"`
-	Links     links  `json:"_links"`
 }
 
 // attachment is one document of a message.
@@ -75,15 +71,13 @@ type attachment struct {
 	Media    string     `json:"mediaType"`
 	Size     float64    `json:"size"` // kB
 	Signed   bool       `json:"isAttachmentSigned"`
+	// Digest and Content are only there as it is shown.
+	Digest  any    `json:"digest,omitempty"`
+	Content string `json:"contentHref,omitempty"`
 
+	part    string    // its name in a publication
 	content *document // nil if it was too large to keep
 	digest  digestOf
-}
-
-type attachmentView struct {
-	attachment
-	Digest  any    `json:"digest,omitempty"`
-	Content string `json:"contentHref"`
 }
 
 // digestOf gives a SHA-256 in base64url. Of a large document that takes a while, and so it is
@@ -131,35 +125,36 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 	}
 	publish := slices.Concat(senders, read)
 	m.api.scopes = slices.Concat(summary, publish, reference)
+	m.api.endpoints = append(m.referenceEndpoints(reference),
+		endpoint{"GET", "/ebox", summary, m.summary},
+		endpoint{"GET", "/ebox/messages", read, m.list},
+		endpoint{"PATCH", "/ebox/messages", read, onJSON(mergePatch, m.patch)},
+		endpoint{"GET", "/ebox/messages/{}", read, m.of(func(_ *call, msg *message) (any, error) {
+			return m.view(msg, true), nil
+		})},
+		endpoint{"GET", "/ebox/messages/{}/attachments", read, m.of(func(_ *call, msg *message) (any, error) {
+			return m.attachmentViews(msg, true), nil
+		})},
+		endpoint{"GET", "/ebox/messages/{}/attachments/{}", read, m.ofAttachment(m.attachment)},
+		endpoint{"GET", contentPattern, read, m.ofAttachment(m.content)},
+		endpoint{"GET", bodyPattern, read, m.of(m.body)},
+		endpoint{"GET", "/ebox/messages/{}/paymentData", read, m.of(m.payment)},
+		endpoint{"POST", "/ebox/messages/{}/replies", read, m.of(m.reply)},
+		endpoint{"POST", "/linkEboxMessage", senders, onJSON(plainJSON, m.link)},
+		endpoint{"POST", "/searchMessageStatus", senders, onJSON(plainJSON, m.searchStatus)})
 	if m.old {
-		m.api.endpoints = []endpoint{{"POST", "/publishMessage", publish, onPublication(m.publish)}}
-	} else {
-		// The federation's samples write the slash at the end. Of the last four no path is
-		// public: these are our reading of the names.
-		m.api.endpoints = []endpoint{
-			{"POST", "/ebox/messages", publish, onPublication(m.publish)},
-			{"POST", "/ebox/messages/", publish, onPublication(m.publish)},
-			{"GET", structuredPattern, read, m.of(m.structured)},
-			{"POST", "/ebox/messages/{}/actions", read, onJSON(plainJSON, m.act)},
-			{"GET", "/ebox/sentMessages", senders, locked(m.sent)},
-			{"GET", "/statistics", summary, locked(m.statistics)},
-		}
+		m.api.endpoints = append(m.api.endpoints, endpoint{"POST", "/publishMessage", publish, m.publish})
+		return m
 	}
-	m.api.endpoints = append(m.api.endpoints, []endpoint{
-		{"GET", "/ebox", summary, locked(m.summary)},
-		{"GET", "/ebox/messages", read, locked(m.list)},
-		{"PATCH", "/ebox/messages", read, onJSON(mergePatch, m.patch)},
-		{"GET", "/ebox/messages/{}", read, m.of(m.one)},
-		{"GET", "/ebox/messages/{}/attachments", read, m.of(m.attachmentList)},
-		{"GET", "/ebox/messages/{}/attachments/{}", read, m.ofAttachment(m.attachment)},
-		{"GET", contentPattern, read, m.ofAttachment(m.content)},
-		{"GET", bodyPattern, read, m.of(m.body)},
-		{"GET", "/ebox/messages/{}/paymentData", read, m.of(m.payment)},
-		{"POST", "/ebox/messages/{}/replies", read, m.reply()},
-		{"POST", "/linkEboxMessage", senders, onJSON(plainJSON, m.link)},
-		{"POST", "/searchMessageStatus", senders, onJSON(plainJSON, m.searchStatus)},
-	}...)
-	m.api.endpoints = append(m.api.endpoints, m.referenceEndpoints(reference)...)
+	// The federation's samples write the slash at the end. Of the last four no path is
+	// public: these are our reading of the names.
+	m.api.endpoints = append(m.api.endpoints,
+		endpoint{"POST", "/ebox/messages", publish, m.publish},
+		endpoint{"POST", "/ebox/messages/", publish, m.publish},
+		endpoint{"GET", structuredPattern, read, m.of(m.structured)},
+		endpoint{"POST", "/ebox/messages/{}/actions", read, m.of(m.act)},
+		endpoint{"GET", "/ebox/sentMessages", senders, m.sent},
+		endpoint{"GET", "/statistics", summary, m.statistics})
 	return m
 }
 
@@ -180,29 +175,25 @@ func (m *messageRegistry) nextID() string {
 }
 
 // of serves the message of the path, or answers 404.
-func (m *messageRegistry) of(handle func(*call, *message) response) func(*call) response {
-	return locked(func(c *call) response {
+func (m *messageRegistry) of(handle func(*call, *message) (any, error)) handler {
+	return func(c *call) (any, error) {
 		if msg := m.box(c.enterprise).lookup(c.args[0]); msg != nil {
 			return handle(c, msg)
 		}
-		return c.noMessage()
-	})
-}
-
-func (c *call) noMessage() response {
-	return c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " +
-		c.enterprise.String() + "."))
+		return nil, problem.NotFound("There is no message of this id in the e-Box of enterprise " +
+			c.enterprise.String() + ".")
+	}
 }
 
 // ofAttachment serves the attachment of the path, or answers 404.
-func (m *messageRegistry) ofAttachment(handle func(*call, *message, *attachment) response) func(*call) response {
-	return m.of(func(c *call, msg *message) response {
+func (m *messageRegistry) ofAttachment(handle func(*call, *message, *attachment) (any, error)) handler {
+	return m.of(func(c *call, msg *message) (any, error) {
 		for _, a := range msg.attachments {
 			if a.ID == c.args[1] {
 				return handle(c, msg, a)
 			}
 		}
-		return c.fail(problem.NotFound("This message has no attachment of this id."))
+		return nil, problem.NotFound("This message has no attachment of this id.")
 	})
 }
 
@@ -232,7 +223,7 @@ func (b *mailbox) count() (total, unread int) {
 }
 
 // summary serves GET /ebox.
-func (m *messageRegistry) summary(c *call) response {
+func (m *messageRegistry) summary(c *call) (any, error) {
 	b := m.box(c.enterprise)
 	out := struct {
 		Messages int        `json:"numberOfMessages"`
@@ -254,14 +245,15 @@ func (m *messageRegistry) summary(c *call) response {
 			out.Size += a.Size
 		}
 	}
-	return c.send(http.StatusOK, out)
+	return out, nil
 }
 
 // view shows a message; whole adds the digests of its attachments, which a list
 // leaves out because they cost reading the documents.
-func (m *messageRegistry) view(msg *message, whole bool) messageView {
+func (m *messageRegistry) view(msg *message, whole bool) message {
 	self := m.api.base() + "/ebox/messages/" + msg.ID
-	v := messageView{message: *msg, Links: links{"self": {self}, "attachments": {self + "/attachments"}}}
+	v := *msg
+	v.Links = links{"self": {self}, "attachments": {self + "/attachments"}}
 	v.Published, v.Expires = msg.Published.In(m.zone), msg.Expires.In(m.zone)
 	if m.old {
 		v.Partition = ""
@@ -279,19 +271,19 @@ func (m *messageRegistry) view(msg *message, whole bool) messageView {
 }
 
 // listed shows a message in a list.
-func (m *messageRegistry) listed(msg *message) messageView { return m.view(msg, false) }
+func (m *messageRegistry) listed(msg *message) message { return m.view(msg, false) }
 
 func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
-	views := make([]attachmentView, len(msg.attachments))
+	views := make([]attachment, len(msg.attachments))
 	for i, a := range msg.attachments {
 		views[i] = m.attachmentView(msg, a, whole)
 	}
 	return wholeList(m.api.plainPages, views)
 }
 
-func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {
-	v := attachmentView{attachment: *a,
-		Content: m.api.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"}
+func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachment {
+	v := *a
+	v.Content = m.api.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
 	if whole {
 		v.Digest = a.digest
 	}
@@ -299,92 +291,72 @@ func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool
 }
 
 // list serves GET /ebox/messages.
-func (m *messageRegistry) list(c *call) response {
-	r := queryReader{query: c.r.URL.Query(), dateTimes: !m.old}
-	p, accepts := r.page(), r.filter()
-	if refusal := c.refuseQuery(&r); refusal != nil {
-		return refusal
-	}
+func (m *messageRegistry) list(c *call) (any, error) {
+	query := queryOf(c)
+	accepts := query.filter()
 	all := slices.DeleteFunc(slices.Clone(m.box(c.enterprise).messages), func(msg *message) bool { return !accepts(msg) })
-	return c.send(http.StatusOK, pageOf(c, p, all, m.listed))
-}
-
-// one serves GET /ebox/messages/{id}.
-func (m *messageRegistry) one(c *call, msg *message) response {
-	return c.send(http.StatusOK, m.view(msg, true))
-}
-
-// attachmentList serves GET /ebox/messages/{id}/attachments.
-func (m *messageRegistry) attachmentList(c *call, msg *message) response {
-	return c.send(http.StatusOK, m.attachmentViews(msg, true))
+	return onePage(query, all, m.listed)
 }
 
 // attachment serves GET /ebox/messages/{id}/attachments/{attachmentId}.
-func (m *messageRegistry) attachment(c *call, msg *message, a *attachment) response {
-	return c.send(http.StatusOK, m.attachmentView(msg, a, true))
+func (m *messageRegistry) attachment(_ *call, msg *message, a *attachment) (any, error) {
+	return m.attachmentView(msg, a, true), nil
 }
 
 // content serves GET …/content: the bytes, with ranges (RFC 9110 §14) and an
 // entity tag. Fetching the main content marks the message read, whatever part of
 // it is fetched and even if the client has it already; so does HEAD.
-func (m *messageRegistry) content(c *call, msg *message, a *attachment) response {
+func (m *messageRegistry) content(c *call, msg *message, a *attachment) (any, error) {
 	if a.content == nil {
-		return c.fail(problem.NotFound("The simulator does not keep the content of so large a published document."))
+		return nil, problem.NotFound("The simulator does not keep the content of so large a published document.")
 	}
 	msg.Read = msg.Read || a.Main
 	h := c.w.Header()
 	h.Set("Content-Type", a.Media)
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.FileName}))
 	h.Set("Cache-Control", "private, no-cache")
-	h.Set("ETag", a.content.tag)
-	return func() { http.ServeContent(c.w, c.r, "", msg.Published, a.content.open()) }
+	return a.content, nil
 }
 
 // body serves GET /ebox/messages/{id}/body, which opens a message whose body is
 // its main content.
-func (m *messageRegistry) body(c *call, msg *message) response {
+func (m *messageRegistry) body(_ *call, msg *message) (any, error) {
 	if msg.body == nil {
-		return c.fail(problem.NotFound("This message has no body."))
+		return nil, problem.NotFound("This message has no body.")
 	}
 	msg.Read = msg.Read || msg.BodyMain
-	return c.send(http.StatusOK, msg.body)
+	return msg.body, nil
 }
 
 // payment serves GET /ebox/messages/{id}/paymentData.
-func (m *messageRegistry) payment(c *call, msg *message) response {
+func (m *messageRegistry) payment(_ *call, msg *message) (any, error) {
 	if msg.Payment == nil {
-		return c.fail(problem.NotFound("This message has no payment data."))
+		return nil, problem.NotFound("This message has no payment data.")
 	}
-	return c.send(http.StatusOK, msg.Payment)
+	return msg.Payment, nil
 }
 
 // structured serves GET /ebox/messages/{id}/structuredData: what a program reads in
 // place of the letter, which opens the message.
-func (m *messageRegistry) structured(c *call, msg *message) response {
+func (m *messageRegistry) structured(c *call, msg *message) (any, error) {
 	msg.Read = true
-	return c.send(http.StatusOK, map[string]any{"messageId": msg.ID, "messageTypeId": msg.TypeID,
-		"enterpriseNumber": c.enterprise})
-}
-
-type action struct {
-	Action string `json:"action"`
+	return map[string]any{"messageId": msg.ID, "messageTypeId": msg.TypeID, "enterpriseNumber": c.enterprise}, nil
 }
 
 // act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
-func (m *messageRegistry) act(c *call, order action) response {
-	msg := m.box(c.enterprise).lookup(c.args[0])
-	switch {
-	case msg == nil:
-		return c.noMessage()
-	case order.Action != "markAsRead" && order.Action != "markAsUnread":
-		return c.fail(problem.BadRequest("action is markAsRead or markAsUnread."))
-	}
-	msg.Read = order.Action == "markAsRead"
-	return c.status(http.StatusNoContent)
+func (m *messageRegistry) act(c *call, msg *message) (any, error) {
+	return onJSON(plainJSON, func(c *call, order struct{ Action string }) (any, error) {
+		if order.Action != "markAsRead" && order.Action != "markAsUnread" {
+			return nil, problem.BadRequest("action is markAsRead or markAsUnread.")
+		}
+		msg.Read = order.Action == "markAsRead"
+		c.status = http.StatusNoContent
+		return nil, nil
+	})(c)
 }
 
 // sent serves GET /ebox/sentMessages: what the enterprise published here, newest first.
-func (m *messageRegistry) sent(c *call) response {
+func (m *messageRegistry) sent(c *call) (any, error) {
 	var all []*message
 	for _, b := range m.boxes {
 		for _, msg := range b.messages {
@@ -396,14 +368,52 @@ func (m *messageRegistry) sent(c *call) response {
 	slices.SortFunc(all, func(a, b *message) int {
 		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(b.ID, a.ID))
 	})
-	return sendPage(c, all, m.listed)
+	return onePage(queryOf(c), all, m.listed)
 }
 
 // statistics serves GET /statistics: the counters of the enterprise's e-Box.
-func (m *messageRegistry) statistics(c *call) response {
+func (m *messageRegistry) statistics(c *call) (any, error) {
 	total, unread := m.box(c.enterprise).count()
-	return c.send(http.StatusOK, map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total,
-		"numberOfUnreadMessages": unread})
+	return map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total, "numberOfUnreadMessages": unread}, nil
+}
+
+type messageChanges struct {
+	Items []struct {
+		ID        string  `json:"messageId"`
+		Visible   *bool   `json:"visible"`
+		Partition *string `json:"partition"` // since version 3
+	} `json:"items"`
+}
+
+// patch serves PATCH /ebox/messages (a merge patch, RFC 7396): all of its items,
+// or none if one is wrong.
+func (m *messageRegistry) patch(c *call, changes messageChanges) (any, error) {
+	if len(changes.Items) == 0 {
+		return nil, problem.BadRequest("items is missing or empty.")
+	}
+	messages := make([]*message, len(changes.Items))
+	for i, item := range changes.Items {
+		messages[i] = m.box(c.enterprise).lookup(item.ID)
+		moves := item.Partition != nil && !m.old
+		switch {
+		case moves && partitionOf(*item.Partition) == nil:
+			return nil, problem.BadRequest("There is no partition " + *item.Partition + " in this e-Box.")
+		case item.Visible == nil && !moves:
+			return nil, problem.BadRequest("visible is missing for message " + item.ID + ".")
+		case messages[i] == nil:
+			return nil, problem.NotFound("There is no message " + item.ID + " in the e-Box of enterprise " +
+				c.enterprise.String() + ". Nothing was changed.")
+		}
+	}
+	for i, item := range changes.Items {
+		if item.Visible != nil {
+			messages[i].Visible = *item.Visible
+		}
+		if item.Partition != nil {
+			messages[i].Partition = *item.Partition
+		}
+	}
+	return nil, nil
 }
 
 // Draft is a message to put into an e-Box from outside the API.

@@ -20,17 +20,17 @@ func (l *lab) consumer() func(method, target, body string, headers ...string) re
 
 type (
 	messagePage    = itemPage[shownMessage]
-	attachmentPage = itemPage[attachmentView]
+	attachmentPage = itemPage[attachment]
 )
 
 // shownMessage is a message as a client reads it.
 type shownMessage struct {
-	messageView
+	message
 	Documents *attachmentPage `json:"attachments"`
 }
 
 // digestIn is the digest that an attachment was shown with.
-func digestIn(a attachmentView) any { return a.Digest.(map[string]any)["digestValue"] }
+func digestIn(a attachment) any { return a.Digest.(map[string]any)["digestValue"] }
 
 // itemPage is a page of either form.
 type itemPage[T any] struct {
@@ -120,7 +120,7 @@ func TestOpeningTheMainContentMarksItRead(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
 	base := l.ProviderURL("nsso") + "/ebox/messages/"
-	read := func(id string) bool { return decode[messageView](t, get("GET", base+id, "")).Read }
+	read := func(id string) bool { return decode[message](t, get("GET", base+id, "")).Read }
 	unread := func() int {
 		return decode[struct {
 			N int `json:"numberOfUnreadMessages"`
@@ -152,7 +152,7 @@ func TestOpeningTheMainContentMarksItRead(t *testing.T) {
 		t.Errorf("%d unread, %d before", got, before)
 	}
 	if r := l.as(l.token(ScopeDocumentConsumer), alsoMandated)("GET", base+FirstMessage,
-		""); decode[messageView](t, r).Read {
+		""); decode[message](t, r).Read {
 		t.Error("the message of another enterprise is read too")
 	}
 }
@@ -219,7 +219,7 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	l := newLab(t)
 	send := l.consumer()
 	target := l.ProviderURL("nsso") + "/ebox/messages"
-	visible := func(id string) bool { return decode[messageView](t, send("GET", target+"/"+id, "")).Visible }
+	visible := func(id string) bool { return decode[message](t, send("GET", target+"/"+id, "")).Visible }
 	patch := func(body, mediaType string) int { return send("PATCH", target, body, "Content-Type", mediaType).status }
 	const merge = "application/merge-patch+json"
 	hide := `{"items":[{"messageId":"` + FirstMessage + `","visible":false},{"messageId":"`
@@ -249,7 +249,7 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 			t.Errorf("moving to the partition %s: %d", partition, got)
 		}
 	}
-	if m := decode[messageView](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "HR" || m.Visible {
+	if m := decode[message](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "HR" || m.Visible {
 		t.Errorf("after moving: %+v", m)
 	}
 }
@@ -306,11 +306,11 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 		t.Errorf("%+v", rules)
 	}
 	get := l.as(token, mandated)
-	page := decode[itemPage[partitionView]](t, get("GET", base, ""))
+	page := decode[itemPage[partition]](t, get("GET", base, ""))
 	if page.Total != 2 || page.Items[1].Enterprise != mandated {
 		t.Fatalf("%+v", page)
 	}
-	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "HR" {
+	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partition](t, r).ID != "HR" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	for _, c := range []struct {
@@ -402,7 +402,7 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	for _, id := range []string{"nsso", "new"} {
 		is(t, get(id, ScopeDocumentConsumer), 200, "", id)
 	}
-	l.RemoveProvider("new")
+	l.removeProvider("new")
 	if l.ProviderURL("new") != "" || len(l.Providers()) != 5 {
 		t.Errorf("%d providers", len(l.Providers()))
 	}
@@ -458,14 +458,14 @@ func TestAnOlderRegistrySpeaksItsDialect(t *testing.T) {
 func TestVersion3HasFurtherOperations(t *testing.T) {
 	l := newLab(t)
 	send := l.consumer()
-	message := l.ProviderURL("nsso") + "/ebox/messages/" + FirstMessage
-	read := func() bool { return decode[messageView](t, send("GET", message, "")).Read }
-	is(t, send("GET", message+"/structuredData", ""), 200, mandated.String(), "structured data")
+	first := l.ProviderURL("nsso") + "/ebox/messages/" + FirstMessage
+	read := func() bool { return decode[message](t, send("GET", first, "")).Read }
+	is(t, send("GET", first+"/structuredData", ""), 200, mandated.String(), "structured data")
 	if !read() {
 		t.Error("structured data did not open the message")
 	}
 	act := func(action string) int {
-		return send("POST", message+"/actions", `{"action":"`+action+`"}`, "Content-Type", "application/json").status
+		return send("POST", first+"/actions", `{"action":"`+action+`"}`, "Content-Type", "application/json").status
 	}
 	if act("markAsUnread") != 204 || read() || act("markAsRead") != 204 || !read() || act("burn") != 400 {
 		t.Errorf("actions; read %t", read())

@@ -1,8 +1,6 @@
 package simulator
 
 import (
-	"net/http"
-
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
@@ -11,12 +9,15 @@ import (
 type partition struct {
 	ID   string     `json:"partition"`
 	Name translated `json:"partitionName"`
+	// Enterprise and Links are only there as it is shown.
+	Enterprise enterprise.Number `json:"enterpriseNumber"`
+	Links      links             `json:"_links"`
 }
 
 // partitions are those of every e-Box; what no rule leads elsewhere goes to the first.
 var partitions = []partition{
-	{"GENERAL", translated{"nl": "Algemeen", "fr": "Général", "de": "Allgemein"}},
-	{"HR", translated{"nl": "Personeel", "fr": "Personnel", "de": "Personal"}},
+	{ID: "GENERAL", Name: translated{"nl": "Algemeen", "fr": "Général", "de": "Allgemein"}},
+	{ID: "HR", Name: translated{"nl": "Personeel", "fr": "Personnel", "de": "Personal"}},
 }
 
 // partitionOf finds a partition; nil if there is none of the id.
@@ -29,15 +30,9 @@ func partitionOf(id string) *partition {
 	return nil
 }
 
-// partitionView is a partition as the API shows it.
-type partitionView struct {
-	partition
-	Enterprise enterprise.Number `json:"enterpriseNumber"`
-	Links      links             `json:"_links"`
-}
-
-func (c *call) viewPartition(p partition) partitionView {
-	return partitionView{p, c.enterprise, links{"self": {c.base() + "/ebox/" + c.enterprise.String() + "/" + p.ID}}}
+func (c *call) viewPartition(p partition) partition {
+	p.Enterprise, p.Links = c.enterprise, links{"self": {c.base() + "/ebox/" + c.enterprise.String() + "/" + p.ID}}
+	return p
 }
 
 // routingRule sends new messages to a partition. The criteria are public, the names of the members around them are
@@ -61,18 +56,18 @@ func (s *Simulator) mountPartition() {
 	s.main.mounts[partitionPath] = &api{
 		upstream: UpstreamPartition, site: s.main, path: partitionPath, scopes: scope, plainPages: true,
 		endpoints: []endpoint{
-			{"GET", "/ebox/{}/hasMandate", scope, locked(s.hasMandate)},
-			{"GET", "/ebox/{}/routingRules", scope, s.ofPath(func(c *call) response {
-				return sendPage(c, routingRules, asIs)
+			{"GET", "/ebox/{}/hasMandate", scope, s.hasMandate},
+			{"GET", "/ebox/{}/routingRules", scope, ofPath(func(c *call) (any, error) {
+				return onePage(queryOf(c), routingRules, asIs)
 			})},
-			{"GET", "/ebox/{}", scope, s.ofPath(func(c *call) response {
-				return sendPage(c, partitions, c.viewPartition)
+			{"GET", "/ebox/{}", scope, ofPath(func(c *call) (any, error) {
+				return onePage(queryOf(c), partitions, c.viewPartition)
 			})},
-			{"GET", "/ebox/{}/{}", scope, s.ofPath(func(c *call) response {
+			{"GET", "/ebox/{}/{}", scope, ofPath(func(c *call) (any, error) {
 				if p := partitionOf(c.args[1]); p != nil {
-					return c.send(http.StatusOK, c.viewPartition(*p))
+					return c.viewPartition(*p), nil
 				}
-				return c.fail(problem.NotFound("This e-Box has no partition of this id."))
+				return nil, problem.NotFound("This e-Box has no partition of this id.")
 			})},
 		},
 	}
@@ -80,41 +75,40 @@ func (s *Simulator) mountPartition() {
 
 // ofPath serves the e-Box of the path to those who may read it; a header that names another
 // enterprise contradicts it.
-func (s *Simulator) ofPath(handle func(*call) response) func(*call) response {
-	return locked(func(c *call) response {
-		n, refusal := c.number("path", "enterpriseNumber", c.args[0])
-		if refusal == nil && c.r.Header.Get(onBehalfOf) != "" {
-			if refusal = c.represent(); refusal == nil && c.enterprise != n {
-				refusal = c.fail(problem.BadRequest("Path and header name different enterprises."))
+func ofPath(handle handler) handler {
+	return func(c *call) (any, error) {
+		n, err := readNumber("path", "enterpriseNumber", c.args[0])
+		if err == nil && c.r.Header.Get(onBehalfOf) != "" {
+			if err = c.represent(); err == nil && c.enterprise != n {
+				err = problem.BadRequest("Path and header name different enterprises.")
 			}
 		}
-		if refusal == nil {
-			refusal = c.representFor(n)
+		if err == nil {
+			err = c.representFor(n)
 		}
-		if refusal != nil {
-			return refusal
+		if err != nil {
+			return nil, err
 		}
 		return handle(c)
-	})
+	}
 }
 
 // hasMandate tells whether an enterprise may publish for that of the path: the one in
 // mandataryEnterpriseNumber, else the client itself.
-func (s *Simulator) hasMandate(c *call) response {
-	n, refusal := c.number("path", "enterpriseNumber", c.args[0])
+func (s *Simulator) hasMandate(c *call) (any, error) {
+	n, err := readNumber("path", "enterpriseNumber", c.args[0])
 	query, mandatary := c.r.URL.Query(), c.token.client.Enterprise
-	if refusal == nil && query.Has("mandataryEnterpriseNumber") {
-		mandatary, refusal = c.number("query", "mandataryEnterpriseNumber", query.Get("mandataryEnterpriseNumber"))
+	if err == nil && query.Has("mandataryEnterpriseNumber") {
+		mandatary, err = readNumber("query", "mandataryEnterpriseNumber", query.Get("mandataryEnterpriseNumber"))
 	}
 	switch {
-	case refusal != nil:
-		return refusal
+	case err != nil:
+		return nil, err
 	case query.Get("operation") != "publish":
-		return c.fail(problem.BadRequest("The query is not valid.", problem.Issue{
+		return nil, problem.BadRequest("The query is not valid.", problem.Issue{
 			Type: problem.IssueRequiredInput, In: "query", Name: "operation", Value: query.Get("operation"),
 			Detail: "publish is expected",
-		}))
+		})
 	}
-	has := n == mandatary || s.refusal(n, mandatary, MandateEbox) == ""
-	return c.send(http.StatusOK, map[string]bool{"hasMandate": has})
+	return map[string]bool{"hasMandate": n == mandatary || s.refusal(n, mandatary, mandateEbox) == ""}, nil
 }

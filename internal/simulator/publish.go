@@ -37,14 +37,16 @@ const (
 type publication struct {
 	message
 	Recipient   *party       `json:"recipient"`
-	Sender      *party       `json:"sender"`
 	Attachments []fileToSend `json:"attachments"`
 	BodyMain    *bool        `json:"isBodyMainContent"`
 	Body        translated   `json:"bodyContent"`
 	Replies     *bool        `json:"isReplyAuthorized"`
 
-	// unknown are its members that have the name of another version.
-	unknown []string
+	// described says that this JSON was there, unknown which of its members have the name of
+	// another version.
+	described bool
+	unknown   []string
+	files     []*attachment
 }
 
 type fileToSend struct {
@@ -66,24 +68,16 @@ func (p *party) enterprise() (enterprise.Number, bool) {
 var senders = []string{ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere}
 
 // maySend checks that the token is one for sending, for oneself or for another as the call is.
-func (c *call) maySend() response {
+func (c *call) maySend() error {
 	wanted := senders[1:]
 	if c.enterprise == c.token.client.Enterprise {
 		wanted = senders[:1]
 	}
-	if slices.ContainsFunc(c.token.scopes, func(s string) bool { return slices.Contains(wanted, s) }) {
+	if c.token.hasOneOf(wanted) {
 		return nil
 	}
-	return c.missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the "+
+	return missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the "+
 		"Authorization Server for one of: "+strings.Join(wanted, " ")+".")
-}
-
-// received is a file part that has passed through.
-type received struct {
-	name, fileName, mediaType string
-	size                      int64
-	digest                    string
-	kept                      []byte // nil if it was too large
 }
 
 type published struct {
@@ -105,60 +99,60 @@ var mediaTypes = []string{
 
 // publish serves POST /ebox/messages and, on older registries, POST
 // /publishMessage. Those who only read may reply with it, and no more.
-func (m *messageRegistry) publish(c *call, p *publication, files []received) response {
-	refusal := c.maySend
-	if p.Original != "" {
-		refusal = func() response { return m.mayReply(c, p.Original) }
-	}
-	if refused := refusal(); refused != nil {
-		return refused
-	}
-	return m.accept(c, p, files)
-}
-
-// reply is POST /ebox/messages/{id}/replies: a publication whose original is the message of
-// the path and whose recipient is its sender unless it names one. A message that takes no
-// replies refuses it before the body is read.
-func (m *messageRegistry) reply() func(*call) response {
-	check := locked(func(c *call) response { return m.mayReply(c, c.args[0]) })
-	take := onPublication(func(c *call, p *publication, files []received) response {
-		if p.Original != "" && p.Original != c.args[0] {
-			return c.fail(problem.BadRequest("originalMessageId is not the message of the path."))
-		}
-		p.Original = c.args[0]
-		if p.Recipient == nil {
-			p.Recipient = &party{Type: "enterprise", Number: m.box(c.enterprise).lookup(p.Original).OrgID}
-		}
-		return m.accept(c, p, files)
-	})
-	return func(c *call) response {
-		if refusal := check(c); refusal != nil {
-			return refusal
-		}
-		return take(c)
-	}
-}
-
-func (m *messageRegistry) mayReply(c *call, original string) response {
-	msg := m.box(c.enterprise).lookup(original)
+func (m *messageRegistry) publish(c *call) (any, error) {
+	p, err := c.publication()
 	switch {
-	case msg == nil:
-		return c.fail(problem.NotFound("There is no message to reply to of the id " + original + "."))
-	case !msg.Replies:
-		return c.fail(problem.Forbidden("This message allows no replies."))
+	case err != nil:
+	case p.Original == "":
+		err = c.maySend()
+	default:
+		err = mayReply(m.box(c.enterprise).lookup(p.Original))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.accept(c, p)
+}
+
+// reply serves POST /ebox/messages/{id}/replies: a publication whose original is the message of
+// the path and whose recipient is its sender unless it names one.
+func (m *messageRegistry) reply(c *call, original *message) (any, error) {
+	if err := mayReply(original); err != nil {
+		return nil, err
+	}
+	p, err := c.publication()
+	if err != nil {
+		return nil, err
+	}
+	if p.Original != "" && p.Original != original.ID {
+		return nil, problem.BadRequest("originalMessageId is not the message of the path.")
+	}
+	p.Original = original.ID
+	if p.Recipient == nil {
+		p.Recipient = &party{Type: "enterprise", Number: original.OrgID}
+	}
+	return m.accept(c, p)
+}
+
+func mayReply(original *message) error {
+	switch {
+	case original == nil:
+		return problem.NotFound("There is no message of this id to reply to.")
+	case !original.Replies:
+		return problem.Forbidden("This message allows no replies.")
 	}
 	return nil
 }
 
 // accept checks the publication as a whole and puts it into the recipient's e-Box.
-func (m *messageRegistry) accept(c *call, p *publication, files []received) response {
-	recipient, issues := c.check(p, files)
+func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
+	recipient, issues := c.check(p)
 	if len(issues) > 0 {
-		return c.fail(problem.BadRequest("The message to publish is not valid.", issues...))
+		return nil, problem.BadRequest("The message to publish is not valid.", issues...)
 	}
-	key, refusal := m.key(c)
-	if refusal != nil {
-		return refusal
+	key, err := m.key(c)
+	if err != nil {
+		return nil, err
 	}
 	msg := m.newMessage(recipient, m.nextID(), m.s.now())
 	msg.Original, msg.Subject, msg.Attention, msg.Registered = p.Original, p.Subject, p.Attention, p.Registered
@@ -168,16 +162,10 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) resp
 	if !p.Expires.IsZero() {
 		msg.Expires = p.Expires
 	}
-	for i, f := range files {
-		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
-		a := &attachment{
-			ID: fmt.Sprint(i + 1), Title: about.Title, FileName: f.fileName, Main: about.Main, Media: f.mediaType,
-			Size: float64(f.size) / 1024, Signed: about.Signed, digest: func() string { return f.digest },
-		}
-		if f.kept != nil {
-			a.content = keptDocument(f.kept)
-		}
-		msg.attachments = append(msg.attachments, a)
+	for i, f := range p.files {
+		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.part })]
+		f.ID, f.Title, f.Main, f.Signed = fmt.Sprint(i+1), about.Title, about.Main, about.Signed
+		msg.attachments = append(msg.attachments, f)
 	}
 	m.box(recipient).put(msg)
 	if len(m.keys) >= mostKept {
@@ -195,12 +183,13 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) resp
 	if !c.s.inMahis(recipient) {
 		out.Code, out.Message = "NO_DIGITAL_USER", "The message was published; the recipient has never opened its e-Box."
 	}
-	return c.send(http.StatusCreated, out)
+	c.status = http.StatusCreated
+	return out, nil
 }
 
 // key gives the Idempotency-Key of a publication with its client, "" without one. It is
 // refused if the client's publication with that key was accepted before, whatever that held.
-func (m *messageRegistry) key(c *call) (string, response) {
+func (m *messageRegistry) key(c *call) (string, error) {
 	fields := c.r.Header.Values("Idempotency-Key")
 	if len(fields) == 0 {
 		return "", nil
@@ -208,12 +197,12 @@ func (m *messageRegistry) key(c *call) (string, response) {
 	key := c.token.client.ID + " " + fields[0]
 	switch {
 	case len(fields) > 1 || !quoted.MatchString(fields[0]):
-		return "", c.fail(problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
+		return "", problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
 			Type: problem.IssueInvalidInput, In: "header", Name: "Idempotency-Key", Detail: "one quoted string is expected",
-		}))
+		})
 	case m.keys[key]:
-		return "", c.fail(refuse(http.StatusConflict, "conflict", "Conflict",
-			"A publication with this Idempotency-Key was accepted before."))
+		return "", refuse(http.StatusConflict, "conflict", "Conflict",
+			"A publication with this Idempotency-Key was accepted before.")
 	}
 	return key, nil
 }
@@ -222,93 +211,89 @@ var quoted = regexp.MustCompile(`^"[^"]+"$`)
 
 func isTrue(b *bool) bool { return b != nil && *b }
 
-// onPublication is an endpoint that takes a publication. Its parts are read as they come; the
-// description and a bounded beginning of each file are kept.
-func onPublication(handle func(*call, *publication, []received) response) func(*call) response {
-	return func(c *call) response {
-		mediaType, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-		if err != nil || mediaType != "multipart/form-data" || parameters["boundary"] == "" {
-			return c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type",
-				"Send multipart/form-data with a boundary."))
-		}
-		p, files, err := c.readParts(multipart.NewReader(c.r.Body, parameters["boundary"]))
-		if err != nil {
-			return c.fail(problem.BadRequest("The multipart body is not valid: " + err.Error() + "."))
-		}
-		// What follows the last boundary means nothing, but is recorded.
-		_, _ = io.Copy(io.Discard, c.r.Body)
-		if p == nil {
-			return c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))
-		}
-		c.s.mu.Lock()
-		defer c.s.mu.Unlock()
-		return handle(c, p, files)
+// publication gives the publication that the body held.
+func (c *call) publication() (*publication, error) {
+	if c.published == nil {
+		return nil, refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type",
+			"Send multipart/form-data with a boundary.")
 	}
+	return c.published, nil
 }
 
-func (c *call) readParts(parts *multipart.Reader) (p *publication, files []received, err error) {
+// readParts reads a publication's parts as they come; the description and a bounded beginning of
+// each file are kept.
+func (c *call) readParts(boundary string) error {
+	p := publication{}
+	parts := multipart.NewReader(c.r.Body, boundary)
 	for {
 		part, err := parts.NextPart()
 		switch {
+		case errors.Is(err, io.EOF) && !p.described:
+			return problem.BadRequest("The part " + descriptionPart + " is missing.")
 		case errors.Is(err, io.EOF):
-			return p, files, nil
+			c.published = &p
+			// What follows the last boundary means nothing, but is recorded.
+			_, _ = io.Copy(io.Discard, c.r.Body)
+			return nil
 		case err != nil:
-			return nil, nil, err
-		case part.FormName() == descriptionPart && p == nil:
-			p, err = c.readDescription(part)
+		case part.FormName() == descriptionPart && !p.described:
+			err = c.readDescription(&p, part)
 		case part.FormName() == "" || part.FormName() == descriptionPart:
 			err = errors.New("each part needs a name of its own")
-		case len(files) == maxFiles:
+		case len(p.files) == maxFiles:
 			err = errors.New("at most six files are allowed")
 		default:
-			var f received
+			var f *attachment
 			f, err = readFile(part)
-			files = append(files, f)
+			p.files = append(p.files, f)
 		}
 		if err != nil {
-			return nil, nil, err
+			return problem.BadRequest("The multipart body is not valid: " + err.Error() + ".")
 		}
 	}
 }
 
-func (c *call) readDescription(part io.Reader) (*publication, error) {
+func (c *call) readDescription(p *publication, part io.Reader) error {
 	text, err := io.ReadAll(io.LimitReader(part, maxDescription+1))
 	switch {
 	case err != nil:
-		return nil, errors.New("the part " + descriptionPart + " breaks off")
+		return errors.New("the part " + descriptionPart + " breaks off")
 	case len(text) > maxDescription:
-		return nil, errors.New("the part " + descriptionPart + " is too long")
+		return errors.New("the part " + descriptionPart + " is too long")
+	case c.unmarshal(text, p) != nil:
+		return errors.New("the part " + descriptionPart + " is not the JSON that is expected")
 	}
-	p := publication{unknown: c.namesOfOther(text)}
-	if err := c.unmarshal(text, &p); err != nil {
-		return nil, errors.New("the part " + descriptionPart + " is not the JSON that is expected")
-	}
-	return &p, nil
+	p.described, p.unknown = true, c.namesOfOther(text)
+	return nil
 }
 
-func readFile(part *multipart.Part) (received, error) {
-	f := received{name: part.FormName(), fileName: part.FileName()}
-	f.mediaType, _, _ = mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
+// readFile reads a document as it passes through.
+func readFile(part *multipart.Part) (*attachment, error) {
 	var kept bytes.Buffer
 	hash := sha256.New()
-	first, err := io.Copy(io.MultiWriter(hash, &kept), io.LimitReader(part, keptFile))
+	size, err := io.Copy(io.MultiWriter(hash, &kept), io.LimitReader(part, keptFile))
+	var rest int64
 	if err == nil {
-		f.size, err = io.Copy(hash, part)
+		rest, err = io.Copy(hash, part)
 	}
 	if err != nil {
-		return f, errors.New("the part " + f.name + " breaks off")
+		return nil, errors.New("the part " + part.FormName() + " breaks off")
 	}
-	if f.size == 0 {
-		f.kept = append([]byte{}, kept.Bytes()...)
+	digest := base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+	mediaType, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
+	f := &attachment{
+		part: part.FormName(), FileName: part.FileName(), Media: mediaType, Size: float64(size+rest) / 1024,
+		digest: func() string { return digest },
 	}
-	f.size += first
-	f.digest = base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+	if rest == 0 {
+		f.content = keptDocument(kept.Bytes())
+	}
 	return f, nil
 }
 
 // check compares the description with the files that came with it, with the version of the
 // API and with the enterprise that the call is for.
-func (c *call) check(p *publication, files []received) (recipient enterprise.Number, issues []problem.Issue) {
+func (c *call) check(p *publication) (recipient enterprise.Number, issues []problem.Issue) {
 	refuseIf := func(wrong bool, kind, name, detail string) {
 		if wrong {
 			issues = append(issues, problem.Issue{Type: kind, In: "body", Name: name, Detail: detail})
@@ -339,21 +324,104 @@ func (c *call) check(p *publication, files []received) (recipient enterprise.Num
 	for i, a := range p.Attachments {
 		main = main || a.Main
 		name := fmt.Sprintf("/attachments/%d", i)
-		at := slices.IndexFunc(files, func(f received) bool { return f.name == a.Part })
+		at := slices.IndexFunc(p.files, func(f *attachment) bool { return f.part == a.Part })
 		if refuseIf(at < 0, invalid, name+"/httpPartName", "there is no such part"); at >= 0 && a.Digest != nil {
-			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != files[at].digest, invalid,
+			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != p.files[at].digest(), invalid,
 				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 		}
 	}
-	for i, f := range files {
-		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.name }), invalid, f.name,
+	for i, f := range p.files {
+		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.part }), invalid, f.part,
 			"no attachment names this part")
-		refuseIf(slices.ContainsFunc(files[:i], func(g received) bool { return g.name == f.name }), invalid, f.name,
+		refuseIf(slices.ContainsFunc(p.files[:i], func(g *attachment) bool { return g.part == f.part }), invalid, f.part,
 			"the part is there twice")
-		refuseIf(f.fileName == "", missing, f.name, "the part needs a file name")
-		refuseIf(!slices.Contains(mediaTypes, f.mediaType), invalid, f.name,
+		refuseIf(f.FileName == "", missing, f.part, "the part needs a file name")
+		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, f.part,
 			"the content type is none of those that e-Box takes")
 	}
 	refuseIf(!main, missing, "/attachments", "one attachment or the body must be the main content")
 	return recipient, issues
+}
+
+type linkOrder struct {
+	ID         string  `json:"messageId"`
+	Recipients []party `json:"recipients"`
+}
+
+// link serves POST /linkEboxMessage: a message that the sender published goes
+// into further e-Boxes.
+func (m *messageRegistry) link(c *call, order linkOrder) (any, error) {
+	if err := c.maySend(); err != nil {
+		return nil, err
+	}
+	original := m.sentBy(c.enterprise, order.ID)
+	switch {
+	case len(order.Recipients) == 0:
+		return nil, problem.BadRequest("recipients is missing or empty.")
+	case original == nil:
+		return nil, problem.NotFound("This sender has published no message of the id " + order.ID + ".")
+	}
+	out := struct {
+		ID      string    `json:"messageId"`
+		Expires time.Time `json:"expirationDate"`
+		Links   int       `json:"nbSuccessLinks"`
+		Errors  []party   `json:"errorCases"`
+	}{order.ID, original.Expires.In(m.zone), 0, []party{}}
+	for _, to := range order.Recipients {
+		// Its own copy, with its own read mark.
+		linked := *original
+		linked.Read, linked.Visible, linked.Partition, linked.Published = false, true, "", m.s.now()
+		if n, ok := to.enterprise(); ok && m.box(n).lookup(order.ID) == nil {
+			m.box(n).put(&linked)
+			out.Links++
+		} else {
+			out.Errors = append(out.Errors, to)
+		}
+	}
+	c.status = http.StatusCreated
+	return out, nil
+}
+
+// sentBy finds a message that an enterprise published here, in whichever e-Box.
+func (m *messageRegistry) sentBy(sender enterprise.Number, id string) *message {
+	for _, b := range m.boxes {
+		if msg := b.lookup(id); msg != nil && msg.OrgID == sender.String() {
+			return msg
+		}
+	}
+	return nil
+}
+
+type statusQuestion struct {
+	ID   string `json:"messageId"`
+	Ebox party  `json:"eboxId"`
+}
+
+// searchStatus serves POST /searchMessageStatus: how the messages that the
+// sender published fare.
+func (m *messageRegistry) searchStatus(c *call, asked []statusQuestion) (any, error) {
+	if err := c.maySend(); err != nil {
+		return nil, err
+	}
+	type status struct {
+		statusQuestion
+		Expires time.Time `json:"expirationDate"`
+		Read    bool      `json:"readStatus"`
+		Visible bool      `json:"visible"`
+	}
+	out := []status{}
+	for _, q := range asked {
+		n, ok := q.Ebox.enterprise()
+		if !ok {
+			continue
+		}
+		if msg := m.box(n).lookup(q.ID); msg != nil && msg.OrgID == c.enterprise.String() {
+			out = append(out, status{q, msg.Expires.In(m.zone), msg.Read, msg.Visible})
+		}
+	}
+	if len(out) == 0 {
+		return nil, problem.NotFound("This sender has published none of these messages.")
+	}
+	c.status = http.StatusCreated
+	return out, nil
 }

@@ -99,7 +99,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			r = send("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType)
 			is(t, r, 201, `"nbSuccessLinks":1`, "link")
 			linked := l.as(l.token(c.read), alsoMandated)("GET", base+"/ebox/messages/"+m.ID, "")
-			if decode[messageView](t, linked).Read {
+			if decode[message](t, linked).Read {
 				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
 			}
 			other := l.as(l.token(ScopeRepresentativePublication), alsoMandated)

@@ -130,3 +130,26 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		t.Errorf("%d requests to no upstream", len(unknown))
 	}
 }
+
+// A simulator that runs for weeks must not fill the memory.
+func TestTheOldestIsForgotten(t *testing.T) {
+	l := newLab(t)
+	client := l.clients[clientID]
+	c := &call{s: l.Simulator, api: l.main.mounts[grantPath], r: &http.Request{Method: "GET"}}
+	for range 2*keptRequests + 1 {
+		l.record.begin(c)
+	}
+	list := l.Requests()
+	if n := len(l.record.list); n > 2*keptRequests || len(list) != keptRequests ||
+		list[keptRequests-1].Seq != 2*keptRequests+1 || l.RequestCount(UpstreamGrant) != 2*keptRequests+1 {
+		t.Errorf("%d requests are held, %d shown of %d", n, len(list), l.RequestCount(UpstreamGrant))
+	}
+	for range mostKept {
+		l.issue(client, nil)
+	}
+	l.now.advance(time.Hour)
+	l.issue(client, nil)
+	if n := len(l.tokens); n != 1 {
+		t.Errorf("%d tokens are held, of which one is valid", n)
+	}
+}

@@ -1,12 +1,10 @@
 package simulator
 
 import (
-	"cmp"
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
 	"strings"
 
 	"ebox-gateway/internal/problem"
@@ -35,57 +33,41 @@ var referenceData string
 //go:embed logo.png
 var logo []byte
 
-// referenceItem is one item of a list.
-type referenceItem struct {
-	id   string
-	text json.RawMessage
-}
-
-// MarshalJSON implements json.Marshaler.
-func (i referenceItem) MarshalJSON() ([]byte, error) { return i.text, nil }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (i *referenceItem) UnmarshalJSON(text []byte) error {
-	var ids struct{ MessageTypeID, OrganizationID, ApplicationID string }
-	err := json.Unmarshal(text, &ids)
-	i.id, i.text = cmp.Or(ids.MessageTypeID, ids.OrganizationID, ids.ApplicationID), slices.Clone(text)
-	return err
-}
-
-func (m *messageRegistry) referenceEndpoints(scopes []string) (list []endpoint) {
+// referenceEndpoints are, for each list, the list, its items and their logos.
+func (m *messageRegistry) referenceEndpoints(scopes []string) (endpoints []endpoint) {
 	text := strings.NewReplacer("{path}", m.api.path, "{base}", m.api.base()).Replace(referenceData)
-	var data map[string][]referenceItem
+	var data map[string][]map[string]any
 	if err := json.Unmarshal([]byte(text), &data); err != nil {
 		panic(fmt.Sprintf("reading reference.json: %v", err)) // it is part of the program
 	}
 	for name, items := range data {
-		list = append(list, referenceList("/referenceData/"+name, scopes, items)...)
+		path := "/referenceData/" + name
+		endpoints = append(endpoints,
+			endpoint{"GET", path, scopes, func(c *call) (any, error) {
+				c.w.Header().Set("Cache-Control", referenceCache)
+				return onePage(queryOf(c), items, asIs)
+			}},
+			endpoint{"GET", path + "/{}", scopes, func(c *call) (any, error) { return c.referenceItem(items) }},
+			endpoint{"GET", path + "/{}/images/{}/content", scopes, func(c *call) (any, error) {
+				item, err := c.referenceItem(items)
+				if text, _ := encodeJSON(item); err == nil && !bytes.Contains(text, []byte(c.below)) {
+					err = problem.NotFound("There is no image of this id.")
+				}
+				return content{"image/png", logo}, err
+			}})
 	}
-	return list
+	return endpoints
 }
 
-// referenceList are the endpoints of a list, of each of its items, and of their logos.
-func referenceList(path string, scopes []string, all []referenceItem) []endpoint {
-	find := func(c *call) int {
-		c.w.Header().Set("Cache-Control", referenceCache)
-		return slices.IndexFunc(all, func(one referenceItem) bool { return one.id == c.args[0] })
-	}
-	return []endpoint{
-		{"GET", path, scopes, locked(func(c *call) response {
-			c.w.Header().Set("Cache-Control", referenceCache)
-			return sendPage(c, all, asIs)
-		})},
-		{"GET", path + "/{}", scopes, func(c *call) response {
-			if i := find(c); i >= 0 {
-				return c.send(http.StatusOK, all[i])
+// referenceItem finds the item of the path.
+func (c *call) referenceItem(items []map[string]any) (any, error) {
+	c.w.Header().Set("Cache-Control", referenceCache)
+	for _, item := range items {
+		for _, id := range []string{"messageTypeId", "organizationId", "applicationId"} {
+			if item[id] == c.args[0] {
+				return item, nil
 			}
-			return c.fail(problem.NotFound("There is no reference data of this id."))
-		}},
-		{"GET", path + "/{}/images/{}/content", scopes, func(c *call) response {
-			if i := find(c); i >= 0 && strings.Contains(string(all[i].text), c.below) {
-				return c.sendBytes(http.StatusOK, "image/png", logo)
-			}
-			return c.fail(problem.NotFound("There is no image of this id."))
-		}},
+		}
 	}
+	return nil, problem.NotFound("There is no reference data of this id.")
 }

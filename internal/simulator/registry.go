@@ -45,13 +45,6 @@ type listedProvider struct {
 	Links links `json:"_links"`
 }
 
-// links are HAL links by relation.
-type links map[string]link
-
-type link struct {
-	Href string `json:"href"`
-}
-
 // Providers lists the providers in the order of the Provider Registry.
 func (s *Simulator) Providers() []Provider {
 	s.mu.Lock()
@@ -82,8 +75,8 @@ func (s *Simulator) SetProvider(p Provider) error {
 	return nil
 }
 
-// RemoveProvider takes a provider off the list. Its URL goes on being served.
-func (s *Simulator) RemoveProvider(id string) {
+// removeProvider takes a provider off the list. Its URL goes on being served.
+func (s *Simulator) removeProvider(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.providers = slices.DeleteFunc(s.providers, func(p Provider) bool { return p.ID == id })
@@ -110,9 +103,9 @@ func (s *Simulator) host(at *site, id, path, version string) string {
 	return m.api.base()
 }
 
-// guard answers in the place of a provider that is not to be called now. A
+// guard refuses in the place of a provider that is not to be called now. A
 // gateway that knows the registry's dates never gets to see these answers.
-func (s *Simulator) guard(c *call) response {
+func (s *Simulator) guard(c *call) error {
 	p, ok := s.provider(strings.TrimPrefix(c.upstream, "provider:"))
 	if !ok {
 		return nil // off the list, but a client may still have the URL
@@ -121,51 +114,50 @@ func (s *Simulator) guard(c *call) response {
 	today := now.UTC().Format(time.DateOnly)
 	switch {
 	case p.Activation > today:
-		return c.fail(problem.NotFound("This Document Provider is not active yet."))
+		return problem.NotFound("This Document Provider is not active yet.")
 	case p.Deactivation != "" && p.Deactivation < today:
-		return c.fail(refuse(http.StatusGone, "resourceNotFound", "Gone", "This Document Provider was deactivated."))
+		return refuse(http.StatusGone, "resourceNotFound", "Gone", "This Document Provider was deactivated.")
 	}
 	for _, w := range p.Maintenance {
 		if !now.Before(w.Start) && now.Before(w.End) {
-			return c.fail(problem.UnavailableUntil("This Document Provider is in maintenance.", w.End))
+			return problem.UnavailableUntil("This Document Provider is in maintenance.", w.End)
 		}
 	}
 	return nil
 }
 
-// mountRegistry puts the two shapes of the Provider Registry in their places. The
-// older one lives below the Federation API, which shares its family of scopes.
+// mountRegistry puts the two shapes of the Provider Registry in their places, a list of the
+// providers and its items. The older one lives below the Federation API, which shares its
+// family of scopes, and is an array.
 func (s *Simulator) mountRegistry() {
-	s.mountProviders(registryPath, registryPath, "/messageRegistries", []string{ScopeRegistry},
-		func(c *call, all []listedProvider) any {
-			return halPage[listedProvider]{Items: all, Total: len(all), Links: links{"self": {c.base() + c.below}}}
-		})
-	s.mountProviders(federationPath+"/messageProviders", federationPath, "/messageProviders",
-		[]string{ScopeRegistry, ScopePreference}, func(_ *call, all []listedProvider) any { return all })
+	newer := &api{upstream: UpstreamRegistry, site: s.main, path: registryPath, scopes: []string{ScopeRegistry}}
+	newer.endpoints = s.providerEndpoints("/messageRegistries", func(c *call, all []listedProvider) any {
+		return map[string]any{"items": all, "totalItems": len(all), "_links": links{"self": {c.base() + c.below}}}
+	})
+	s.main.mounts[registryPath] = newer
+	older := &api{upstream: UpstreamRegistry, site: s.main, path: federationPath,
+		scopes: []string{ScopeRegistry, ScopePreference}}
+	older.endpoints = s.providerEndpoints("/messageProviders", func(_ *call, all []listedProvider) any { return all })
+	s.main.mounts[federationPath+"/messageProviders"] = older
 }
 
-// mountProviders puts one shape of the Provider Registry at a path, a list and its items.
-func (s *Simulator) mountProviders(mount, base, path string, scopes []string,
-	list func(*call, []listedProvider) any) {
+func (s *Simulator) providerEndpoints(path string, list func(*call, []listedProvider) any) []endpoint {
 	listed := func(c *call, p Provider) listedProvider {
 		return listedProvider{p, links{"self": {c.base() + path + "/" + url.PathEscape(p.ID)}}}
 	}
-	s.main.mounts[mount] = &api{
-		upstream: UpstreamRegistry, site: s.main, path: base, scopes: scopes,
-		endpoints: []endpoint{
-			{"GET", path, []string{ScopeRegistry}, locked(func(c *call) response {
-				all := make([]listedProvider, len(s.providers))
-				for i, p := range s.providers {
-					all[i] = listed(c, p)
-				}
-				return c.send(http.StatusOK, list(c, all))
-			})},
-			{"GET", path + "/{}", []string{ScopeRegistry}, locked(func(c *call) response {
-				if p, ok := s.provider(c.args[0]); ok {
-					return c.send(http.StatusOK, listed(c, p))
-				}
-				return c.fail(problem.NotFound("There is no Document Provider of this id."))
-			})},
-		},
+	return []endpoint{
+		{"GET", path, []string{ScopeRegistry}, func(c *call) (any, error) {
+			all := make([]listedProvider, len(s.providers))
+			for i, p := range s.providers {
+				all[i] = listed(c, p)
+			}
+			return list(c, all), nil
+		}},
+		{"GET", path + "/{}", []string{ScopeRegistry}, func(c *call) (any, error) {
+			if p, ok := s.provider(c.args[0]); ok {
+				return listed(c, p), nil
+			}
+			return nil, problem.NotFound("There is no Document Provider of this id.")
+		}},
 	}
 }

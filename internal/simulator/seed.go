@@ -61,10 +61,10 @@ func (s *Simulator) seed() {
 		p.URL = s.host(where, p.ID, p.URL, p.APIVersion)
 	}
 	from := s.started.AddDate(-2, 0, 0)
-	for _, kind := range []string{MandateEbox, MandateDmfa} {
-		s.SetMandate(Mandate{Enterprise: mandated, Kind: kind, From: from})
-		s.SetMandate(Mandate{Enterprise: alsoMandated, Kind: kind, From: from})
-		s.SetMandate(Mandate{Enterprise: mandateIsOver, Kind: kind, From: from, Until: s.started.AddDate(0, -1, 0)})
+	for _, kind := range []string{mandateEbox, mandateDmfa} {
+		s.setMandate(mandate{Enterprise: mandated, Kind: kind, From: from})
+		s.setMandate(mandate{Enterprise: alsoMandated, Kind: kind, From: from})
+		s.setMandate(mandate{Enterprise: mandateIsOver, Kind: kind, From: from, Until: s.started.AddDate(0, -1, 0)})
 	}
 }
 

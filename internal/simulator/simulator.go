@@ -81,7 +81,7 @@ type Simulator struct {
 	authorization
 	providers  []Provider                  // in the order of the Provider Registry
 	registries map[string]*messageRegistry // of those providers that the simulator serves, by id
-	mandates   map[mandateKey]Mandate
+	mandates   map[mandateKey]mandate
 	paperless  map[enterprise.Number]bool // enterprises that want no paper any more
 	citizen    citizenMandates
 	faults     []*Fault // in the order in which they were laid
@@ -127,8 +127,11 @@ func Start(o Options) (*Simulator, error) {
 	}
 	s := &Simulator{
 		now: o.Now, started: o.Now(),
-		authorization: newAuthorization(o.TokenLifetime),
-		registries:    map[string]*messageRegistry{}, mandates: map[mandateKey]Mandate{},
+		authorization: authorization{
+			lifetime: o.TokenLifetime, clients: map[string]Client{}, tokens: map[string]*issued{},
+			spent: map[string]time.Time{}, issued: map[string]int{},
+		},
+		registries: map[string]*messageRegistry{}, mandates: map[mandateKey]mandate{},
 		paperless: map[enterprise.Number]bool{}, citizen: citizenMandates{nextID: 3_000_001},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -21,7 +21,9 @@ import (
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/metric"
 	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/wire"
 )
@@ -31,12 +33,13 @@ func parts() []metric.Collector {
 	at := time.Unix(1_800_000_000, 0)
 	upstreams := operate.UpstreamsAt(at, []operate.Upstream{
 		// The first is left of the configuration before.
-		{Name: "provider nsso", Circuit: "closed", Retries: 1, WaitingSince: at.Add(-time.Second),
-			UnansweredSince: at.Add(-50 * time.Second)},
-		{Name: "provider nsso", Circuit: "open", Opened: 2, OpenFor: make([]string, 9), InFlight: 1, Queued: 7,
-			WaitingSince: at.Add(-42 * time.Second), UnansweredSince: at.Add(-43 * time.Second), Retries: 7,
-			RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12,
-			Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
+		{Name: "provider nsso", State: resilience.State{Circuit: resilience.Closed, Retries: 1},
+			WaitingState: proxy.WaitingState{Oldest: at.Add(-time.Second), Unanswered: at.Add(-50 * time.Second)}},
+		{Name: "provider nsso", State: resilience.State{Circuit: resilience.Open, Opened: 2, OpenFor: make([]string, 9),
+			InFlight: 1, Queued: 7, Retries: 7, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18,
+			RefusedRate: 12},
+			WaitingState: proxy.WaitingState{Oldest: at.Add(-42 * time.Second), Unanswered: at.Add(-43 * time.Second)},
+			Connections:  wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
 	})
 	clients := []authn.ClientStatus{{
 		Name: "payroll", Clock: &authn.ClockStatus{AheadSeconds: -90}, Key: &authn.KeyStatus{NotAfter: at},

@@ -49,6 +49,8 @@ func TestNamedInBody(t *testing.T) {
 		"a negative number":              {`{"representedEnterpriseNumber":-206731645}`, "+!?"},
 		"a number beyond all numbers":    {`{"representedEnterpriseNumber":1e999}`, "+!"},
 		"an exponent in a text":          {`{"representedEnterpriseNumber":"2.06731645E8"}`, "+!?"},
+		"another base":                   {`{"representedEnterpriseNumber":"0xC5276BD"}`, "+!?"},
+		"a key that ends at a NUL":       {`{"representedEnterpriseNumber\u0000x":"0206731645"}`, "0206731645+"},
 		"zeros in front":                 {`{"representedEnterpriseNumber":"0000206731645"}`, "+!?"},
 		"two with dots in one text": {
 			`{"representedEnterpriseNumber":"0206.731.645, BE 0474.028.805"}`, "+!?"},

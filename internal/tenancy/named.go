@@ -82,7 +82,7 @@ func (m meaning) represents() bool { return m == meansNumber || m == meansEnterp
 
 // meaningOf tells what a member or parameter stands for. whole is false if only one
 // segment of a dotted or bracketed name, such as filter[representedEnterprise].cbe,
-// means it.
+// means it. A NUL parts segments too: for some servers the name ends there.
 func meaningOf(name string) (m meaning, whole bool) {
 	if len(name) < len(representedName) {
 		return meansNothing, false
@@ -90,7 +90,7 @@ func meaningOf(name string) (m meaning, whole bool) {
 	if m := segmentMeaning(name); m != meansNothing {
 		return m, true
 	}
-	for segment := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
+	for segment := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:\x00", r) }) {
 		if m := segmentMeaning(segment); m.represents() {
 			return m, false
 		}
@@ -129,13 +129,10 @@ func (n *Named) note(value string) (text, ok bool) {
 
 // mayBeRead tells whether a lenient reader could take a value for a number that is not
 // written as one: it has the digits of one somewhere, digits of another script, which some
-// servers read and others do not, or a fraction or an exponent that can make so many. Of
-// digits alone, too many are left to the upstream, unless they are zeros in front.
+// servers read and others do not, or a fraction, an exponent or another base (0x) that can
+// make so many. Of digits alone, too many are left to the upstream, unless they are zeros in
+// front.
 func mayBeRead(value string) bool {
-	if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-		_, err := enterprise.Parse(fmt.Sprintf("%010d", n))
-		return err == nil
-	}
 	const fewest = 9 // digits, of a number without the zero in front
 	digits := 0
 	for _, r := range value {
@@ -146,8 +143,22 @@ func mayBeRead(value string) bool {
 			digits++
 		}
 	}
-	f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-	return digits >= fewest || err == nil && math.Abs(f) > 1e8 && math.Abs(f) < 1e10
+	if digits == len(value) && digits < 20 {
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err == nil {
+			_, err = enterprise.Parse(fmt.Sprintf("%010d", n))
+		}
+		return err == nil
+	}
+	value = strings.TrimSpace(value)
+	if digits == 0 || digits >= fewest || !strings.ContainsRune("+-.0123456789", rune(value[0])) {
+		return digits >= fewest
+	}
+	f, err := strconv.ParseFloat(value, 64)
+	if i, otherBase := strconv.ParseInt(value, 0, 64); otherBase == nil {
+		f, err = float64(i), nil
+	}
+	return err == nil && math.Abs(f) > 1e8 && math.Abs(f) < 1e10
 }
 
 func (n *Named) add(number enterprise.Number) bool {

@@ -70,8 +70,8 @@ func notRepeated(number enterprise.Number, in string) error {
 		})
 }
 
-// leftBlank refuses a query that names the represented enterprise without a value, where
-// the gateway would add the number beside it.
+// leftBlank refuses a query that names the represented enterprise without a value, while the
+// request is for n.
 func leftBlank(n enterprise.Number) error {
 	return problem.BadRequest("The query has the name of the represented enterprise without a number. Leave it out, or "+
 		"give it the number that the request is for.",

@@ -107,6 +107,8 @@ func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
 //     refused with 400, unless it creates a mandate with the representative;
 //   - a GET, HEAD or DELETE for a number that stands nowhere in the query where the
 //     upstream looks gets it there: the Tenant's Query says so;
+//   - beside a number, wherever it stands, no parameter that means the represented enterprise
+//     may be blank: the upstream might read that one, and act in the client's own name;
 //   - other methods may leave it unrepeated only if the caller may act as the
 //     client itself;
 //   - for a caller who may not, the number of any other call must stand where the upstream looks:
@@ -210,10 +212,9 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 	}
 	switch {
 	case free:
+	case number != 0 && claim.Query.Blank:
+		return Tenant{}, leftBlank(number)
 	case number != 0 && inQuery(method) && !claim.Query.Direct:
-		if claim.Query.Blank {
-			return Tenant{}, leftBlank(number)
-		}
 		t.Query = representedNumber + "=" + number.String()
 	case present:
 		if !c.Own && !claim.direct(method) {

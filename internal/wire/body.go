@@ -1,96 +1,54 @@
 package wire
 
-import "io"
-
-// States of a body.
-const (
-	open    int32 = iota
-	busy          // a Read is under way
-	closing       // Close was called during a Read
-	over
+import (
+	"io"
+	"maps"
+	"net/http"
 )
 
-// Read reads the answer's body. The last bytes of a length come with io.EOF. Errors are *Error.
-func (x *exchange) Read(p []byte) (int, error) {
-	if !x.state.CompareAndSwap(open, busy) {
-		if x.state.Load() == over && x.err != nil {
-			return 0, x.err
-		}
-		return 0, errClosedBody
-	}
-	n, err := x.read(p)
-	if err != nil {
-		if err != io.EOF {
-			err = x.fail(err, reading)
-		}
-		x.err = err
-		x.finish(x.state.CompareAndSwap(busy, over) && err == io.EOF)
-		x.state.Store(over)
-		return n, err
-	}
-	if !x.state.CompareAndSwap(busy, open) { // Close was called
-		x.err = errClosedBody
-		x.finish(false)
-		x.state.Store(over)
-	}
-	return n, nil
+// Body reads the body of a message. Errors are a *SyntaxError, io.ErrUnexpectedEOF or the connection's.
+type Body struct {
+	left   int64 // or Chunked or Undeclared
+	chunks chunks
 }
 
-func (x *exchange) read(p []byte) (n int, err error) {
-	c := x.c
-	switch {
-	case x.left == Chunked:
-		n, err = x.chunks.Read(p)
-		if err == io.EOF {
-			for name, values := range x.chunks.Trailer() {
-				x.answer.Trailer[name] = values
-			}
-		}
-		return n, err
-	case x.left == Undeclared:
-		n, err = c.r.Read(p)
-		if err == io.EOF && c.records != nil && c.records.ended {
-			err = errNotClosed
-		}
-		return n, err
-	case x.left == 0:
+// NewBody reads the body that begins at r's next byte. Its length is that of a Framing.
+func NewBody(r *Reader, length int64) Body { return Body{length, chunks{r: r}} }
+
+// Read gives the last bytes together with io.EOF, if there is a length or the end is there.
+func (b *Body) Read(p []byte) (n int, err error) {
+	switch b.left {
+	case Chunked:
+		return b.chunks.Read(p)
+	case Undeclared:
+		return b.chunks.r.Read(p)
+	case 0:
 		return 0, io.EOF
 	}
-	n, err = c.r.Read(p[:min(int64(len(p)), x.left)])
-	x.left -= int64(n)
-	if err == nil && x.left == 0 {
-		err = io.EOF
-	} else {
-		err = unexpected(err)
+	n, err = b.chunks.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	if err == nil && b.left == 0 {
+		return n, io.EOF
 	}
-	return n, err
+	return n, unexpected(err)
 }
 
-// Close ends the body. Before its end it closes the connection, unless the rest is already there. It may be called
-// during a Read, which it ends.
-func (x *exchange) Close() error {
-	for {
-		switch x.state.Load() {
-		case open:
-			if x.state.CompareAndSwap(open, busy) {
-				x.err = errClosedBody
-				rest := int(x.left)
-				well := x.left >= 0 && x.left <= int64(x.c.r.Buffered())
-				if well {
-					x.c.r.skip(rest)
-				}
-				x.finish(well)
-				x.state.Store(over)
-				return nil
-			}
-		case busy:
-			// The Read under way then ends the exchange. Nobody else can have the connection yet.
-			if x.state.CompareAndSwap(busy, closing) {
-				x.cancel()
-				return nil
-			}
-		default:
-			return nil
-		}
+// Trailer adds the fields of the trailer section, after Read has returned io.EOF, to those that were announced. Those
+// that RFC 9110, section 6.5.1, lets nobody put there are not among them.
+func (b *Body) Trailer(announced http.Header) http.Header {
+	if announced == nil {
+		return b.chunks.trailer
 	}
+	maps.Copy(announced, b.chunks.trailer)
+	return announced
+}
+
+// skip takes out what is left of the body. It is false if that is not known to be buffered.
+func (b *Body) skip() bool {
+	r := b.chunks.r
+	if b.left < 0 || b.left > int64(r.Buffered()) {
+		return false
+	}
+	r.skip(int(b.left))
+	return true
 }

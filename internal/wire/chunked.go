@@ -21,28 +21,21 @@ const (
 // trailerLimits are those of a trailer section.
 var trailerLimits = Limits{Bytes: 16 << 10, Line: 8 << 10, Fields: 64}
 
-// Chunks reads a body in the chunked coding (RFC 9112, section 7.1). It reads no byte from the connection that it can
+// chunks reads a body in the chunked coding (RFC 9112, section 7.1). It reads no byte from the connection that it can
 // know to be beyond the body's end. Errors are a *SyntaxError, io.ErrUnexpectedEOF or the connection's.
-type Chunks struct {
+type chunks struct {
 	r       *Reader
-	left    int64 // of the current chunk
-	inside  bool  // a chunk's data, or its line end, comes next
-	over    int64 // bytes that are not data, beyond a reasonable share
-	last    bool  // the trailer section comes next
-	trailer http.Header
+	left    int64       // of the current chunk
+	inside  bool        // a chunk's data, or its line end, comes next
+	over    int64       // bytes that are not data, beyond a reasonable share
+	last    bool        // the trailer section comes next
+	trailer http.Header // its fields, without those that nobody may put there; nil if there were none
 	err     error
 }
 
-// NewChunks reads the body that begins at r's next byte.
-func NewChunks(r *Reader) Chunks { return Chunks{r: r} }
-
-// Trailer gives the fields of the trailer section after Read has returned io.EOF, without those that RFC 9110,
-// section 6.5.1, lets nobody put there; nil if there were none.
-func (c *Chunks) Trailer() http.Header { return c.trailer }
-
 // Read waits for the connection only while it has nothing to give. It gives the last bytes together with io.EOF if
 // the end of the body is already there.
-func (c *Chunks) Read(p []byte) (n int, err error) {
+func (c *chunks) Read(p []byte) (n int, err error) {
 	for c.err == nil {
 		if c.left > 0 {
 			if n == len(p) {
@@ -75,7 +68,7 @@ func (c *Chunks) Read(p []byte) (n int, err error) {
 }
 
 // step takes what is between the data of two chunks, or after the last, if it is buffered as a whole.
-func (c *Chunks) step() (complete bool, err error) {
+func (c *chunks) step() (complete bool, err error) {
 	b := c.r.buf[c.r.r:c.r.w]
 	switch {
 	case c.inside:
@@ -112,7 +105,7 @@ func (c *Chunks) step() (complete bool, err error) {
 }
 
 // end takes the trailer section and its empty line.
-func (c *Chunks) end(b []byte) (complete bool, err error) {
+func (c *chunks) end(b []byte) (complete bool, err error) {
 	var size int
 	switch {
 	case len(b) > 0 && b[0] == '\n':
@@ -208,8 +201,8 @@ func AppendChunkSize(b []byte, n int) []byte {
 	return append(strconv.AppendUint(b, uint64(n), 16), "\r\n"...)
 }
 
-// AppendLastChunk appends the end of a chunked body, with the fields of its trailer section.
-func AppendLastChunk(b []byte, trailer http.Header) (_ []byte, err error) {
+// appendLastChunk appends the end of a chunked body, with the fields of its trailer section.
+func appendLastChunk(b []byte, trailer http.Header) (_ []byte, err error) {
 	b = append(b, "0\r\n"...)
 	for name, values := range trailer {
 		for _, v := range values {

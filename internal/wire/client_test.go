@@ -429,13 +429,9 @@ func TestBodiesGoUpWhole(t *testing.T) {
 						if HasToken(h["Expect"], "100-continue") {
 							io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 						}
-						var body []byte
-						if f, _ := ParseFraming(h, false); f.Length == Chunked {
-							chunks := NewChunks(reader)
-							body, _ = io.ReadAll(&chunks)
-						} else {
-							body, _ = io.ReadAll(io.LimitReader(reader, f.Length))
-						}
+						f, _ := ParseFraming(h, false)
+						in := NewBody(reader, f.Length)
+						body, _ := io.ReadAll(&in)
 						got <- body
 						io.WriteString(conn, fine)
 					}

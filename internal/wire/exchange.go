@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,14 +14,15 @@ import (
 var answerHead = Limits{Bytes: 64 << 10, Line: 32 << 10, Fields: 256}
 
 const (
-	// mostInterim is how many interim answers one request may have.
-	mostInterim = 8
+	// MostInterim is how many interim answers one request may have.
+	MostInterim = 8
 	// patience is how long an upstream that knows nothing of Expect delays a body, as with curl.
 	patience = time.Second
 )
 
 // exchange is one request and its answer. It is the answer's body, too. The steps of it are, in this order: compose,
-// begin, send, receive and accept, which gives the answer to the caller; then Read and Close of the body; finish.
+// begin, send and receive (upload.go has a body that does not go up with the head); accept, which gives the answer to
+// the caller, then Read and Close of the body (answer.go); finish.
 type exchange struct {
 	Options
 	t   *Transport
@@ -47,10 +47,9 @@ type exchange struct {
 	reuse  bool        // the framing lets the connection be used again
 	wary   bool        // conn.wary afterwards
 
-	left   int64 // of the answer's body, or Chunked or Undeclared
-	chunks Chunks
-	err    error        // what Read gives once the body is over
-	state  atomic.Int32 // of the body: see Read
+	in    Body         // of the answer
+	err   error        // what Read gives once the body is over
+	state atomic.Int32 // of the body: see Read
 
 	mu       sync.Mutex // between the upload and this
 	headSeen bool
@@ -234,7 +233,7 @@ func (x *exchange) passInterim(code, count int, h http.Header) error {
 	switch {
 	case code == http.StatusSwitchingProtocols:
 		return errSwitching
-	case count > mostInterim:
+	case count > MostInterim:
 		return errInterim
 	case code == http.StatusContinue && x.expects && x.up == nil:
 		if err := x.startUpload(); err != nil {
@@ -245,132 +244,6 @@ func (x *exchange) passInterim(code, count int, h http.Header) error {
 		return nil
 	}
 	return x.Interim(code, h)
-}
-
-// parseStatus reads a status line (RFC 9112, section 4). A status that is not defined is passed on as it is; what is
-// none is an error. The reason may be missing, with its blank.
-func parseStatus(a *http.Response, line string) (code int, http10 bool, err error) {
-	const prefix = "HTTP/1."
-	if len(line) < len("HTTP/1.1 200") || line[:len(prefix)] != prefix || line[8] != ' ' ||
-		len(line) > 12 && line[12] != ' ' {
-		return 0, false, errStatus
-	}
-	minor := line[7]
-	if minor < '0' || minor > '9' {
-		return 0, false, errStatus
-	}
-	for _, b := range []byte(line[9:12]) {
-		if b < '0' || b > '9' {
-			return 0, false, errStatus
-		}
-		code = 10*code + int(b-'0')
-	}
-	if code < 100 {
-		return 0, false, errStatus
-	}
-	a.Status, a.StatusCode = trimBlanks(line[9:]), code
-	a.Proto, a.ProtoMajor, a.ProtoMinor = "HTTP/1.1", 1, 1
-	if minor == '0' {
-		a.Proto, a.ProtoMinor = "HTTP/1.0", 0
-	}
-	return code, minor == '0', nil
-}
-
-// accept makes the answer of its final head.
-func (x *exchange) accept(h http.Header, http10 bool) error {
-	c, a, r := x.c, &x.answer, x.r
-	x.mu.Lock()
-	x.headSeen = true
-	early := x.expects && x.up == nil || x.up != nil && !x.up.over && !x.up.ending.Load()
-	x.mu.Unlock()
-
-	_, coded := h["Transfer-Encoding"]
-	framing, err := ParseFraming(h, http10)
-	if err != nil {
-		return err
-	}
-	if x.isForeign(h) {
-		return errForeign
-	}
-	head := r.Method == http.MethodHead
-	bodiless := head || a.StatusCode == http.StatusNoContent || a.StatusCode == http.StatusNotModified
-	x.reuse = !framing.Close && !r.Close
-	if http10 {
-		x.reuse = x.reuse && HasToken(h["Connection"], "keep-alive")
-	} else {
-		x.reuse = x.reuse && !HasToken(h["Connection"], "close")
-	}
-	x.wary = bodiless || early
-	a.Header, a.Request, a.TLS, a.ContentLength = h, r, c.state, max(-1, framing.Length)
-	a.Close = !x.reuse
-	names := h["Trailer"]
-	delete(h, "Trailer")
-	x.left = framing.Length
-	switch {
-	case bodiless:
-		// 204 has no length to tell (RFC 9110, section 8.6): what the upstream meant by one is anybody's guess.
-		if a.StatusCode == http.StatusNoContent && (coded || framing.Length > 0) {
-			x.reuse = false
-		}
-		if !head {
-			a.ContentLength = 0
-		}
-		x.left = 0
-	case x.left == Chunked:
-		x.chunks = NewChunks(&c.r)
-		a.TransferEncoding = chunkedCoding
-		a.Trailer = Announced(names) // filled at the end, announced or not
-	case x.left == Undeclared:
-		x.reuse = false
-	}
-	if x.expects && x.up == nil {
-		x.reuse = false // the body that the head announced never went
-		r.Body.Close()
-	}
-	if x.left == 0 {
-		x.finish(true)
-		a.Body = http.NoBody
-		return nil
-	}
-	c.socket.paced = true
-	a.Body = x
-	return nil
-}
-
-var chunkedCoding = []string{"chunked"}
-
-// isForeign reports whether the answer names another call: one that is under way, or one that this connection served
-// before.
-func (x *exchange) isForeign(h http.Header) bool {
-	c := x.c
-	named := h["Belgov-Related-Trace-Id"]
-	foreign := ""
-	for _, id := range named {
-		id = strings.ToLower(id)
-		if id == "" || id == x.traceID {
-			continue
-		}
-		for _, before := range c.traces {
-			if before == id {
-				foreign = id
-			}
-		}
-		if foreign == "" && x.t.config.Calls.has(id) {
-			foreign = id
-		}
-	}
-	if x.traceID != "" {
-		c.traces[c.turn%len(c.traces)] = x.traceID
-		c.turn++
-	}
-	if foreign == "" {
-		return false
-	}
-	x.t.foreign.Add(1)
-	// Both ids are ours: of the answer's, only one that we sent is compared equal.
-	x.t.config.Log.Error("an upstream's answer names another call; it is not delivered and its connection is closed",
-		"traceId", x.traceID, "otherTraceId", foreign)
-	return true
 }
 
 func (x *exchange) wasSent() bool { return x.c.socket.sent.Load() > x.sent }

@@ -189,7 +189,7 @@ func TestChunkedBodies(t *testing.T) {
 			"at once": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)),
 		} {
 			r := NewReader(src)
-			chunks := NewChunks(r)
+			chunks := NewBody(r, Chunked)
 			body, err := io.ReadAll(&chunks)
 			if !errors.Is(err, c.err) {
 				t.Errorf("%s, %s: error %v, want %v", name, how, err, c.err)
@@ -198,8 +198,8 @@ func TestChunkedBodies(t *testing.T) {
 				continue
 			}
 			rest, _ := io.ReadAll(r)
-			if string(body) != c.want || string(rest) != c.rest || !reflect.DeepEqual(chunks.Trailer(), c.trailer) {
-				t.Errorf("%s, %s: %q, then %q, trailer %v", name, how, body, rest, chunks.Trailer())
+			if string(body) != c.want || string(rest) != c.rest || !reflect.DeepEqual(chunks.Trailer(nil), c.trailer) {
+				t.Errorf("%s, %s: %q, then %q, trailer %v", name, how, body, rest, chunks.Trailer(nil))
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func TestChunkedBodies(t *testing.T) {
 
 // The end of a body that is already there comes with the last bytes: nobody has to ask once more.
 func TestTheEndComesWithTheLastBytes(t *testing.T) {
-	chunks := NewChunks(NewReader(strings.NewReader("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")))
+	chunks := NewBody(NewReader(strings.NewReader("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")), Chunked)
 	p := make([]byte, 5)
 	if n, err := chunks.Read(p); n != 5 || err != io.EOF {
 		t.Errorf("%d, %v", n, err)
@@ -266,7 +266,7 @@ func FuzzChunked(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, size uint8) {
 		whole, split := NewReader(bytes.NewReader(text)), NewReader(iotest.OneByteReader(bytes.NewReader(text)))
-		a, b := NewChunks(whole), NewChunks(split)
+		a, b := NewBody(whole, Chunked), NewBody(split, Chunked)
 		one, errOne := io.ReadAll(&a)
 		var two []byte
 		var errTwo error
@@ -278,7 +278,7 @@ func FuzzChunked(f *testing.F) {
 		if errTwo == io.EOF {
 			errTwo = nil
 		}
-		if !bytes.Equal(one, two) || !errors.Is(errOne, errTwo) || !reflect.DeepEqual(a.Trailer(), b.Trailer()) {
+		if !bytes.Equal(one, two) || !errors.Is(errOne, errTwo) || !reflect.DeepEqual(a.Trailer(nil), b.Trailer(nil)) {
 			t.Fatalf("read at once %q, %v; byte by byte %q, %v", one, errOne, two, errTwo)
 		}
 		if errOne != nil {
@@ -291,11 +291,11 @@ func FuzzChunked(f *testing.F) {
 		} else {
 			out = nil
 		}
-		out, err := AppendLastChunk(out, a.Trailer())
+		out, err := appendLastChunk(out, a.Trailer(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		again := NewChunks(NewReader(bytes.NewReader(out)))
+		again := NewBody(NewReader(bytes.NewReader(out)), Chunked)
 		if back, err := io.ReadAll(&again); !bytes.Equal(back, one) || err != nil {
 			t.Fatalf("%q was written as %q and read as %q, %v", one, out, back, err)
 		}

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-var mixingAnswers = flag.Int("mixing", 3000, "answers of the test of isolation, in all its cases together")
+var mixingAnswers = flag.Int("mixing", 1000, "answers of the test of isolation, in all its cases together")
 
 // provider is set, to http or https, in the process of a misbehaving provider.
 const provider = "EBOX_GATEWAY_TEST_MISBEHAVING_PROVIDER"

@@ -39,6 +39,7 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 			begins(0)(w, r)
 			<-r.Context().Done()
 		}, "timeout", 504},
+		{"sending no header", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "timeout", 504},
 		{"cutting its list short", func(w http.ResponseWriter, r *http.Request) {
 			begins(1000)(w, r)
 			breaksOff(w, r)

@@ -473,7 +473,7 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 		if got := spend(); got != "429 429 429 503" {
 			t.Errorf("after %q: %s", change[1], got)
 		}
-		if now := f.upstreamStatus("provider nsso"); now.Circuit != "open" || !now.OpenUntil.Equal(open.OpenUntil) {
+		if now := f.upstreamStatus("provider nsso"); now.Circuit != "open" || !now.Until.Equal(open.Until) {
 			t.Errorf("after %q: %+v", change[1], now)
 		}
 		f.untouched("registry", "token endpoint", "provider regional") // and shown, whoever made them

@@ -28,6 +28,8 @@ type files struct {
 	*house
 	dir string
 	hup chan os.Signal
+	// instead is loaded once in place of the files, unless nil.
+	instead atomic.Pointer[func() *config.Config]
 }
 
 // watched opens a house that follows its files.
@@ -45,6 +47,9 @@ func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
 		return text
 	}
 	load := func() (*config.Config, error) {
+		if instead := f.instead.Swap(nil); instead != nil {
+			return (*instead)(), nil
+		}
 		cfg, err := config.Load(filepath.Join(f.dir, "config.yaml"), func(string) (string, bool) { return "", false })
 		if err == nil {
 			patient(cfg)
@@ -166,6 +171,25 @@ func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 			eventually(t, "the drop", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
 		})
 	}
+}
+
+// The watcher took a configuration that was confirmed for one that it knew, with its files.
+func TestTheFilesOfAConfirmedConfigurationAreWatched(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	f.write(t, "more.csv", "number;name\n")
+	f.replace(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
+		"tenancy:\n", "tenancy:\n  enterpriseFiles: [more.csv]\n")
+	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
+	_, hash, _ := strings.Cut(f.status().Configuration.Rejected.Errors[0], "hash=")
+	hash, _, _ = strings.Cut(hash, " ")
+	f.operate("POST", "/configuration/confirm?hash="+hash).want(t, 200)
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the watcher to see it", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
+	f.write(t, "more.csv", "number;name\n"+unlisted+";New\n")
+	eventually(t, "the enterprise of the new file", func() bool {
+		return f.statusOf("/enterprises/"+unlisted+"/ebox/providers") == 200
+	})
 }
 
 func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
@@ -403,6 +427,40 @@ func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
 	eventually(t, "the end of the suspension", func() bool {
 		return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200
 	})
+}
+
+// The suspension went to the configuration that was being replaced, and was gone with it.
+func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
+	t.Parallel()
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the watcher to follow", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
+	text, err := os.ReadFile(f.path("config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmed, err := parse(edit("name: With a mandate}", "name: Renamed}")(t, string(text)), f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() *config.Config {
+		f.write(t, "stop.txt", another+"\n")
+		f.change(t, "registry:", "registries:") // nothing else is taken from here on
+		// The watcher must not stop the number before the configuration is in force that was read. If it did, it
+		// would be within a few looks.
+		for range 20 {
+			if strings.Contains(f.log.String(), "enterprises were suspended") {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return confirmed
+	}
+	f.instead.Store(&read)
+	if err := f.gw.Confirm(confirmed.Hash()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+another+nsso+"/ebox") == 403 })
 }
 
 func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {

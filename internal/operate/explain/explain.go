@@ -4,6 +4,7 @@ package explain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,37 +23,16 @@ import (
 
 // Explanation is what would become of a request, without sending it.
 type Explanation struct {
-	Caller, Listener string
-	Route, Action    string
-	Provider         string
-	Enterprise       string
-	Client           string
-	Scopes           []string
-	// Upstream is the URL that would be called. Assumed is true if the provider's
-	// base URL is not known, since the registry was not asked.
-	Upstream string
-	Assumed  bool
-	// Header is what the upstream is told about the enterprise, empty for nothing.
-	Header string
-	// MaxBody is the route's limit in bytes, 0 for none.
-	MaxBody int64
-	// CallerConcurrency is in words how many calls the caller may have under way.
-	CallerConcurrency string
-	// EnterpriseRate, CallerRate and UpstreamRate are in words; Class is the caller's.
-	EnterpriseRate, CallerRate, UpstreamRate, Class string
-	// Concurrency, Timeouts, Retry, Breaker and Cache say in words how the upstream is
-	// called.
-	Concurrency, Timeouts, Retry, Breaker, Cache string
-	// WhoMay are the names of the callers that may make this call for this enterprise.
-	WhoMay []string
-	// Inbox says which providers a call to the federated inbox would be made to, and
-	// which not and why; empty for any other call.
-	Inbox string
-	// Status and Problem are the gateway's own answer, if it would not send the
-	// request on.
-	Status  int
+	// Rows say in order what is decided, for people.
+	Rows []Row
+	// Problem is the gateway's own answer, if it would not send the request on; Refused tells
+	// that this is an error.
 	Problem string
+	Refused bool
 }
+
+// Row is one thing that is decided. A row without a name adds to the one before.
+type Row struct{ Name, Value string }
 
 // Request is a request that is only thought of.
 type Request struct {
@@ -100,70 +80,105 @@ func Explain(ctx context.Context, g *operate.View, q Request) (Explanation, erro
 	}
 	var answer recorder
 	endpoint.ServeHTTP(&answer, r.WithContext(server.WithPeer(ctx, q.Listener, q.From)))
-	x.found.Status = answer.status
-	if x.found.Upstream == "" {
-		x.found.Problem = answer.body.String()
-	}
-	for i, route := range g.Config.Routes {
-		if route.Name == x.found.Route && x.found.Upstream != "" {
-			x.explainLimits(q.Method, &route)
-			x.found.WhoMay = x.whoMay(q.Method, g.Routes[i])
+	x.explainCall()
+	var found Explanation
+	switch {
+	case x.sent:
+		for i, route := range g.Config.Routes {
+			if route.Name == x.call.Route {
+				x.explainLimits(&route)
+				x.row("who may", cmp.Or(strings.Join(x.whoMay(g.Routes[i]), ", "), "nobody else"))
+			}
 		}
+	case x.inbox != "":
+		x.row("asks", x.inbox)
+	default:
+		x.row("answer", fmt.Sprintf("%d, from the gateway itself", answer.status))
+		found.Problem, found.Refused = answer.body.String(), answer.status >= http.StatusBadRequest
 	}
-	return x.found, nil
+	found.Rows = x.rows
+	return found, nil
 }
 
 // explainer stands where the proxy does and writes down what it would have sent.
 type explainer struct {
 	*operate.View
-	found Explanation
-	// record is the request's, keep what the cache would be told.
-	record call.Record
-	keep   call.Keep
+	rows []Row
+	// call is what was decided; sent says that it would have been sent on. inbox says which
+	// providers would have been asked, empty for any other call.
+	call  *call.Call
+	sent  bool
+	inbox string
+	// assumed is true if the provider's base URL is not known, since the registry was not asked.
+	assumed bool
+}
+
+// row adds what has a value.
+func (x *explainer) row(name, value string) {
+	if value != "" {
+		x.rows = append(x.rows, Row{name, value})
+	}
 }
 
 // show is called in place of asking all providers.
 func (x *explainer) show(providers []inbox.Provider) {
-	x.found.Inbox = describeInbox(providers)
-	if x.NoListYet() {
-		x.found.Inbox = "every active provider of the registry, which was not asked: --online asks it"
+	x.inbox = describeInbox(providers)
+	if x.Directory.NoListYet() {
+		x.inbox = "every active provider of the registry, which was not asked: --online asks it"
 	}
 }
 
 // Serve is called with everything decided and nothing sent.
-func (x *explainer) Serve(w http.ResponseWriter, _ *http.Request, c *call.Call) {
-	if c.Credential != nil {
-		x.found.Client, x.found.Scopes = c.Credential.Client(), c.Credential.Scopes()
-	}
-	x.found.MaxBody, x.keep = c.MaxBody, c.Keep
-	if c.Represented != nil {
-		x.found.Header = call.RepresentedField + ": " + strings.Join(c.Represented, ", ")
-	}
-	if u, err := c.URL(); err == nil {
-		x.found.Upstream = u.String()
-	}
+func (x *explainer) Serve(w http.ResponseWriter, _ *http.Request, _ *call.Call) {
+	x.sent = true
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (x *explainer) done(r *call.Record) {
-	x.record = *r
-	x.found.Caller, x.found.Listener, x.found.Route = r.Caller, r.Listener, r.Route
-	x.found.Action, x.found.Provider = r.Action.String(), r.Provider
-	x.found.Enterprise = r.Enterprise.String()
-	if r.Own {
-		x.found.Enterprise = "own"
+func (x *explainer) done(r *call.Record) { x.call = r.Call }
+
+// explainCall says whose call it is, for whom, and where it goes.
+func (x *explainer) explainCall() {
+	c := x.call
+	caller := "(everybody: no callers are configured)"
+	if n := len(x.Config.Callers); n > 0 {
+		caller = fmt.Sprintf("(none of the %d callers matches)", n)
+	}
+	x.row("caller", cmp.Or(c.Caller, caller))
+	x.row("route", c.Route)
+	x.row("provider", c.Provider)
+	x.row("action", c.Action.String())
+	if c.Own {
+		x.row("enterprise", "own")
+	} else {
+		x.row("enterprise", c.Enterprise.String())
+	}
+	if !x.sent {
+		return
+	}
+	if c.Credential != nil {
+		x.row("client", c.Credential.Client())
+		x.row("scopes", strings.Join(c.Credential.Scopes(), " "))
+	}
+	if u, err := c.URL(); err == nil {
+		x.row("upstream", u.String())
+	}
+	if x.assumed {
+		x.row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the "+
+			"scopes are those for version 3 of its API; --online asks)")
+	}
+	if c.Represented != nil {
+		x.row("header", call.RepresentedField+": "+strings.Join(c.Represented, ", "))
 	}
 }
 
-// watching notes how answers would be kept, and lets federated routes lead to
-// providers that are not known yet.
+// watching lets federated routes lead to providers that are not known yet.
 func (x *explainer) watching(routes []*server.Route) []*server.Route {
 	list := make([]*server.Route, len(routes))
 	for i, r := range routes {
 		assumed := *r
 		assumed.Target = func(c *call.Call) (server.Target, error) {
 			target, err := r.Target(c)
-			if err == nil || c.Provider == "" || !x.NoListYet() {
+			if err == nil || c.Provider == "" || !x.Directory.NoListYet() {
 				return target, err
 			}
 			return x.assume(i, c)
@@ -178,7 +193,7 @@ func (x *explainer) assume(route int, c *call.Call) (server.Target, error) {
 	if err != nil {
 		return server.Target{}, err
 	}
-	x.found.Assumed = true
+	x.assumed = true
 	return x.Assume(route, base, c)
 }
 

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -13,44 +14,53 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// explainLimits fills in what bounds the call, once it is known where it goes.
-func (x *explainer) explainLimits(method string, route *config.Route) {
-	f := &x.found
-	cfg := x.Config
+// explainLimits says what bounds the call and how the upstream is called.
+func (x *explainer) explainLimits(route *config.Route) {
+	c, cfg := x.call, x.Config
+	x.row("cache", x.cacheText())
+	x.row("retry", x.retryText(route))
+	for _, caller := range cfg.Callers {
+		if caller.Name != c.Caller {
+			continue
+		}
+		class := string(caller.Class)
+		if caller.Class == config.Batch {
+			class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate "+
+				"and places", orWait(caller.Wait))
+		}
+		x.row("caller's class", class)
+		x.row("caller's rate", rateText(caller.Rate))
+		concurrency := "none"
+		if caller.Concurrency > 0 {
+			concurrency = fmt.Sprintf("%d under way at once", caller.Concurrency)
+		}
+		x.row("caller's calls", concurrency)
+	}
 	for _, e := range cfg.Tenancy.Enterprises {
-		if e.Number == x.record.Enterprise && !x.record.Own {
-			f.EnterpriseRate = rateText(e.Rate)
+		if e.Number == c.Enterprise && !c.Own {
+			x.row("enterprise's rate", rateText(e.Rate))
 		}
 	}
-	for _, c := range cfg.Callers {
-		if c.Name == f.Caller {
-			f.CallerRate = rateText(c.Rate)
-			f.CallerConcurrency = "none"
-			if c.Concurrency > 0 {
-				f.CallerConcurrency = fmt.Sprintf("%d under way at once", c.Concurrency)
-			}
-			f.Class = string(c.Class)
-			if c.Class == config.Batch {
-				f.Class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate "+
-					"and places", orWait(c.Wait))
-			}
-		}
-	}
-	f.UpstreamRate = rateText(route.Rate)
-	f.Concurrency = fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max,
+	x.row("upstream's rate", rateText(route.Rate))
+	concurrency := fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max,
 		route.Concurrency.Queue, route.Concurrency.Wait)
 	if s := route.Concurrency.Share; s < 1 {
-		f.Concurrency += fmt.Sprintf("; a caller or an enterprise beyond %g %% comes after the others", s*100)
+		concurrency += fmt.Sprintf("; a caller or an enterprise beyond %g %% comes after the others", s*100)
 	}
-	f.Timeouts = fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect,
-		route.Timeouts.Header, route.Timeouts.Idle)
-	f.Retry = x.retryText(method, route)
-	f.Breaker = "none"
+	x.row("concurrency", concurrency)
+	x.row("time-outs", fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect,
+		route.Timeouts.Header, route.Timeouts.Idle))
+	breaker := "none"
 	if b := route.Breaker; b.Enabled {
-		f.Breaker = fmt.Sprintf("opens for %s when %g %% of %d or more calls in %s fail", b.Open, b.FailureRatio*100,
+		breaker = fmt.Sprintf("opens for %s when %g %% of %d or more calls in %s fail", b.Open, b.FailureRatio*100,
 			b.MinRequests, b.Window)
 	}
-	f.Cache = x.cacheText(method)
+	x.row("circuit", breaker)
+	body := "of any size"
+	if c.MaxBody > 0 {
+		body = fmt.Sprintf("at most %d bytes", c.MaxBody)
+	}
+	x.row("body", body)
 }
 
 func orWait(d time.Duration) time.Duration {
@@ -71,9 +81,9 @@ func rateText(r *config.Rate) string {
 	return fmt.Sprintf("%g a second, %d at once%s", r.PerSecond, r.Burst, whose)
 }
 
-func (x *explainer) retryText(method string, route *config.Route) string {
-	switch {
-	case x.record.Opening:
+func (x *explainer) retryText(route *config.Route) string {
+	switch method := x.call.Method; {
+	case x.call.Opening:
 		return "never once sent: the call opens a document"
 	case method != http.MethodGet && method != http.MethodHead:
 		return "never once sent: the call may change something"
@@ -84,9 +94,9 @@ func (x *explainer) retryText(method string, route *config.Route) string {
 }
 
 // cacheText says what the cache does with the call.
-func (x *explainer) cacheText(method string) string {
-	switch k := &x.keep; {
-	case x.record.Opening:
+func (x *explainer) cacheText() string {
+	switch k, method := &x.call.Keep, x.call.Method; {
+	case x.call.Opening:
 		return "never kept: the call opens a document"
 	case !k.Told:
 		return "nothing is kept on this route"
@@ -97,7 +107,7 @@ func (x *explainer) cacheText(method string) string {
 	case k.Policy == nil:
 		return "off for this path"
 	}
-	return policyText(x.keep.Policy)
+	return policyText(x.call.Keep.Policy)
 }
 
 func policyText(p *call.Policy) string {
@@ -124,31 +134,28 @@ func policyText(p *call.Policy) string {
 }
 
 // whoMay lists the callers that may make the call, whoever makes it now.
-func (x *explainer) whoMay(method string, route *server.Route) []string {
+func (x *explainer) whoMay(route *server.Route) []string {
+	c := x.call
 	claim := tenancy.Claim{}
 	switch {
-	case x.record.Own:
+	case c.Own:
 		claim.HasPath, claim.Path = true, "own"
-	case x.record.Enterprise != 0:
-		claim.HasPath, claim.Path = true, x.record.Enterprise.String()
+	case c.Enterprise != 0:
+		claim.HasPath, claim.Path = true, c.Enterprise.String()
 	}
 	var names []string
-	for _, c := range x.Callers.List() {
-		if x.Resolver.Check(c, &route.Tenancy, x.record.Action, claim) != nil {
+	for _, caller := range x.Callers.List() {
+		if x.Resolver.Check(caller, &route.Tenancy, c.Action, claim) != nil {
 			continue
 		}
 		// grant/citizen says in body or query whom a call is for, of which the check
 		// before it knows nothing but the number that was found there.
 		if !route.Tenancy.Mandates {
-			if _, err := x.Resolver.Resolve(c, &route.Tenancy, x.record.Action, method, claim); err != nil {
+			if _, err := x.Resolver.Resolve(caller, &route.Tenancy, c.Action, c.Method, claim); err != nil {
 				continue
 			}
 		}
-		name := c.Name
-		if name == "" {
-			name = "everybody who reaches the listener"
-		}
-		names = append(names, name)
+		names = append(names, cmp.Or(caller.Name, "everybody who reaches the listener"))
 	}
 	return names
 }

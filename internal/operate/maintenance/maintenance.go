@@ -16,12 +16,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/admin"
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/server"
-	"ebox-gateway/internal/tenancy"
 )
 
 // Options are what the switches need of the gateway.
@@ -226,17 +222,6 @@ func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 	return nil
 }
 
-// Unless is target for providers that nobody has switched to maintenance: to
-// the others it is what their announced maintenance would be.
-func (s *Switches) Unless(target func(*call.Call) (server.Target, error)) func(*call.Call) (server.Target, error) {
-	return func(c *call.Call) (server.Target, error) {
-		if refused := s.Refused(c.Provider); refused != nil {
-			return server.Target{}, refused
-		}
-		return target(c)
-	}
-}
-
 // Refused is the problem of a call to a provider that was switched to
 // maintenance, nil if it was not. The reason that was given is for the platform team.
 func (s *Switches) Refused(provider string) *problem.Problem {
@@ -248,37 +233,10 @@ func (s *Switches) Refused(provider string) *problem.Problem {
 		"team. Try again after it ends.", m.Until)
 }
 
-// Resolver is r, which lets nobody through while the whole gateway is in maintenance.
-// Whoever may not call at all is told that instead.
-func (s *Switches) Resolver(r server.Resolver) server.Resolver { return switchable{r, s} }
-
-// switchable is a resolver that lets nobody through while the whole gateway is in
-// maintenance.
-type switchable struct {
-	server.Resolver
-	switches *Switches
-}
-
-// Check implements server.Resolver.
-func (s switchable) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, claim tenancy.Claim) error {
-	if err := s.Resolver.Check(c, route, action, claim); err != nil {
-		return err
-	}
-	return s.refused()
-}
-
-// Resolve implements server.Resolver.
-func (s switchable) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string,
-	claim tenancy.Claim) (tenancy.Tenant, error) {
-	tenant, err := s.Resolver.Resolve(c, route, action, method, claim)
-	if err == nil {
-		err = s.refused()
-	}
-	return tenant, err
-}
-
-func (s switchable) refused() error {
-	m, ok := s.switches.Gateway()
+// Closed is the problem of every call while the whole gateway is in maintenance, nil while
+// it is not.
+func (s *Switches) Closed() error {
+	m, ok := s.Gateway()
 	if !ok {
 		return nil
 	}

@@ -182,6 +182,7 @@ func (c *Check) Run(ctx context.Context, list []config.Enterprise, known func(n 
 	var (
 		wg     sync.WaitGroup
 		report sync.Mutex
+		failed error // of found, which is not called again
 	)
 	for range max(1, c.AtOnce) {
 		wg.Go(func() {
@@ -191,8 +192,11 @@ func (c *Check) Run(ctx context.Context, list []config.Enterprise, known func(n 
 					return
 				}
 				report.Lock()
-				if err := found(findings); err != nil {
-					cancel(err)
+				if failed == nil {
+					failed = found(findings)
+				}
+				if failed != nil {
+					cancel(failed)
 				}
 				report.Unlock()
 			}

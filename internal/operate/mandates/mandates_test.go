@@ -170,3 +170,21 @@ func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
 		t.Errorf("%d enterprises, %v", len(seen), err)
 	}
 }
+
+// Who writes the findings down has a full disk: the next ones would stand behind the half of a line.
+func TestNothingIsReportedAfterAReportThatFailed(t *testing.T) {
+	sim, _, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "")
+	full := errors.New("the disk is full")
+	reports := 0
+	err := check.Run(t.Context(), numbers(50), nothingKnown, func([]mandates.Finding) error {
+		reports++
+		for len(sim.RequestsTo(simulator.ProviderUpstream("nsso"))) < check.AtOnce { // the others have findings, too
+			time.Sleep(time.Millisecond)
+		}
+		return full
+	})
+	if !errors.Is(err, full) || reports != 1 {
+		t.Errorf("%d reports, %v", reports, err)
+	}
+}

@@ -66,7 +66,7 @@ func (c Check) MarshalJSON() ([]byte, error) {
 // needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
 // are written. running tells whether a gateway that runs has a listener's address.
 func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
-	checks := checkRisks(cfg)
+	checks := append(Rights(cfg), checkSlips(cfg)...)
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
 		checks = append(checks, checkKey(name, cfg.OAuth.Clients[name], now))
 	}
@@ -92,14 +92,15 @@ func checkKey(name string, client config.Client, now time.Time) Check {
 		}
 		return c
 	}
-	if key.NotAfter().IsZero() {
-		c.Result, c.Detail = OK, key.Algorithm()+", no certificate beside it"
+	k := key.Status(now)
+	if k.NotAfter.IsZero() {
+		c.Result, c.Detail = OK, k.Algorithm+", no certificate beside it"
 		return c
 	}
-	c.Result, c.Detail = validity(key.Subject(), key.NotBefore(), key.NotAfter(), now)
-	c.Detail = key.Algorithm() + ", " + c.Detail
+	c.Result, c.Detail = validity(k.Subject, k.NotBefore, k.NotAfter, now)
+	c.Detail = k.Algorithm + ", " + c.Detail
 	switch {
-	case now.After(key.NotAfter()):
+	case now.After(k.NotAfter):
 		c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
 	case c.Result == Failed:
 		c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
@@ -112,10 +113,11 @@ func checkKey(name string, client config.Client, now time.Time) Check {
 // Validity says to people whose a key's certificate is and when it is valid; nothing
 // if there is none beside the key.
 func Validity(key *authn.Key, now time.Time) string {
-	if key.NotAfter().IsZero() {
+	k := key.Status(now)
+	if k.NotAfter.IsZero() {
 		return ""
 	}
-	_, text := validity(key.Subject(), key.NotBefore(), key.NotAfter(), now)
+	_, text := validity(k.Subject, k.NotBefore, k.NotAfter, now)
 	return text
 }
 
@@ -267,7 +269,7 @@ func (g check) checkDefaultScopes(ctx context.Context) (checks []Check) {
 	for _, n := range g.neededTokens() {
 		asked[n.client] = append(asked[n.client], n.scopes...)
 	}
-	for _, client := range g.UsedClients() {
+	for _, client := range g.Config.UsedClients() {
 		c := Check{Part: "default scopes of " + client, Where: hostOf(g.Config.OAuth.TokenURL), Result: OK}
 		token, err := g.Tokens.Try(ctx, client, nil, nil)
 		switch granted := token.Granted(); {
@@ -387,7 +389,7 @@ func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 		case directory.HostNotAllowed:
 			checks = append(checks, Check{Part: part, Where: p.Base.Host, Detail: "it gets no token: " + p.Refusal})
 		case directory.Active:
-			probes = append(probes, probe{part, p.Base, g.ProviderGuard(p.ID)})
+			probes = append(probes, probe{part, p.Base, egress.GuardOfProvider(&g.Config.Registry, p.ID)})
 		default:
 			checks = append(checks, Check{Part: part, Where: p.Base.Host, Result: Skipped,
 				Detail: string(state) + ", not asked"})

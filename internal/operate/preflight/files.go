@@ -19,9 +19,12 @@ import (
 	"ebox-gateway/internal/listen"
 )
 
-// Risks are the files of a configuration that others than the gateway's user and group
-// can read or change, in sentences.
-func Risks(cfg *config.Config) (risks []string) {
+// Rights has a row for each file of a configuration that others than the gateway's user and
+// group can read or change.
+func Rights(cfg *config.Config) (checks []Check) {
+	risk := func(advice, detail string, args ...any) {
+		checks = append(checks, Check{Part: "rights", Result: Warning, Detail: fmt.Sprintf(detail, args...), Advice: advice})
+	}
 	folders := make(map[string]bool)
 	public := publicFiles(cfg)
 	for _, file := range cfg.Files() {
@@ -31,11 +34,9 @@ func Risks(cfg *config.Config) (risks []string) {
 		}
 		switch mode := info.Mode().Perm(); {
 		case mode&0o002 != 0:
-			risks = append(risks, fmt.Sprintf("%s can be changed by every user of this machine (mode %04o): chmod o-rwx it",
-				file, mode))
+			risk("chmod o-rwx it", "%s can be changed by every user of this machine (mode %04o)", file, mode)
 		case mode&0o004 != 0 && !public[file]:
-			risks = append(risks, fmt.Sprintf("%s can be read by every user of this machine (mode %04o): chmod o-rwx it",
-				file, mode))
+			risk("chmod o-rwx it", "%s can be read by every user of this machine (mode %04o)", file, mode)
 		}
 		folder := filepath.Dir(file)
 		if folders[folder] {
@@ -44,10 +45,10 @@ func Risks(cfg *config.Config) (risks []string) {
 		folders[folder] = true
 		// With the sticky bit, as /tmp has it, nobody can replace another's file.
 		if info, err := os.Stat(folder); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-			risks = append(risks, folder+" is a folder in which every user of this machine can replace files: chmod o-w it")
+			risk("chmod o-w it", "%s is a folder in which every user of this machine can replace files", folder)
 		}
 	}
-	return risks
+	return checks
 }
 
 // publicFiles are those that hold nothing secret: certificates.
@@ -66,12 +67,8 @@ func publicFiles(cfg *config.Config) map[string]bool {
 	return public
 }
 
-// checkRisks has a row for each risk.
-func checkRisks(cfg *config.Config) (checks []Check) {
-	for _, risk := range Risks(cfg) {
-		detail, advice, _ := strings.Cut(risk, ": ")
-		checks = append(checks, Check{Part: "rights", Result: Warning, Detail: detail, Advice: advice})
-	}
+// checkSlips has a row for each value that looks like a slip.
+func checkSlips(cfg *config.Config) (checks []Check) {
 	for _, w := range cfg.Warnings() {
 		checks = append(checks, Check{Part: "configuration", Where: fmt.Sprintf("%s:%d", filepath.Base(w.File), w.Line),
 			Result: Warning, Detail: w.Path + ": " + w.Message})

@@ -212,21 +212,21 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 		list = append(list, attend(severity, part, text, remedy, section))
 	}
 	switch {
-	case u.Circuit == string(resilience.Closed):
+	case u.Circuit == resilience.Closed:
 	case !u.UntriedSince.IsZero():
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day.
 		add(severityNotice, "it had been failing, and too few have called since "+clock(u.UntriedSince, now)+
 			" to know whether it still does: the next calls find out", "", "eboxcircuitopen")
 	default:
-		text := "its circuit is " + u.Circuit + ": it has been failing"
-		if !u.OpenUntil.IsZero() {
-			text += "; next try " + clock(u.OpenUntil, now)
+		text := "its circuit is " + string(u.Circuit) + ": it has been failing"
+		if !u.Until.IsZero() {
+			text += "; next try " + clock(u.Until, now)
 		}
 		add(severityFailing, text,
 			"Is it only us? gateway check --online. Otherwise tell its operators; it closes by itself.", "eboxcircuitopen")
 	}
-	if n := len(u.OpenFor); n > 0 && u.Circuit == string(resilience.Closed) {
+	if n := len(u.OpenFor); n > 0 && u.Circuit == resilience.Closed {
 		text := "its circuit is open for enterprise " + u.OpenFor[0]
 		if n > 1 {
 			text += fmt.Sprintf(" and %d more", n-1)
@@ -234,12 +234,12 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 		add(severityNotice, text+" alone: their calls failed, others' were answered",
 			"Ask the provider about the mandate and the e-Box of each.", "eboxcircuitopen")
 	}
-	if u.UnansweredSince.IsZero() {
+	if u.Unanswered.IsZero() {
 		return list
 	}
-	if frozen := now.Sub(u.UnansweredSince); frozen >= frozenAlone || frozen >= frozenAfter && u.Waiting >= 3 {
+	if frozen := now.Sub(u.Unanswered); frozen >= frozenAlone || frozen >= frozenAfter && u.Calls >= 3 {
 		add(severityFailing, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
-			frozen.Round(time.Second), u.Waiting, now.Sub(u.WaitingSince).Round(time.Second)),
+			frozen.Round(time.Second), u.Calls, now.Sub(u.Oldest).Round(time.Second)),
 			"Call its operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	}
 	return list

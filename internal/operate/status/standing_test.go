@@ -8,6 +8,8 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/resilience"
 )
 
 func TestAListenersCertificateIsWatched(t *testing.T) {
@@ -27,7 +29,7 @@ func TestAListenersCertificateIsWatched(t *testing.T) {
 var night = time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 
 func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
-	for text, u := range map[string]operate.Upstream{
+	for text, state := range map[string]resilience.State{
 		"": {Circuit: "closed"},
 		"its circuit is open for enterprise 0206731645 alone: their calls failed, others' were answered": {
 			Circuit: "closed", OpenFor: []string{"0206731645"}},
@@ -37,7 +39,7 @@ func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
 		"it had been failing, and too few have called since 02:50:00 UTC to know whether it still does: the next calls " +
 			"find out": {Circuit: "half-open", UntriedSince: night.Add(-10 * time.Minute)},
 	} {
-		u.Name = "provider nsso"
+		u := operate.Upstream{Name: "provider nsso", State: state}
 		list := causesOfUpstream(u, night)
 		if text == "" && len(list) == 0 {
 			continue
@@ -125,8 +127,9 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 		"one slow call":                 {1, 6 * time.Second, false},
 		"one call for long":             {1, 16 * time.Second, true},
 	} {
-		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", Circuit: "closed", Waiting: c.waiting,
-			WaitingSince: night.Add(-c.since), UnansweredSince: night.Add(-c.since)}, night)
+		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", State: resilience.State{Circuit: resilience.Closed},
+			WaitingState: proxy.WaitingState{Calls: c.waiting, Oldest: night.Add(-c.since),
+				Unanswered: night.Add(-c.since)}}, night)
 		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" ||
 			!strings.Contains(list[0].Text, "frozen")) {
 			t.Errorf("%s: %+v", name, list)

@@ -241,8 +241,5 @@ func NotReady(v *operate.View) string {
 	if reason := Unable(v); reason != "" || v.ReadyBefore {
 		return reason
 	}
-	if v.Missing != "" {
-		return v.Missing
-	}
-	return "the first token and the first list are being fetched"
+	return v.Missing
 }

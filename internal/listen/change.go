@@ -1,0 +1,121 @@
+package listen
+
+import (
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/descriptors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+)
+
+// Change is a set of listeners that is ready to take the place of the one in force. It
+// must be committed or discarded.
+type Change struct {
+	s         *Server
+	listeners []Listener
+	limits    config.Limits
+	grace     time.Duration
+	// kept are the sockets in the order of the listeners; opened those that are new.
+	kept, opened []*bound
+}
+
+// Prepare opens the addresses that are new. Of the limits, those of connections hold for all
+// listeners together. grace is how long connections are served whose listener is taken away or
+// changed later. If one of them cannot be opened, nothing has
+// changed and the error says which. Between Prepare and Commit or Discard no other change
+// may be prepared.
+func (s *Server) Prepare(listeners []Listener, limits config.Limits, grace time.Duration) (*Change, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &Change{s: s, listeners: listeners, limits: limits, grace: grace, kept: make([]*bound, len(listeners))}
+	for i, l := range listeners {
+		same := func(b *bound) bool { return b.generation.Load().Address == l.Address && !slices.Contains(c.kept, b) }
+		if j := slices.IndexFunc(s.bound, same); j >= 0 {
+			c.kept[i] = s.bound[j]
+			continue
+		}
+		socket, err := net.Listen("tcp", l.Address)
+		if err != nil {
+			c.Discard()
+			return nil, fmt.Errorf("listening on %s: %w; is another program using the port?", l.Address, err)
+		}
+		c.kept[i] = newBound(socket.(*net.TCPListener)) // as the network is tcp
+		c.opened = append(c.opened, c.kept[i])
+	}
+	return c, nil
+}
+
+func newBound(socket listener) *bound {
+	return &bound{socket: socket, stop: make(chan struct{}), stopped: make(chan struct{})}
+}
+
+// Discard closes what Prepare opened.
+func (c *Change) Discard() {
+	for _, b := range c.opened {
+		_ = b.socket.Close() // nothing was accepted yet
+	}
+}
+
+// Commit puts the change in force. Addresses that stay are not closed for a moment;
+// connections of those that go, or whose TLS or limits change, are served for the grace.
+func (c *Change) Commit() {
+	s := c.s
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		c.Discard()
+		return
+	}
+	if !s.watching {
+		s.watching = true
+		s.working.Go(s.watchCallers)
+	}
+	limit := c.limits.MaxConnections
+	if s.o.Reserve {
+		most := descriptors.ForCallers()
+		s.capped.Store(limit <= 0 || limit > most)
+		if s.capped.Load() {
+			limit = most
+		}
+	}
+	s.slots.setLimit(limit)
+	for i, b := range c.kept {
+		s.put(b, c.listeners[i], c.limits, c.grace)
+	}
+	for _, b := range c.opened {
+		s.working.Go(func() { s.accept(b) })
+	}
+	var gone []*bound
+	for _, b := range s.bound {
+		if !slices.Contains(c.kept, b) {
+			gone = append(gone, b)
+			close(b.stop)
+		}
+	}
+	s.bound = c.kept
+	s.mu.Unlock()
+	for _, b := range gone {
+		<-b.stopped
+		s.retire(b.generation.Load())
+	}
+}
+
+// put makes l what b serves.
+func (s *Server) put(b *bound, l Listener, limits config.Limits, grace time.Duration) {
+	old := b.generation.Load()
+	if old != nil && l == old.Listener && limits == old.limits && grace == old.grace {
+		return
+	}
+	next := &generation{Listener: l, limits: limits, grace: grace}
+	if l.TLS != nil {
+		next.tls = l.TLS.Clone()
+		next.tls.NextProtos = []string{"h2", "http/1.1"}
+	}
+	next.http2 = newHTTP2Server(s, next)
+	s.generations[next] = struct{}{}
+	b.generation.Store(next)
+	if old != nil {
+		s.retire(old)
+	}
+}

@@ -1,0 +1,60 @@
+package systemd
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestSystemdIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	Notify("READY=1")
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 64)
+	if n, err := conn.Read(b); err != nil || string(b[:n]) != "READY=1" {
+		t.Errorf("%q, %v", b[:n], err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path+".gone")
+	Notify("STOPPING=1") // nobody is there, which is no failure
+}
+
+func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
+	dir := t.TempDir()
+	environment := filepath.Join(dir, "environment")
+	unitFile := filepath.Join(dir, "ebox.service")
+	if err := os.Mkdir(unitFile+".d", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string]string{
+		environment: "# secrets\nONE=1\n TWO = \"a b\"\n; and\n\nTHREE='x=y'\n",
+		unitFile: "[Unit]\nUser=nobody\n[Service]\nUser=ebox\nGroup=ebox\nSupplementaryGroups=a b\nEnvironmentFile=" +
+			environment + "\nEnvironmentFile=-" + dir + "/none\n" +
+			"Environment=\"FOUR=4 5\" FIVE=5\nLimitNOFILE=1024:65536\nExecStart=/usr/local/bin/gateway serve \\\n  " +
+			"--config /etc/ebox.yaml\n",
+		unitFile + ".d/user.conf": "[Service]\nUser=other\n",
+	} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u, err := ReadUnit(unitFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.User != "other" || u.Group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 ||
+		!slices.Equal(u.groups, []string{"a", "b"}) ||
+		!slices.Equal(u.environment, []string{"ONE=1", "TWO=a b", "THREE=x=y", "FOUR=4 5", "FIVE=5"}) {
+		t.Errorf("%+v", u)
+	}
+}
