@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -63,8 +64,7 @@ func parseStopAfter(s string) (StopAfter, error) {
 }
 
 func (k *check) audit() {
-	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "timestampUrl", "timestampEvery",
-		"segmentSize", "keepYears", "stopAfter"} {
+	for _, key := range k.shapeOf(reflect.TypeFor[Audit]()).names {
 		if at := "audit." + key; k.c.Audit.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}

@@ -19,8 +19,7 @@ type check struct {
 	c       *Config
 	routeAt map[string]string // where in the file each route is mentioned
 
-	clients map[string]bool
-	routes  map[string]bool
+	routes map[string]bool
 	// official are the routes that some environment has.
 	official map[string]Route
 	// listed are the enterprises, once all files were read without a mistake.
@@ -30,12 +29,8 @@ type check struct {
 	compatible []Environment
 }
 
-// references gathers the names that may be referred to.
+// references gathers the names of routes that may be referred to.
 func (k *check) references() {
-	k.clients = make(map[string]bool, len(k.c.OAuth.Clients))
-	for name := range k.c.OAuth.Clients {
-		k.clients[name] = true
-	}
 	k.routes = map[string]bool{groupEBox: true}
 	k.official = officialRoutes()
 	for name := range k.official {
@@ -99,33 +94,33 @@ func (k *check) oneOf(at, plain, file string, secret Secret, path string) {
 }
 
 func (k *check) tenancy() {
-	t := &k.c.Tenancy
+	t, clients := &k.c.Tenancy, k.c.OAuth.Clients
 	switch {
 	case t.DefaultClient != "":
 		k.client("tenancy.defaultClient", t.DefaultClient)
-	case len(k.clients) == 1:
-		t.DefaultClient = sorted(k.clients)[0]
-	case len(k.clients) > 1 && !k.given("tenancy.defaultClient"):
+	case len(clients) == 1:
+		t.DefaultClient = sorted(clients)[0]
+	case len(clients) > 1 && !k.given("tenancy.defaultClient"):
 		k.fail("oauth.clients", "there are several clients: say with tenancy.defaultClient which one is for enterprises "+
 			"that name none, for own calls and for the registry")
 	}
 }
 
-// client checks a reference to a client.
+// client checks a reference to a client; without one there is nothing to check.
 func (k *check) client(at, name string) {
-	if message := k.unknownClient(name); message != "" {
+	if message := k.unknownClient(name); name != "" && message != "" {
 		k.fail(at, "%s", message)
 	}
 }
 
 func (k *check) unknownClient(name string) string {
-	return unknownName("client", name, k.clients, "oauth.clients")
+	return unknownName("client", name, k.c.OAuth.Clients, "oauth.clients")
 }
 
-// routeNames checks a list of routes.
-func (k *check) routeNames(at string, names []string) {
-	for i, name := range names {
-		if message := k.unknownRoute(name); message != "" && name != "" {
+// names checks a list of references.
+func (k *check) names(at string, list []string, unknown func(string) string) {
+	for i, name := range list {
+		if message := unknown(name); message != "" && name != "" {
 			k.fail(item(at, i), "%s", message)
 		}
 	}
@@ -135,8 +130,9 @@ func (k *check) unknownRoute(name string) string {
 	return unknownName("route", name, k.routes, "routes")
 }
 
-func unknownName(what, name string, known map[string]bool, where string) string {
-	if known[name] {
+// unknownName says that there is no such name; nothing if there is one.
+func unknownName[V any](what, name string, known map[string]V, where string) string {
+	if _, ok := known[name]; ok {
 		return ""
 	}
 	names := sorted(known)

@@ -30,7 +30,7 @@ func (k *check) callers() {
 		}
 		k.criteria(at, c, listeners, certificates)
 		k.tie(at, c, taken)
-		k.routeNames(at+".routes", c.Routes)
+		k.names(at+".routes", c.Routes, k.unknownRoute)
 		if !c.Own && k.emptyList(at+".enterprises") {
 			k.fail(at+".enterprises",
 				`an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
@@ -51,11 +51,9 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 		k.fail(at, "nothing to recognise this caller by: add networks, listeners or clientCertificates (networks: "+
 			"[0.0.0.0/0, \"::/0\"] is everybody)")
 	}
-	for i, name := range c.Listeners {
-		if message := unknownName("listener", name, listeners, "server.listen"); name != "" && message != "" {
-			k.fail(item(at+".listeners", i), "%s", message)
-		}
-	}
+	k.names(at+".listeners", c.Listeners, func(name string) string {
+		return unknownName("listener", name, listeners, "server.listen")
+	})
 	if len(c.ClientCertificates) > 0 && !certificates {
 		k.fail(at+".clientCertificates", "no listener asks for client certificates: add tls: {clientCaFile} "+
 			"to one of server.listen")

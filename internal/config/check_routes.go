@@ -65,9 +65,7 @@ func (k *check) route(at string, r *Route) {
 	for i := range r.Reads {
 		k.readRule(item(at+".reads", i), &r.Reads[i], r.Kind)
 	}
-	if r.Client != "" {
-		k.client(at+".client", r.Client)
-	}
+	k.client(at+".client", r.Client)
 	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
 	k.callerCredentials(at, r)
 	k.rate(k.decoder, at+".rate", r.Rate, false)
@@ -112,10 +110,15 @@ func (k *check) routePath(at string, r *Route) {
 		k.fail(at, "%s is for upstream: {registry: true}", providerSegment)
 	case below("/enterprises"):
 		k.fail(at, "/enterprises/{number} stands in front of every path and cannot be a route")
-	case r.Path == "/ebox" || below("/ebox/messages") || r.Path == "/ebox/providers" ||
-		below("/ebox/providers") && !r.Registry:
+	case answeredHere(r.Path) || below("/ebox/providers") && !r.Registry:
 		k.fail(at, "the gateway answers %s itself: choose another path", r.Path)
 	}
+}
+
+// answeredHere tells the paths that the gateway answers itself.
+func answeredHere(path string) bool {
+	return path == "/ebox" || path == "/ebox/providers" || path == "/ebox/messages" ||
+		strings.HasPrefix(path, "/ebox/messages/")
 }
 
 // enterpriseIn checks where a route has the number in its paths.
@@ -186,9 +189,7 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 func (k *check) registry() {
 	g := &k.c.Registry
 	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
-	if g.Client != "" {
-		k.client("registry.client", g.Client)
-	}
+	k.client("registry.client", g.Client)
 	for i, h := range g.AllowedHosts {
 		host, _, _ := strings.Cut(h, ":")
 		k.belongs(item("registry.allowedHosts", i), host, false)

@@ -42,6 +42,12 @@ func newDecoder(src *source, m *mistakes, dir string, lookup func(string) (strin
 		shapes: make(map[reflect.Type]*shape)}
 }
 
+// parse reads the YAML of the file; nil if there is none, or if it is none.
+func (d *decoder) parse() *node {
+	d.src.root = parseYAML(d.src, d.m)
+	return d.src.root
+}
+
 // nodeDecoder is a type with a form of its own in the file.
 type nodeDecoder interface {
 	decodeNode(d *decoder, at string, n *node)
@@ -53,8 +59,8 @@ type worded interface{ words() []string }
 // at finds the value at a path such as routes[2].upstream, behind an alias; nil if the file
 // says nothing there. A section of the file whose content is all commented out says nothing.
 func (d *decoder) at(path string) *node {
-	n := find(d.src.root, path)
-	if n != nil && isNull(n) && !strings.ContainsAny(path, ".[") {
+	n := d.src.root
+	if n = find(n, path); n != nil && isNull(n) && !strings.ContainsAny(path, ".[") {
 		return nil
 	}
 	return n
@@ -131,8 +137,12 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		defer func() { d.aliased = false }()
 		n = n.Alias
 	}
-	if own, ok := v.Addr().Interface().(nodeDecoder); ok {
+	switch own := v.Addr().Interface().(type) {
+	case nodeDecoder:
 		own.decodeNode(d, at, n)
+		return
+	case *ebox.Actions:
+		d.actions(at, n, own)
 		return
 	}
 	if tag.Get("config") == "all" && n.Kind == yaml.ScalarNode && n.Value == "all" {
@@ -379,9 +389,6 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.Struct
 		d.src.hide(n)
 	}
 	switch {
-	case n.Kind == yaml.SequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
-		d.actions(at, n, v) // the one list that is a single Go value
-		return
 	case n.Kind != yaml.ScalarNode:
 		d.failAt(n, at, "a single value is expected, no list and no mapping")
 		return
@@ -452,8 +459,6 @@ func (d *decoder) read(v reflect.Value, form, s string) error {
 		}
 		*p = Secret(s)
 		return nil
-	case *ebox.Actions:
-		return errors.New("is no list: write [list, open], with actions among " + strings.Join(actionWords(), ", "))
 	}
 	words := v.Interface().(worded).words()
 	if slices.Contains(words, s) {
@@ -542,7 +547,10 @@ func (d *decoder) text(s, form string) (string, error) {
 // forms of texts that need no more than the text.
 var forms = map[string]func(string) (string, error){
 	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
-	"scope": parseScope, "pattern": parsePattern, "destination": parseDestination, "version": parseVersion,
+	"pattern": parsePattern, "destination": parseDestination,
+	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
+	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
+	"version": parsed(`^[0-9]+(\.[0-9]+)*$`, `is no version: write it as "3" or "2.1"`),
 }
 
 // path makes a path absolute: it begins where the configuration lies.
@@ -553,30 +561,28 @@ func (d *decoder) path(s string) string {
 	return filepath.Join(d.dir, s)
 }
 
-func (d *decoder) actions(at string, n *node, v reflect.Value) {
-	if len(n.Content) == 0 {
-		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
+// action is a word of the one list that is a single Go value.
+type action string
+
+func (action) words() []string { return actionWords() }
+
+func (d *decoder) actions(at string, n *node, set *ebox.Actions) {
+	all := strings.Join(actionWords(), ", ")
+	switch {
+	case n.Kind != yaml.SequenceNode:
+		d.failAt(n, at, "a list is expected: write [list, open], with actions among %s", all)
+		return
+	case len(n.Content) == 0:
+		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", all)
 	}
-	var set ebox.Actions
-	for i, child := range n.Content {
-		path := item(at, i)
-		var word string
-		before := len(d.m.list)
-		d.decode(path, child, reflect.ValueOf(&word).Elem(), "")
-		if len(d.m.list) > before {
-			continue
+	var list []action
+	d.list(at, n, reflect.ValueOf(&list).Elem(), "")
+	*set = 0
+	for _, word := range list {
+		if a, known := ebox.ParseAction(string(word)); known {
+			*set = set.With(a)
 		}
-		action, ok := ebox.ParseAction(word)
-		if !ok {
-			d.fail(path, "%s is unknown: allowed are %s", quote(word), strings.Join(actionWords(), ", "))
-			continue
-		}
-		if set.Has(action) {
-			d.fail(path, "%s is given twice", word)
-		}
-		set = set.With(action)
 	}
-	v.Set(reflect.ValueOf(set))
 }
 
 func actionWords() []string {

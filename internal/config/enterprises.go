@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,12 +100,14 @@ func (t *enterpriseTable) add(e *Enterprise, from origin) (message string) {
 
 // wrong says what is wrong with an enterprise as a whole, and with which part.
 func (t *enterpriseTable) wrong(e *Enterprise) (part, message string) {
-	if e.Client != "" && !t.k.clients[e.Client] {
-		return "client", t.k.unknownClient(e.Client)
+	if e.Client != "" {
+		if message := t.k.unknownClient(e.Client); message != "" {
+			return "client", message
+		}
 	}
 	for _, name := range e.Routes {
-		if !t.k.routes[name] {
-			return "routes", t.k.unknownRoute(name)
+		if message := t.k.unknownRoute(name); message != "" {
+			return "routes", message
 		}
 	}
 	if !e.From.IsZero() && !e.Until.IsZero() && !e.From.Before(e.Until) {
@@ -120,6 +123,7 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 		return
 	}
 	nodes := d.at(at).Content
+	t.list = slices.Grow(t.list, len(list))
 	for i := range list {
 		e, item := &list[i], item(at, i)
 		if e.Number == 0 {
@@ -140,20 +144,20 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 // yaml reads a YAML file: a list like tenancy.enterprises, or a mapping with that list
 // under enterprises.
 func (t *enterpriseTable) yaml(src *source) {
-	src.root = parseYAML(src, t.d.m)
-	if src.root == nil {
+	d := newDecoder(src, t.d.m, t.d.dir, t.d.lookup)
+	root := d.parse()
+	if root == nil {
 		return
 	}
-	d := newDecoder(src, t.d.m, t.d.dir, t.d.lookup)
 	var file struct {
 		Enterprises []Enterprise `yaml:"enterprises" jsonschema:"required"`
 	}
 	at := "enterprises"
-	if src.root.Kind == yaml.MappingNode {
-		d.structure("", src.root, reflect.ValueOf(&file).Elem())
+	if root.Kind == yaml.MappingNode {
+		d.structure("", root, reflect.ValueOf(&file).Elem())
 	} else {
 		at = ""
-		d.decode(at, src.root, reflect.ValueOf(&file.Enterprises).Elem(), "")
+		d.decode(at, root, reflect.ValueOf(&file.Enterprises).Elem(), "")
 	}
 	t.decoded(d, at, file.Enterprises)
 }

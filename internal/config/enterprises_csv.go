@@ -155,6 +155,9 @@ func (e *Enterprise) setCell(column, text string) (message string) {
 		e.Client = unique.Make(text).Value() // one copy for all rows
 	case "routes": // parted by blanks or "|"
 		e.Routes = strings.FieldsFunc(unique.Make(text).Value(), func(r rune) bool { return r == ' ' || r == '|' })
+		if len(e.Routes) == 0 {
+			return quote(text) + " names no route: leave the cell empty for all of them"
+		}
 	case "from":
 		e.From, err = parseDay(text, false)
 	case "until":

@@ -19,13 +19,9 @@ import (
 // Key stores, keys, certificates and password files need not be there yet:
 // whoever uses them reads them.
 func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
-	absolute, err := filepath.Abs(path)
+	absolute, content, err := read(path)
 	if err != nil {
-		return nil, fmt.Errorf("finding %s: %w", path, err)
-	}
-	content, err := files.Read(absolute, files.Most)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, err
 	}
 	c, err := Parse(path, content, filepath.Dir(absolute), lookup)
 	if err != nil {
@@ -33,6 +29,16 @@ func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
 	}
 	c.files = append([]string{absolute}, c.files...)
 	return c, nil
+}
+
+func read(path string) (absolute string, content []byte, err error) {
+	if absolute, err = filepath.Abs(path); err != nil {
+		return "", nil, fmt.Errorf("finding %s: %w", path, err)
+	}
+	if content, err = files.Read(absolute, files.Most); err != nil {
+		return "", nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return absolute, content, nil
 }
 
 // Parse is Load for content already at hand. name stands for the file in
@@ -43,18 +49,16 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, fmt.Errorf("finding %s: %w", dir, err)
 	}
 	m := &mistakes{}
-	src := textOf(name, content, m)
-	d := newDecoder(src, m, dir, lookup)
-
-	src.root = parseYAML(src, m)
-	if src.root == nil {
+	d := newDecoder(textOf(name, content, m), m, dir, lookup)
+	root := d.parse()
+	if root == nil {
 		if len(m.list) == 0 {
-			m.add(src, 1, 1, "", "the file is empty: at least environment is expected"+
+			m.add(d.src, 1, 1, "", "the file is empty: at least environment is expected"+
 				allowedWords(reflect.TypeFor[Environment]()))
 		}
 		return nil, m.errors()
 	}
-	c, routeAt := d.config(src.root)
+	c, routeAt := d.config(root)
 	sums := make(fileSums)
 	k := &check{decoder: d, c: c, routeAt: routeAt}
 	m.as(derived, func() { k.references(); k.all() })
@@ -74,25 +78,18 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 }
 
 // LoadAdmin reads the admin section alone, for commands that ask a gateway that runs: the
-// rest of the file may be large, or have mistakes.
+// rest of the file may be large, or have mistakes. With an error it gives the defaults.
 func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	admin := withDefaults[Admin]()
-	content, err := files.Read(path, files.Most)
+	absolute, content, err := read(path)
 	if err != nil {
-		return admin, fmt.Errorf("reading the configuration: %w", err)
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return admin, fmt.Errorf("finding %s: %w", path, err)
+		return admin, err
 	}
 	m := &mistakes{}
-	src := textOf(path, content, m)
-	d := newDecoder(src, m, filepath.Dir(absolute), lookup)
-	src.root = parseYAML(src, m)
-	if src.root != nil {
-		if n := member(src.root, "admin"); n != nil && !isNull(n) {
-			d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
-		}
+	d := newDecoder(textOf(path, content, m), m, filepath.Dir(absolute), lookup)
+	d.parse()
+	if n := d.at("admin"); n != nil {
+		d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
 	}
 	if err := m.errors(); err != nil {
 		return withDefaults[Admin](), err

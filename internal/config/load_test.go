@@ -41,6 +41,29 @@ func TestAMissingFileIsNoMistakeInIt(t *testing.T) {
 	}
 }
 
+// Commands ask a gateway that runs, whatever became of its file since.
+func TestTheAdminSectionIsReadAlone(t *testing.T) {
+	for text, want := range map[string]string{
+		"admin: {listen: 127.0.0.1:9999}\nenvironment: nowhere\nroutes: 7\n": "127.0.0.1:9999 ",
+		"environment: test\n": "127.0.0.1:9090 ",
+		"admin:\n":            "127.0.0.1:9090 ",
+		"admin: {listen: 127.0.0.1:9999, tokn: x}": "127.0.0.1:9090 x:1:33: admin.tokn: unknown key",
+	} {
+		path := filepath.Join(t.TempDir(), "x")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		admin, err := LoadAdmin(path, environment)
+		got := admin.Listen[0].Address + " "
+		if err != nil {
+			got += strings.TrimPrefix(err.Error(), filepath.Dir(path)+"/")
+		}
+		if !strings.HasPrefix(got, want) || err != nil && want[len(want)-1] == ' ' {
+			t.Errorf("%q gives %s, %v", text, admin.Listen[0].Address, err)
+		}
+	}
+}
+
 func TestEveryFileIsNamedAndCountsInTheHash(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) {

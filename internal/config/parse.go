@@ -29,26 +29,16 @@ func parseName(s string) (string, error) {
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// parseScope reads a scope by RFC 6749, section 3.3: printable ASCII but for blank, quote and
-// backslash.
-func parseScope(s string) (string, error) {
-	if !scopePattern.MatchString(s) {
-		return "", errors.New("is no scope: one per item, without blanks, quotes and backslashes")
+// parsed gives a parser of texts of one pattern.
+func parsed(pattern, otherwise string) func(string) (string, error) {
+	of := regexp.MustCompile(pattern)
+	return func(s string) (string, error) {
+		if !of.MatchString(s) {
+			return "", errors.New(otherwise)
+		}
+		return s, nil
 	}
-	return s, nil
 }
-
-var scopePattern = regexp.MustCompile(`^[!#-\[\]-~]+$`)
-
-// parseVersion reads the version of an API.
-func parseVersion(s string) (string, error) {
-	if !versionPattern.MatchString(s) {
-		return "", errors.New(`is no version: write it as "3" or "2.1"`)
-	}
-	return s, nil
-}
-
-var versionPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
 
 // parseFingerprint reads the SHA-256 of a certificate; colons may part the bytes.
 func parseFingerprint(s string) (string, error) {

@@ -3,20 +3,14 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
-
-	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/enterprise"
 )
 
 // docs/configuration.md is generated here from the types and their comments, so that
@@ -88,26 +82,32 @@ func goComments(t *testing.T) map[string]string {
 			comments[name] = strings.Join(strings.Fields(text), " ")
 		}
 	}
-	tellDefaults(comments, reflect.TypeFor[Config](), make(map[reflect.Type]bool))
+	eachField(reflect.TypeFor[Config](), func(owner reflect.Type, f reflect.StructField) {
+		if text, given := f.Tag.Lookup("default"); given {
+			comments[owner.Name()+"."+f.Name] += " Default " + text + "."
+		}
+	})
 	return comments
 }
 
-// tellDefaults has the comments say what the default tags say.
-func tellDefaults(comments map[string]string, t reflect.Type, seen map[reflect.Type]bool) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct || seen[t] {
-		return
-	}
-	seen[t] = true
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if text, given := f.Tag.Lookup("default"); given {
-			comments[t.Name()+"."+f.Name] += " Default " + text + "."
+// eachField visits the fields of a struct and of those that it holds, once each.
+func eachField(t reflect.Type, visit func(owner reflect.Type, f reflect.StructField)) {
+	seen := make(map[reflect.Type]bool)
+	var walk func(t reflect.Type)
+	walk = func(t reflect.Type) {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+			t = t.Elem()
 		}
-		tellDefaults(comments, f.Type, seen)
+		if t.Kind() != reflect.Struct || !strings.HasPrefix(t.PkgPath(), modulePath) || seen[t] {
+			return
+		}
+		seen[t] = true
+		for i := range t.NumField() {
+			visit(t, t.Field(i))
+			walk(t.Field(i).Type)
+		}
 	}
+	walk(t)
 }
 
 const (
@@ -248,24 +248,18 @@ func sentences(text string) (list []string) {
 // objectOf is the struct that a field holds, at whatever depth; nil if it is a value
 // to the reader of the file.
 func objectOf(t reflect.Type) reflect.Type {
-	for {
-		if plainKind(t) != "" {
-			return nil
-		}
-		switch t.Kind() {
-		case reflect.Pointer, reflect.Slice, reflect.Map:
-			t = t.Elem()
-		case reflect.Struct:
-			return t
-		default:
-			return nil
-		}
+	if kind, _ := valueOf(t); kind != "" {
+		return nil
 	}
+	if t.Kind() == reflect.Struct {
+		return t
+	}
+	return objectOf(t.Elem())
 }
 
 // kindOf says in the reader's words what a value looks like.
 func kindOf(t reflect.Type) string {
-	if kind := plainKind(t); kind != "" {
+	if kind, _ := valueOf(t); kind != "" {
 		return kind
 	}
 	switch t.Kind() {
@@ -275,45 +269,8 @@ func kindOf(t reflect.Type) string {
 		return "list of " + kindOf(t.Elem())
 	case reflect.Map:
 		return "by name, " + kindOf(t.Elem())
-	case reflect.Struct:
-		return "object"
-	case reflect.String:
-		return "text"
-	case reflect.Bool:
-		return "`true` or `false`"
-	case reflect.Int, reflect.Int64:
-		return "whole number"
-	case reflect.Float64:
-		return "number"
 	}
-	return t.String()
-}
-
-func plainKind(t reflect.Type) string {
-	if own, ok := reflect.Zero(t).Interface().(worded); ok {
-		return "`" + strings.Join(own.words(), "`, `") + "`"
-	}
-	switch t {
-	case reflect.TypeFor[time.Duration]():
-		return "duration"
-	case reflect.TypeFor[StopAfter]():
-		return "duration or `never`"
-	case reflect.TypeFor[Size]():
-		return "size"
-	case reflect.TypeFor[enterprise.Number]():
-		return "CBE number"
-	case reflect.TypeFor[netip.Prefix]():
-		return "network"
-	case reflect.TypeFor[url.URL]():
-		return "URL"
-	case reflect.TypeFor[time.Time]():
-		return "day"
-	case reflect.TypeFor[ebox.Actions]():
-		return "list of `" + strings.Join(actionWords(), "`, `") + "`"
-	case reflect.TypeFor[Secret]():
-		return "secret"
-	}
-	return ""
+	return "object"
 }
 
 // write gives the page.

@@ -144,71 +144,22 @@ func generate(t *testing.T) []byte {
 		Anonymous:                  true,
 	}
 	r.CommentMap = make(map[string]string)
-	for name, text := range goComments(t) {
+	comments := goComments(t)
+	for name, text := range comments {
 		for _, pkg := range []string{"config.", "ebox."} {
 			r.CommentMap[modulePath+pkg+name] = text
 		}
 	}
 	// In the file a field goes by its key, not by its name in Go.
-	renameFields(r.CommentMap, reflect.TypeFor[Config](), make(map[reflect.Type]bool))
-
-	variable := &jsonschema.Schema{Type: "string", Pattern: `\$\{`}
-	or := func(s *jsonschema.Schema) *jsonschema.Schema {
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, variable}}
-	}
-	text := func(pattern string) *jsonschema.Schema {
-		return &jsonschema.Schema{Type: "string", Pattern: pattern + `|\$\{`}
-	}
-	scalar := func() *jsonschema.Schema {
-		return &jsonschema.Schema{Extras: map[string]any{"type": []string{"string", "number"}}}
-	}
+	eachField(reflect.TypeFor[Config](), func(owner reflect.Type, f reflect.StructField) {
+		key := owner.Name() + "." + f.Name
+		if rest, ok := strings.CutPrefix(comments[key], f.Name); ok {
+			r.CommentMap[owner.PkgPath()+"."+key] = f.Tag.Get("yaml") + rest
+		}
+	})
 	r.Mapper = func(typ reflect.Type) *jsonschema.Schema {
-		if own, ok := reflect.Zero(typ).Interface().(worded); ok {
-			s := &jsonschema.Schema{}
-			for _, w := range own.words() {
-				s.Enum = append(s.Enum, w)
-				if w == "true" || w == "false" {
-					s.Enum = append(s.Enum, w == "true")
-				}
-			}
-			return or(s)
-		}
-		switch typ {
-		case reflect.TypeFor[time.Duration]():
-			return text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$`)
-		case reflect.TypeFor[StopAfter]():
-			return text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$|^never$`)
-		case reflect.TypeFor[Size]():
-			return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"},
-				text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`)}}
-		case reflect.TypeFor[enterprise.Number]():
-			return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, text(`^(BE ?)?[0-9][0-9. -]{8,12}$`)}}
-		case reflect.TypeFor[netip.Prefix]():
-			return text(`^[0-9a-fA-F:.]+(/[0-9]+)?$`)
-		case reflect.TypeFor[url.URL]():
-			return text(`^https?://`)
-		case reflect.TypeFor[time.Time]():
-			return text(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
-		case reflect.TypeFor[ebox.Actions]():
-			item := &jsonschema.Schema{}
-			for _, w := range actionWords() {
-				item.Enum = append(item.Enum, w)
-			}
-			return &jsonschema.Schema{Type: "array", Items: or(item), UniqueItems: true}
-		case reflect.TypeFor[Secret](), reflect.TypeFor[string]():
-			return scalar()
-		case reflect.TypeFor[bool]():
-			return or(&jsonschema.Schema{Type: "boolean"})
-		case reflect.TypeFor[int]():
-			return or(&jsonschema.Schema{Type: "integer", Minimum: "0"})
-		case reflect.TypeFor[float64]():
-			return or(&jsonschema.Schema{Type: "number", Minimum: "0"})
-		case reflect.TypeFor[Listeners]():
-			one := []*jsonschema.Schema{{Type: "string"}, {Ref: "#/$defs/Listener"}}
-			list := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{AnyOf: one}}
-			return &jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{list}, one...)}
-		}
-		return nil
+		_, schema := valueOf(typ)
+		return schema
 	}
 	s := r.Reflect(&Config{})
 	s.Title = "config.yaml of the e-Box gateway"
@@ -238,6 +189,68 @@ func generate(t *testing.T) []byte {
 	return append(raw, '\n')
 }
 
+// valueOf says of a type that is one value to the reader of the file what such a value looks
+// like, in the reference's words and in the schema.
+func valueOf(typ reflect.Type) (kind string, schema *jsonschema.Schema) {
+	or := func(s *jsonschema.Schema) *jsonschema.Schema { // a variable may stand anywhere
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "string", Pattern: `\$\{`}}}
+	}
+	text := func(pattern string) *jsonschema.Schema {
+		return &jsonschema.Schema{Type: "string", Pattern: pattern + `|\$\{`}
+	}
+	enum := func(words []string) *jsonschema.Schema {
+		s := &jsonschema.Schema{}
+		for _, w := range words {
+			s.Enum = append(s.Enum, w)
+			if w == "true" || w == "false" {
+				s.Enum = append(s.Enum, w == "true")
+			}
+		}
+		return or(s)
+	}
+	scalar := &jsonschema.Schema{Extras: map[string]any{"type": []string{"string", "number"}}}
+	const duration = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$`
+	if own, ok := reflect.Zero(typ).Interface().(worded); ok {
+		return "`" + strings.Join(own.words(), "`, `") + "`", enum(own.words())
+	}
+	switch typ {
+	case reflect.TypeFor[time.Duration]():
+		return "duration", text(duration)
+	case reflect.TypeFor[StopAfter]():
+		return "duration or `never`", text(duration + `|^never$`)
+	case reflect.TypeFor[Size]():
+		return "size", &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"},
+			text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`)}}
+	case reflect.TypeFor[enterprise.Number]():
+		return "CBE number", &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"},
+			text(`^(BE ?)?[0-9][0-9. -]{8,12}$`)}}
+	case reflect.TypeFor[netip.Prefix]():
+		return "network", text(`^[0-9a-fA-F:.]+(/[0-9]+)?$`)
+	case reflect.TypeFor[url.URL]():
+		return "URL", text(`^https?://`)
+	case reflect.TypeFor[time.Time]():
+		return "day", text(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+	case reflect.TypeFor[ebox.Actions]():
+		return "list of `" + strings.Join(actionWords(), "`, `") + "`",
+			&jsonschema.Schema{Type: "array", Items: enum(actionWords()), UniqueItems: true}
+	case reflect.TypeFor[Secret]():
+		return "secret", scalar
+	case reflect.TypeFor[string]():
+		return "text", scalar
+	case reflect.TypeFor[bool]():
+		return "`true` or `false`", or(&jsonschema.Schema{Type: "boolean"})
+	case reflect.TypeFor[int]():
+		return "whole number", or(&jsonschema.Schema{Type: "integer", Minimum: "0"})
+	case reflect.TypeFor[float64]():
+		return "number", or(&jsonschema.Schema{Type: "number", Minimum: "0"})
+	case reflect.TypeFor[Listeners]():
+		one := []*jsonschema.Schema{{Type: "string"}, {Ref: "#/$defs/Listener"}}
+		list := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{AnyOf: one}}
+		return "", &jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{list}, one...)}
+	}
+	return "", nil
+}
+
 // alternative lets a property have another form as well.
 func alternative(t *testing.T, s *jsonschema.Schema, property string, other *jsonschema.Schema) {
 	t.Helper()
@@ -249,22 +262,4 @@ func alternative(t *testing.T, s *jsonschema.Schema, property string, other *jso
 	bare := *own
 	bare.Description = ""
 	s.Properties.Set(property, &jsonschema.Schema{Description: description, AnyOf: []*jsonschema.Schema{&bare, other}})
-}
-
-func renameFields(comments map[string]string, t reflect.Type, seen map[reflect.Type]bool) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct || !strings.HasPrefix(t.PkgPath(), modulePath) || seen[t] {
-		return
-	}
-	seen[t] = true
-	for i := range t.NumField() {
-		f := t.Field(i)
-		key := t.PkgPath() + "." + t.Name() + "." + f.Name
-		if rest, ok := strings.CutPrefix(comments[key], f.Name); ok {
-			comments[key] = f.Tag.Get("yaml") + rest
-		}
-		renameFields(comments, f.Type, seen)
-	}
 }

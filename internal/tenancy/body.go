@@ -22,10 +22,10 @@ import (
 // object, compared after folding, or a JSON Patch (RFC 6902) that would write the
 // represented enterprise.
 func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error) {
-	if err := checkCoding(contentEncoding); err != nil || len(body) == 0 {
-		return Named{}, err
+	if len(body) == 0 {
+		contentType = ""
 	}
-	if err := checkMediaType(contentType); err != nil {
+	if err := CheckMedia(contentType, contentEncoding); err != nil || len(body) == 0 {
 		return Named{}, err
 	}
 	var v bodyVisitor
@@ -43,20 +43,9 @@ func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error
 // one without a media type counts as JSON. The headers' values are as for NamedInBody, and
 // so is the error.
 func CheckMedia(contentType, contentEncoding string) error {
-	if err := checkCoding(contentEncoding); err != nil {
-		return err
-	}
-	return checkMediaType(contentType)
-}
-
-func checkCoding(contentEncoding string) error {
 	if coding := strings.Trim(contentEncoding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return brokenBody("header", "Content-Encoding", "send the body without a content coding")
 	}
-	return nil
-}
-
-func checkMediaType(contentType string) error {
 	if contentType == "" {
 		return nil
 	}

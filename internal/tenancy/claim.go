@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
@@ -43,16 +44,16 @@ func CutPath(escaped string) (segment, rest string, found bool, err error) {
 	return segment, rest, true, nil
 }
 
-// IsRepresentedHeader tells whether name is RepresentedHeader or an alias of it:
+// isRepresentedField tells whether name is call.RepresentedField or an alias of it:
 // the same letters in any case, parted by any other characters. Servers that hand
 // headers to a program as variables fold "_", "." and whatever else is no letter or
 // digit into one, and would read the alias as the header itself.
-func IsRepresentedHeader(name string) bool {
-	if len(name) != len(RepresentedHeader) {
+func isRepresentedField(name string) bool {
+	if len(name) != len(call.RepresentedField) {
 		return false
 	}
 	for i := 0; i < len(name); i++ {
-		c, want := name[i], RepresentedHeader[i]
+		c, want := name[i], call.RepresentedField[i]
 		if want == '-' {
 			if isAlphanumeric(c) {
 				return false
@@ -68,13 +69,13 @@ func isAlphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
-// HeaderValues collects the values that h has under RepresentedHeader and its
+// HeaderValues collects the values that h has under call.RepresentedField and its
 // aliases, for Claim.Header. The common cases, no such header or one, allocate
 // nothing.
 func HeaderValues(h http.Header) []string {
 	var values []string
 	for name, v := range h {
-		if len(name) != len(RepresentedHeader) || !IsRepresentedHeader(name) {
+		if len(name) != len(call.RepresentedField) || !isRepresentedField(name) {
 			continue
 		}
 		if values == nil {
@@ -113,12 +114,12 @@ func (c *Claim) said() (said, error) {
 	case 1:
 		n, err := enterprise.Parse(c.Header[0])
 		if err != nil {
-			issues = append(issues, numberIssue("header", RepresentedHeader, c.Header[0], err))
+			issues = append(issues, numberIssue("header", call.RepresentedField, c.Header[0], err))
 		}
 		inHeader = n
 	default:
 		issues = append(issues, problem.Issue{
-			Type: problem.IssueInvalidInput, In: "header", Name: RepresentedHeader,
+			Type: problem.IssueInvalidInput, In: "header", Name: call.RepresentedField,
 			Detail: "the header was sent more than once, or under another spelling besides: send it once",
 		})
 	}
@@ -131,7 +132,7 @@ func (c *Claim) said() (said, error) {
 	case !c.HasPath:
 		s.number, s.form = inHeader, FormHeader
 	case s.number != inHeader: // "own" is another than every number
-		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", RepresentedHeader,
+		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", call.RepresentedField,
 			problem.Clip(c.Header[0]))
 	}
 	return s, nil

@@ -53,9 +53,9 @@ func TestAliasesOfTheRepresentedHeader(t *testing.T) {
 		"Xn-Behalf-Of-Enterprise-Number":  false,
 		"":                                false,
 	} {
-		if values := HeaderValues(http.Header{name: {"1", "2"}, "Accept": {"5"}}); IsRepresentedHeader(name) != want ||
+		if values := HeaderValues(http.Header{name: {"1", "2"}, "Accept": {"5"}}); isRepresentedField(name) != want ||
 			(len(values) == 2) != want || len(values) == 1 {
-			t.Errorf("IsRepresentedHeader(%q) = %v, values %q", name, !want, values)
+			t.Errorf("isRepresentedField(%q) = %v, values %q", name, !want, values)
 		}
 	}
 }

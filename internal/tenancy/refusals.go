@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
@@ -40,13 +41,13 @@ func contradiction(inA, nameA, valueA, inB, nameB, valueB string) error {
 // is true if the caller could have asked for the client's own.
 func missingEnterprise(own bool) error {
 	detail := "This route acts for an enterprise and the request names none. Send its number in the header " +
-		RepresentedHeader +
+		call.RepresentedField +
 		", or put /enterprises/{number} in front of the path"
 	if own {
 		detail += "; for the client itself put /enterprises/own in front"
 	}
 	return problem.BadRequest(detail+".", problem.Issue{
-		Type: problem.IssueRequiredInput, In: "header", Name: RepresentedHeader,
+		Type: problem.IssueRequiredInput, In: "header", Name: call.RepresentedField,
 		Detail: "the CBE number of the represented enterprise is missing",
 	})
 }

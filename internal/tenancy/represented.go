@@ -1,6 +1,7 @@
 package tenancy
 
 import (
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -23,7 +24,7 @@ func (s said) with(n enterprise.Number, claim *Claim, c *Caller, route *Route) (
 	case s.form == FormPath:
 		return said{}, contradiction("path", "number", problem.Clip(claim.Path), "path", "enterpriseNumber", n.String())
 	default:
-		return said{}, contradiction("header", RepresentedHeader, problem.Clip(claim.Header[0]), "path",
+		return said{}, contradiction("header", call.RepresentedField, problem.Clip(claim.Header[0]), "path",
 			"enterpriseNumber", n.String())
 	}
 }
@@ -57,7 +58,7 @@ func (r *Resolver) checkNamed(c *Caller, route *Route, t *Tenant, named []ebox.N
 		case t.Own:
 			return contradictsOwn(n.In, n.At, n.Number, route)
 		case t.Number != 0:
-			return contradiction("header", RepresentedHeader, t.Number.String(), n.In, n.At, n.Number.String())
+			return contradiction("header", call.RepresentedField, t.Number.String(), n.In, n.At, n.Number.String())
 		}
 	}
 	return nil

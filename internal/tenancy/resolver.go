@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -248,7 +249,7 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 	case s.number != 0 && s.form == FormPath:
 		mentions = append(mentions, mention{"path", "number", s.number})
 	case s.number != 0:
-		mentions = append(mentions, mention{"header", RepresentedHeader, s.number})
+		mentions = append(mentions, mention{"header", call.RepresentedField, s.number})
 	}
 	for _, n := range claim.Query.Numbers {
 		mentions = append(mentions, mention{"query", representedNumber, n})

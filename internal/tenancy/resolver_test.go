@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -159,7 +160,7 @@ func TestAllThatIsWrongWithPathAndHeaderIsSaid(t *testing.T) {
 	found := issues(err)
 	if len(found) != 2 || found[0].In != "path" || found[0].Type != problem.IssueSchemaViolation ||
 		found[0].Value != "1" ||
-		found[1].In != "header" || found[1].Name != RepresentedHeader || found[1].Type != problem.IssueInvalidInput {
+		found[1].In != "header" || found[1].Name != call.RepresentedField || found[1].Type != problem.IssueInvalidInput {
 		t.Fatalf("%+v", found)
 	}
 	_, err = resolver(config.Any).Resolve(anybody(), eboxRoute, ebox.List, "GET", inPath(strings.Repeat("é", 1000)))

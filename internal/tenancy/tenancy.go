@@ -22,10 +22,6 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
-// RepresentedHeader is the canonical name of the header that tells an upstream
-// which enterprise a call is for.
-const RepresentedHeader = "On-Behalf-Of-Enterprise-Number"
-
 // Form is where a request said which enterprise it is for. Links of the answer
 // lead back in the same form.
 type Form uint8
@@ -76,7 +72,7 @@ type Claim struct {
 	// Path is the decoded segment after /enterprises/, "own" included, if HasPath.
 	Path    string
 	HasPath bool
-	// Header holds all values received under RepresentedHeader or an alias of it,
+	// Header holds all values received under call.RepresentedField or an alias of it,
 	// as HeaderValues collects them.
 	Header []string
 	// Query and Body are what NamedInQuery and NamedInBody found; only read on a
@@ -103,7 +99,7 @@ type Tenant struct {
 	// Enterprise is the row of the configuration, nil for a number that mode Any serves
 	// without one, and without a number.
 	Enterprise *config.Enterprise
-	// Header is the value for RepresentedHeader, nil if it must not be sent.
+	// Header is the value for call.RepresentedField, nil if it must not be sent.
 	Header []string
 	// Query is the parameter, "name=value", that the query needs on its way to the
 	// upstream so that this knows for whom the call is; empty for none.
