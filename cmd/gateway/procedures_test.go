@@ -15,10 +15,13 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
+// root is that of the repository. It is worked out before a command changes the working directory.
+var root, _ = filepath.Abs("../..")
+
 // blocks are the commands of one section of docs/operations.md, in order.
 func blocks(t *testing.T, heading string) (list []string) {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/operations.md")
+	text, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +174,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	for _, name := range []string{
 		"nightly_poll.py", "systemd/ebox-gateway.service", "systemd/ebox-nightly.service", "systemd/ebox-nightly.timer",
 	} {
-		text, err := os.ReadFile(filepath.Join("../../docs/examples", name))
+		text, err := os.ReadFile(filepath.Join(root, "docs/examples", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +241,7 @@ func TestUnitsAreWellFormedAndClosed(t *testing.T) {
 	needs.Program(t, "systemd", "systemd-analyze")
 	dir := t.TempDir()
 	for _, name := range []string{"ebox-gateway.service", "ebox-nightly.service", "ebox-nightly.timer"} {
-		text, err := os.ReadFile(filepath.Join("../../docs/examples/systemd", name))
+		text, err := os.ReadFile(filepath.Join(root, "docs/examples/systemd", name))
 		if err != nil {
 			t.Fatal(err)
 		}
