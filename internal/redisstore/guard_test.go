@@ -48,7 +48,7 @@ func TestAHostileRedisCannotUseUpTheMemory(t *testing.T) {
 		"a_negative_length":    {"*-2\r\n", false, "announces no length"},
 		"bytes":                {"$100000000000\r\n", false, "announces 100000000000 bytes, more than 8388608"},
 		"bytes_of_an_error":    {"!100000000000\r\n", false, "announces 100000000000 bytes, more than 8388608"},
-		"depth":                {"*1\r\n", true, "more than 16 deep"},
+		"depth":                {"%1\r\n+a\r\n" + strings.Repeat("*1\r\n", 1000), false, "more than 16 deep"},
 		"attributes":           {"|0\r\n", true, "begins no value"},
 		"a_line_without_end":   {strings.Repeat("+", 1000), true, "longer than 65536 bytes"},
 		"full_levels": {
