@@ -10,7 +10,7 @@ import (
 // --config does.
 const configVariable = "EBOX_GATEWAY_CONFIG"
 
-// serviceUnit is where the unit of the service is; a test links another place.
+// serviceUnit is where the unit of the service is; a test has another place.
 var serviceUnit = "/etc/systemd/system/ebox-gateway.service"
 
 func asServiceCommand() *cobra.Command {

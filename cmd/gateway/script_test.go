@@ -21,7 +21,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"gateway": main})
+	gateway := func() {
+		// One that is installed below another root has its unit there.
+		program, _ := os.Executable()
+		if root, _, ok := strings.Cut(program, "/usr/local/bin/gateway"); ok {
+			serviceUnit = root + serviceUnit
+		}
+		main()
+	}
+	testscript.Main(m, map[string]func(){"gateway": gateway, "gateway.new": gateway}) // as an upgrade names it
 }
 
 // TestScripts runs the commands as a person would type them, before a simulator

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,11 +25,31 @@ import (
 	"ebox-gateway/internal/simulator"
 )
 
+var (
+	clientDir string // of the key store that all gateways have; keys are slow to make
+	client    simulator.Client
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "examples-test-")
+	if err == nil {
+		clientDir = dir
+		client, err = demo.NewClient(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // start runs the demo and returns the gateway's URL.
 func start(t *testing.T) (string, *simulator.Simulator) {
 	t.Helper()
-	dir := t.TempDir()
-	sim, err := demo.Start(dir)
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +58,7 @@ func start(t *testing.T) (string, *simulator.Simulator) {
 			t.Error(err)
 		}
 	})
-	cfg, err := config.Parse("demo", []byte(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")), dir, os.LookupEnv)
+	cfg, err := config.Parse("demo", []byte(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")), clientDir, os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +174,7 @@ func (e example) reads(t *testing.T, command []string) {
 		t.Errorf("exit code %d", code)
 	}
 	if command[0] == "java" { // the others need not compile it anew
-		command = compiled(t, command[1])
+		command = []string{"java", "-cp", compiled(), strings.TrimSuffix(filepath.Base(command[1]), ".java")}
 	}
 	out, code = call(ended)
 	hasAll(out, e.ended...)
@@ -220,17 +241,16 @@ func sizeOfDocument(t *testing.T, base string) string {
 	return fmt.Sprintf("document of %d bytes", len(content))
 }
 
-// compiled is how a Java program of one file is run without being compiled each time.
-func compiled(t *testing.T, file string) []string {
-	t.Helper()
-	dir := t.TempDir()
-	c := exec.Command("javac", "-d", dir, file)
+// compiled is the folder of the Java programs' classes. Without them each run would compile.
+var compiled = sync.OnceValue(func() string {
+	dir := filepath.Join(clientDir, "classes")
+	c := exec.Command("javac", "-d", dir, "services/Ebox.java", "legacy/Legacy.java")
 	c.Env = quickJava()
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		panic(fmt.Sprintf("%v: %s", err, out))
 	}
-	return []string{"java", "-cp", dir, strings.TrimSuffix(filepath.Base(file), ".java")}
-}
+	return dir
+})
 
 // The night's poll goes on where an outage stopped it, and asks nobody twice.
 func TestTheNightlyPollResumes(t *testing.T) {

@@ -199,9 +199,11 @@ func readCheckpoint(r raw) (checkpoint, error) {
 		return checkpoint{}, errNoCheckpoint
 	}
 	if holds.Note != "" {
-		text, _, _ := strings.Cut(holds.Note, "\n\n")
+		text, _, signed := strings.Cut(holds.Note, "\n\n")
 		c, err := parseCheckpoint(text + "\n")
-		c.note = holds.Note
+		if c.note = holds.Note; !signed {
+			err = errNoCheckpoint
+		}
 		return c, err
 	}
 	l, err := parseLine(r)

@@ -166,3 +166,22 @@ func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 		t.Error(r.Findings)
 	}
 }
+
+// A checkpoint that can be read says no more than its note: made again of its parts, it is the same
+// text.
+func FuzzReadCheckpoint(f *testing.F) {
+	for line := range strings.Lines(mustRead(f, beside(plain(f, 1, 64e6)))) {
+		f.Add(strings.TrimSuffix(line, "\n"))
+	}
+	f.Add(`{"note":"ebox-gateway-evidence/r1\n1\n\n\n\n"}`)
+	f.Add(mustRead(f, filepath.Join("testdata", "format1", "r1", "checkpoints.jsonl")))
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := readCheckpoint(raw{text: []byte(text)})
+		if err != nil || c.note == "" {
+			return
+		}
+		if !strings.HasPrefix(c.note, c.text()) || !validReplica(c.replica) {
+			t.Errorf("%+v is not what %q says", c, c.note)
+		}
+	})
+}

@@ -53,7 +53,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 	})
 }
 
-// Whenever the process dies, one whole copy is there: the chain verifies as it was
+// Whenever the process ends, one whole copy is there: the chain verifies as it was
 // left, and the next start finishes what was begun.
 func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
 	testkit.Table(t, map[string]func(text []byte) (suffix string, content []byte){

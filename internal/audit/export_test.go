@@ -166,7 +166,7 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	o := options(dir)
 	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
 	o.Now = func() time.Time { return now }
-	l, err := prepare(o) // a process that dies on the first day, with records behind its last signature
+	l, err := prepare(o) // a process that ends without order on the first day, with records behind its last signature
 	must(t, err)
 	l.Done(finished("of the first day"))
 	must(t, l.turn(false))

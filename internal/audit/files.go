@@ -140,7 +140,7 @@ func filesOf(dir string) (chainFiles, error) {
 	slices.SortFunc(list, func(a, b segment) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
 	})
-	// Of both forms a process died, or is at work, between the last two steps of compressing.
+	// Where both forms are there, a process was killed, or is at work, between the last two steps of compressing.
 	files.segments = slices.CompactFunc(list, func(a, b segment) bool { return a.plain() == b.plain() })
 	return files, nil
 }

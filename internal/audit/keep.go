@@ -65,7 +65,7 @@ func (l *Log) compressEnded() {
 }
 
 // compress puts the compressed form of a file into its place: it is written, synced and
-// renamed, and then the plain file goes. Whenever the process dies, the plain file or a whole
+// renamed, and then the plain file goes. Whenever the process ends, the plain file or a whole
 // compressed one is there. While both are, the plain one counts, and the next round compresses
 // it once more. Hashes are over the lines, so the chain does not notice.
 func (l *Log) compress(plain string) error {
@@ -121,7 +121,7 @@ func (l *Log) drop(now time.Time) (dropped int, err error) {
 		switch {
 		case err != nil:
 			return dropped, err
-		case t.size == 0 && t.damage == nil: // a process died before its first record
+		case t.size == 0 && t.damage == nil: // a process ended before its first record
 		case !t.found || t.damage != nil:
 			return dropped, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it "+
 				"with gateway audit verify, and take it away", filepath.Base(s.path))

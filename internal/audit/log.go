@@ -298,8 +298,13 @@ func (l *Log) Done(c *call.Record) {
 	}
 }
 
-// refusal records a call that the gateway refused, or some that were left out (LeftOut).
-func (l *Log) refusal(at time.Time, r *Record) { l.add(entry{KindRefusal, at, r}, false) }
+// Refusal records a call that the gateway refused, and how many others of its source were left
+// out. It does not wait.
+func (l *Log) Refusal(at time.Time, c *call.Record, leftOut int) {
+	r := recordOf(KindRefusal, c, l.o.Mask)
+	r.LeftOut = leftOut
+	l.add(entry{KindRefusal, at, r}, false)
+}
 
 // Event records something other than a call: KindConfiguration, KindAdministration or KindKey. The
 // names of its fields are plain words in camelCase other than those that every record has. It

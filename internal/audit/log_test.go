@@ -207,3 +207,36 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is refused has written what stands in place of a provider.
+func TestARefusalNamesNoProviderThatCannotBe(t *testing.T) {
+	for written, want := range map[string]string{"79072300048": "***********", "a\u009b2J": "a\uFFFD2J",
+		strings.Repeat("x", 5000): strings.Repeat("x", maxProvider)} {
+		c := &call.Record{Call: &call.Call{Provider: written}}
+		if got := recordOf(KindRefusal, c, maskCitizen).Provider; got != want {
+			t.Errorf("%.20q is recorded as %.20q", written, got)
+		}
+	}
+}
+
+// Whoever may change messages writes what stands in the record of it. A line that no
+// reader takes for a record would look like tampering, and be cut off at the next start.
+func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	for name, body := range map[string]string{
+		"one id of a megabyte": `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
+		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+
+			`"},`, 1000) + `{}]}`,
+	} {
+		r := write(name)
+		r.Messages, r.MoreMessages = ebox.MessagesIn("PATCH", ebox.ParsePath("/messages"), []byte(body))
+		if !r.MoreMessages {
+			t.Errorf("%s: the record does not say that there are more", name)
+		}
+		must(t, l.Intent(t.Context(), r))
+		l.Done(r)
+	}
+	must(t, l.Close())
+	sound(t, dir)
+}

@@ -67,7 +67,7 @@ func evidenceOf(c *call.Record) (Kind, bool) {
 		return "", false // the gateway's own answer
 	case c.Intent:
 		return KindOutcome, true
-	case writes(c.Method, c.Action):
+	case Writes(c.Method, c.Action):
 		return KindOutcome, c.Sent
 	case c.Action == ebox.None:
 		return "", false
@@ -81,18 +81,23 @@ func evidenceOf(c *call.Record) (Kind, bool) {
 	return KindRead, true
 }
 
+// Writes tells a call that changes something. The one that reads by a POST, a search,
+// does not.
+func Writes(method string, action ebox.Action) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return action != ebox.List
+}
+
 // MayRecord tells a request that may end as a record of its own, before it is known
 // how it ends.
 func MayRecord(method string, action ebox.Action, path string) bool {
-	if writes(method, action) {
+	if Writes(method, action) {
 		return true
 	}
 	return action != ebox.None && method != http.MethodOptions && !ebox.IsReference(path)
-}
-
-// isRefused tells a call that the gateway itself refused.
-func isRefused(c *call.Record) bool {
-	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
 }
 
 // entry is a record that is not in the chain yet.
@@ -185,9 +190,9 @@ type Record struct {
 	AnswerTraceID  string   `json:"answerTraceId,omitempty"`
 }
 
-// maxURL and maxProvider bound the path and the provider in a record, in bytes. Whoever is refused
+// MaxURL and maxProvider bound the path and the provider in a record, in bytes. Whoever is refused
 // may have sent a long one; the id of a provider that there is has a hundred characters at most.
-const maxURL, maxProvider = 4096, 400
+const MaxURL, maxProvider = 4096, 400
 
 // recordOf is what a call is recorded as, with the numbers of citizens masked.
 func recordOf(kind Kind, c *call.Record, mask func(string) string) *Record {
@@ -195,7 +200,7 @@ func recordOf(kind Kind, c *call.Record, mask func(string) string) *Record {
 		RequestID: c.ID, ParentID: c.Parent, Caller: c.Caller, Listener: c.Listener, Actor: c.Actor, Purpose: c.Purpose,
 		Named: c.Named, Client: c.Client, Route: c.Route, Provider: printable.Text(mask(c.Provider), maxProvider),
 		Upstream: c.UpstreamHost, Action: c.Action.String(), Method: printable.Text(c.Method, printable.MaxAsserted),
-		URL: printable.Text(mask(c.Path), maxURL), Messages: c.Messages, MoreMessages: c.MoreMessages,
+		URL: printable.Text(mask(c.Path), MaxURL), Messages: c.Messages, MoreMessages: c.MoreMessages,
 		IdempotencyKey: printable.Text(c.IdempotencyKey, printable.MaxAsserted),
 	}
 	if c.Source.IsValid() {
@@ -211,9 +216,9 @@ func recordOf(kind Kind, c *call.Record, mask func(string) string) *Record {
 	}
 	message, attachment := ebox.IDs(c.Path)
 	if message != "" {
-		r.Messages = []string{printable.Text(message, maxURL)}
+		r.Messages = []string{printable.Text(message, MaxURL)}
 	}
-	r.Attachment = printable.Text(attachment, maxURL)
+	r.Attachment = printable.Text(attachment, MaxURL)
 	if kind == KindIntent {
 		return r
 	}

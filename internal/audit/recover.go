@@ -38,7 +38,7 @@ func (l *Log) recover() error {
 		if last, err = tailOf(s.path); err != nil {
 			return err
 		}
-		if last.size == 0 && !s.compressed { // begun, and the process died before its first record
+		if last.size == 0 && !s.compressed { // begun, and the process ended before its first record
 			if err := os.Remove(s.path); err != nil {
 				return fmt.Errorf("removing an empty segment of the evidence: %w", err)
 			}

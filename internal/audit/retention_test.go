@@ -83,7 +83,7 @@ func TestADropThatWasInterruptedGoesOn(t *testing.T) {
 	}
 	keep(t, dir, "2037-06-01")
 	sound(t, dir)
-	// The process died between the record of the drop and the removal of the file.
+	// The process was killed between the record of the drop and the removal of the file.
 	for path, text := range before {
 		if strings.Contains(path, "20260401") || strings.Contains(path, "20260501") {
 			mustWrite(t, path, text)
@@ -142,7 +142,7 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	r.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	l.Done(r)
 	waitFor(t, func() bool { return l.Status().Waiting == 0 })
-	must(t, os.CopyFS(copied, os.DirFS(dir))) // as if its process had died
+	must(t, os.CopyFS(copied, os.DirFS(dir))) // as if its process had been killed
 	if n := keep(t, copied, "2026-03-02"); n != 0 {
 		t.Errorf("%d were dropped", n)
 	}

@@ -33,6 +33,8 @@ const (
 	stampPatience = time.Minute
 	// maxStamp bounds its answer, in bytes: in base64 it has to fit in a line.
 	maxStamp = 256 << 10
+	// maxReason bounds what is told of its failure, in bytes.
+	maxReason = 512
 )
 
 // stamp has time stamps made until the log is closed.
@@ -69,7 +71,7 @@ func (l *Log) stamp() {
 func (l *Log) stamped(err error) {
 	before, now := "", ""
 	if err != nil {
-		now = printable.Text(err.Error(), maxDetail) // some of it is the authority's
+		now = printable.Text(err.Error(), maxReason) // some of it is the authority's
 	}
 	l.note(func(s *Status) { before, s.Stamping = s.Stamping, now })
 	switch {
@@ -121,7 +123,7 @@ var errStamp = errors.New("the time stamp does not verify: it was changed, " +
 	"or its certificate leads to none of the authorities")
 
 // openStamp verifies an authority's answer for a note, and gives the time that it says. Without
-// roots, the certificates in it are believed.
+// roots, the certificates in it are trusted.
 func openStamp(answer []byte, c checkpoint, roots *x509.CertPool) (time.Time, error) {
 	var response tspclient.Response
 	if err := response.UnmarshalBinary(answer); err != nil {

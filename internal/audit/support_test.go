@@ -382,3 +382,5 @@ func mustRemove(t testing.TB, path string) {
 	t.Helper()
 	must(t, os.RemoveAll(path))
 }
+
+func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }

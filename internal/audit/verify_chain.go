@@ -199,7 +199,7 @@ func (v *verifier) segment(s *segment) error {
 	}
 	if v.chain.lines == 0 {
 		v.find(Finding{File: s.path,
-			What: "this file is empty: its records were removed, or the process died before its first one"})
+			What: "this file is empty: its records were removed, or the process ended before its first one"})
 	}
 	return nil
 }

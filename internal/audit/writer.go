@@ -193,7 +193,7 @@ func (l *Log) commit(now time.Time, d *draft) error {
 	return nil
 }
 
-// settle forgets what is on disk. Nothing of a request outlives its record.
+// settle drops what is on disk. Nothing of a request outlives its record.
 func (l *Log) settle(n int, lost losses) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

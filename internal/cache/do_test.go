@@ -1,4 +1,4 @@
-package cache
+package cache_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
@@ -80,7 +81,7 @@ func TestAWriteThatWasNotSentMakesNothingVoid(t *testing.T) {
 			r.get("/a")
 			r.origin = func(*http.Request) (*http.Response, error) { return nil, of.err }
 			g := r.do(asked{method: "POST", path: "/a"})
-			if !errors.Is(g.err, of.err) || g.cache() != Pseudonym+"; fwd=method" {
+			if !errors.Is(g.err, of.err) || g.cache() != cache.Pseudonym+"; fwd=method" {
 				t.Errorf("%v, %s", g.err, g.cache())
 			}
 			r.origin = always("body", "Cache-Control: max-age=60")

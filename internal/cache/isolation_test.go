@@ -1,4 +1,4 @@
-package cache
+package cache_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
@@ -35,7 +36,7 @@ func TestNoByteOfOneReachesAnother(t *testing.T) {
 				Shared: sharing, DefaultTTL: time.Duration(rapid.IntRange(0, 1).Draw(t, "ttl")) * time.Hour,
 				StaleWhileRevalidate: time.Hour, StaleIfError: time.Hour,
 			}}}
-			r.cache = New(r.options(100<<10, wander(seed)))
+			r.cache = cache.New(r.options(100<<10, wander(seed)))
 			defer r.cache.Close()
 			if rapid.Bool().Draw(t, "second level") {
 				store.join(r.cache)

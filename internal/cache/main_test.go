@@ -1,4 +1,4 @@
-package cache
+package cache_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -36,7 +37,8 @@ type origin func(*http.Request) (*http.Response, error)
 // in a bubble of synctest as well. It does what the proxy does: it makes calls, sends
 // them, and delivers the answers.
 type rig struct {
-	cache  *Cache
+	cache  *cache.Cache
+	second *replica // nil for none
 	policy call.Policy
 	origin origin
 	// timeout, unless 0, is the header time-out of an origin that answers nothing.
@@ -51,13 +53,13 @@ type rig struct {
 func newRig(t *testing.T, origin origin) *rig {
 	t.Helper()
 	r := &rig{policy: call.Policy{MaxBody: 1 << 20}, origin: origin}
-	r.cache = New(r.options(16<<20, time.Now))
+	r.cache = cache.New(r.options(16<<20, time.Now))
 	t.Cleanup(r.cache.Close)
 	return r
 }
 
-func (r *rig) options(memory int64, now func() time.Time) Options {
-	return Options{
+func (r *rig) options(memory int64, now func() time.Time) cache.Options {
+	return cache.Options{
 		Memory: memory, Log: slog.New(slog.DiscardHandler), Now: now,
 		Classify: func(err error) call.Failure {
 			return call.Failure{Sent: !errors.Is(err, errNotSent), Cancelled: errors.Is(err, context.Canceled)}
@@ -239,7 +241,7 @@ func setHeader(h http.Header, a *call.Answer) {
 	maps.Copy(h, a.Header)
 	if a.Cache != "" {
 		before := a.Header["Cache-Status"]
-		h["Cache-Status"] = append(before[:len(before):len(before)], Pseudonym+"; "+a.Cache)
+		h["Cache-Status"] = append(before[:len(before):len(before)], cache.Pseudonym+"; "+a.Cache)
 	}
 	if a.Age != "" {
 		h["Age"] = []string{a.Age}

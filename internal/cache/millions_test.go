@@ -1,4 +1,4 @@
-package cache
+package cache // for the first level alone
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ func BenchmarkMillions(b *testing.B) {
 			for i := range n {
 				k := KeyOf(call.Partition{
 					Route: "ebox-providers", Upstream: "https://services.example.be/REST/messageRegistry/v3",
-					Client: "payroll self_service_expeditor_1234", Scopes: "scope:document:management:consult", Enterprise: example,
+					Client: "payroll self_service_expeditor_1234", Scopes: "scope:document:management:consult", Enterprise: 206731645,
 				}, fmt.Sprintf("/messages/%08d", i))
 				m.store(&k, fetched(b, i), time.Hour, time.Now())
 			}

@@ -1,13 +1,16 @@
-package cache
+package cache_test
 
 import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 )
 
@@ -15,7 +18,7 @@ import (
 type shelf struct {
 	mu       sync.Mutex
 	entries  map[[32]byte]map[string]shelved
-	counters map[Scope]uint64
+	counters map[cache.Scope]uint64
 	replicas []*replica
 	down     bool
 	loads    int
@@ -24,22 +27,23 @@ type shelf struct {
 // replica is the Store of one of them.
 type replica struct {
 	*shelf
-	cache *Cache
-	// bumping, unless nil, is called once while an epoch is moved on.
-	bumping func()
+	cache *cache.Cache
+	// loading and bumping, unless nil, are called once: while something is loaded, and while an epoch is moved on.
+	loading, bumping func()
+	saves            atomic.Uint64
 }
 
 type shelved struct {
 	b    []byte
-	mark Mark
+	mark cache.Mark
 }
 
 func newShelf() *shelf {
-	return &shelf{entries: make(map[[32]byte]map[string]shelved), counters: make(map[Scope]uint64)}
+	return &shelf{entries: make(map[[32]byte]map[string]shelved), counters: make(map[cache.Scope]uint64)}
 }
 
 // join makes the shelf the second level of a cache.
-func (s *shelf) join(c *Cache) *replica {
+func (s *shelf) join(c *cache.Cache) *replica {
 	r := &replica{shelf: s, cache: c}
 	s.replicas = append(s.replicas, r)
 	c.UseStore(r)
@@ -54,14 +58,18 @@ func (s *shelf) setDown(down bool) {
 
 var errAway = errors.New("the store is away")
 
-func (s *shelf) mark(k *Key) (m Mark) {
+func (s *shelf) mark(k *cache.Key) (m cache.Mark) {
 	for _, scope := range k.Scopes() {
-		m += Mark(s.counters[scope])
+		m += cache.Mark(s.counters[scope])
 	}
 	return m
 }
 
-func (s *shelf) Load(_ context.Context, _ *call.Allowance, k *Key) ([]*Entry, Mark, error) {
+func (s *replica) Load(_ context.Context, _ *call.Allowance, k *cache.Key) ([]*cache.Entry, cache.Mark, error) {
+	if during := s.loading; during != nil {
+		s.loading = nil
+		during()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loads++
@@ -69,9 +77,9 @@ func (s *shelf) Load(_ context.Context, _ *call.Allowance, k *Key) ([]*Entry, Ma
 		return nil, 0, errAway
 	}
 	mark := s.mark(k)
-	var found []*Entry
+	var found []*cache.Entry
 	for _, v := range s.entries[k.Digest()] {
-		e := new(Entry)
+		e := new(cache.Entry)
 		if v.mark == mark && e.UnmarshalBinary(v.b) == nil {
 			found = append(found, e)
 		}
@@ -79,7 +87,8 @@ func (s *shelf) Load(_ context.Context, _ *call.Allowance, k *Key) ([]*Entry, Ma
 	return found, mark, nil
 }
 
-func (s *shelf) Save(_ context.Context, k *Key, e *Entry, begun Mark, _ time.Duration) error {
+func (s *replica) Save(_ context.Context, k *cache.Key, e *cache.Entry, begun cache.Mark, _ time.Duration) error {
+	defer s.saves.Add(1)
 	b, err := e.MarshalBinary()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +106,7 @@ func (s *shelf) Save(_ context.Context, k *Key, e *Entry, begun Mark, _ time.Dur
 	return nil
 }
 
-func (r *replica) Bump(_ context.Context, _ *call.Allowance, scope Scope) error {
+func (r *replica) Bump(_ context.Context, _ *call.Allowance, scope cache.Scope) error {
 	if during := r.bumping; during != nil {
 		r.bumping = nil
 		during()
@@ -121,17 +130,15 @@ func replicas(t *testing.T, origin origin) (a, b *rig, s *shelf) {
 	s = newShelf()
 	a, b = newRig(t, origin), newRig(t, origin)
 	for _, r := range []*rig{a, b} {
-		s.join(r.cache)
+		r.second = s.join(r.cache)
 	}
 	return a, b, s
 }
 
-func (r *rig) store() *replica { return r.cache.store().(*replica) }
-
 // saved waits until what a replica stores has reached the second level.
 func saved(t *testing.T, r *rig) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); len(r.cache.saves) > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); r.second.saves.Load() < r.cache.Stats().Stored; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain for what is saved")
 		}
@@ -216,4 +223,19 @@ func TestWithoutMemoryTheStoreAnswers(t *testing.T) {
 	}
 	b.do(asked{method: "PUT", path: "/a"})
 	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
+}
+
+// Replicas of two versions share the epochs while one replaces the other, so a scope has the
+// same number in each.
+func TestScopesKeepTheirNumbers(t *testing.T) {
+	p := call.Partition{Route: "route", Upstream: "https://upstream.test", Client: "c", Scopes: "s", Enterprise: example}
+	k := cache.KeyOf(p, "/ebox/messages?page=1")
+	if want := []cache.Scope{238197, 480253, 583968, 590418, 590848}; !slices.Equal(k.Scopes(), want) {
+		t.Errorf("%d, want %d", k.Scopes(), want)
+	}
+	own := p
+	own.Own = true
+	if other := cache.KeyOf(own, "/ebox/messages?page=1"); k.Scopes()[0] == other.Scopes()[0] {
+		t.Error("an enterprise and the office's own share a scope")
+	}
 }

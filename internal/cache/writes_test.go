@@ -1,10 +1,11 @@
-package cache
+package cache_test
 
 import (
 	"net/http"
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 )
 
@@ -68,13 +69,13 @@ func TestWritesMakeVoid(t *testing.T) {
 func TestPurges(t *testing.T) {
 	for _, c := range []struct {
 		name      string
-		scope     Scope
+		scope     cache.Scope
 		own, them bool
 	}{
-		{"an enterprise", ScopeOfEnterprise(example), true, false},
-		{"a route", ScopeOfRoute("route"), true, true},
-		{"another route", ScopeOfRoute("another"), false, false},
-		{"everything", Everything, true, true},
+		{"an enterprise", cache.ScopeOfEnterprise(example), true, false},
+		{"a route", cache.ScopeOfRoute("route"), true, true},
+		{"another route", cache.ScopeOfRoute("another"), false, false},
+		{"everything", cache.Everything, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, always("body", "Cache-Control: max-age=60"))
@@ -157,7 +158,7 @@ func TestAPostThatAnotherWriteOvertookIsNotKept(t *testing.T) {
 				return reply(200, put, "Cache-Control: max-age=60"), nil
 			}
 			b.origin = a.origin
-			a.store().bumping = during
+			a.second.bumping = during
 			a.do(asked{method: "POST", path: "/a"})
 			for _, r := range []*rig{a, b} {
 				saved(t, a)

@@ -1,6 +1,7 @@
-package call
+package call_test
 
 import (
+	"ebox-gateway/internal/call"
 	"net/http"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestFieldsThatOnlyAProxyMaySayGoNoFurther(t *testing.T) {
 			if name == "Te" || !strings.ContainsAny(name, "-_.$") && spelt != name {
 				continue
 			}
-			if !DropsFromRequest(http.CanonicalHeaderKey(spelt)) {
+			if !call.DropsFromRequest(http.CanonicalHeaderKey(spelt)) {
 				t.Errorf("%s goes on", spelt)
 			}
 		}
@@ -61,7 +62,7 @@ func TestFieldsOfTheRequestItselfGoOn(t *testing.T) {
 		X-Requested-With X-Application X-Custom X-Batch-Id X-Api-Key
 		Soapaction Depth Overwrite Timeout Lock-Token Slug Signature Signature-Input Last-Event-Id Api-Version
 		X-Correlation X-Trace`) {
-		if DropsFromRequest(http.CanonicalHeaderKey(name)) {
+		if call.DropsFromRequest(http.CanonicalHeaderKey(name)) {
 			t.Errorf("%s is dropped", name)
 		}
 	}
@@ -75,9 +76,9 @@ func TestWhatConnectionNamesGoesNoFurtherHoweverItIsQuoted(t *testing.T) {
 		{`x="\", x-secret, y="close`}, // nor an escaped one
 	} {
 		h := http.Header{"X-Secret": {"1"}, "Accept": {"*/*"}}
-		c := &Call{Header: http.Header{"X-Secret": {"1"}, "Connection": connection}, To: new(Upstream)}
-		DropListed(h, connection)
-		if len(h) != 1 || !Listed(connection, "X-Secret") || Listed(connection, "Accept") {
+		c := &call.Call{Header: http.Header{"X-Secret": {"1"}, "Connection": connection}, To: new(call.Upstream)}
+		call.DropListed(h, connection)
+		if len(h) != 1 || !call.Listed(connection, "X-Secret") || call.Listed(connection, "Accept") {
 			t.Errorf("%q leaves %v", connection, h)
 		}
 		if _, there := c.RequestHeader()["X-Secret"]; there || c.Field("X-Secret") != nil {
@@ -102,7 +103,7 @@ func FuzzFolding(f *testing.F) {
 		for _, own := range []string{"authorization", "on-behalf-of-enterprise-number", "cookie", "x-forwarded-for",
 			"belgov-trace-id", "content-length"} {
 			if strings.EqualFold(folded, own) && len(folded) == len(own) &&
-				!DropsFromRequest(http.CanonicalHeaderKey(name)) {
+				!call.DropsFromRequest(http.CanonicalHeaderKey(name)) {
 				t.Fatalf("%q passes", name)
 			}
 		}

@@ -1,4 +1,4 @@
-package call
+package call_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -62,7 +63,7 @@ func TestCheckPath(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			err := CheckPath(c.path)
+			err := call.CheckPath(c.path)
 			if (err == nil) != c.ok {
 				t.Fatalf("%q: %v", c.path, err)
 			}
@@ -94,10 +95,10 @@ func TestCheckQuery(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if err := CheckQuery(c.query, 4); (err == nil) != c.ok {
+			if err := call.CheckQuery(c.query, 4); (err == nil) != c.ok {
 				t.Fatalf("%v", err)
 			}
-			if n := testing.AllocsPerRun(10, func() { _ = CheckQuery(c.query, 4) }); c.ok && n != 0 {
+			if n := testing.AllocsPerRun(10, func() { _ = call.CheckQuery(c.query, 4) }); c.ok && n != 0 {
 				t.Fatalf("%v allocations", n)
 			}
 		})
@@ -109,7 +110,7 @@ func FuzzCheckQueryAgreesWithParseQuery(f *testing.F) {
 		f.Add(q)
 	}
 	f.Fuzz(func(t *testing.T, q string) {
-		if CheckQuery(q, 1000) != nil {
+		if call.CheckQuery(q, 1000) != nil {
 			return
 		}
 		if _, err := url.ParseQuery(q); err != nil {
@@ -137,15 +138,15 @@ func TestJoin(t *testing.T) {
 		{"https://h/a%20b", "/%63!'()*", "https://h/a%20b/%63!'()*"},
 		{"https://h/a", "//c", "https://h/a//c"},
 	} {
-		u, err := Join(mustURL(t, c.base), c.path, "")
+		u, err := call.Join(mustURL(t, c.base), c.path, "")
 		if err != nil || u.String() != c.want {
 			t.Errorf("%s + %s: %v, %v; want %s", c.base, c.path, u, err, c.want)
 		}
 	}
-	if u, err := Join(mustURL(t, "https://h"), "//evil.example/x", ""); err == nil {
+	if u, err := call.Join(mustURL(t, "https://h"), "//evil.example/x", ""); err == nil {
 		t.Errorf("two slashes became %s", u)
 	}
-	if u, err := Join(mustURL(t, "https://h/a"), "/../x", ""); err == nil {
+	if u, err := call.Join(mustURL(t, "https://h/a"), "/../x", ""); err == nil {
 		t.Errorf("a dot segment became %s", u)
 	}
 }
@@ -153,9 +154,9 @@ func TestJoin(t *testing.T) {
 // checkJoined says whether a path that CheckPath accepts stays below the base,
 // however an upstream decodes it, and goes out byte for byte.
 func checkJoined(t interface{ Fatalf(string, ...any) }, base *url.URL, path string) {
-	u, err := Join(base, path, "a=b")
+	u, err := call.Join(base, path, "a=b")
 	if err != nil {
-		if CheckPath(path) == nil && !strings.HasPrefix(path, "//") {
+		if call.CheckPath(path) == nil && !strings.HasPrefix(path, "//") {
 			t.Fatalf("%q is accepted and cannot be joined: %v", path, err)
 		}
 		return

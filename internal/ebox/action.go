@@ -213,23 +213,10 @@ func (p Path) last() string {
 // matrix parameters, blanks around them and the suffix of the last.
 func Segments(path string) []string {
 	kept := make([]string, 0, strings.Count(path, "/")+1)
-	for p := range strings.SplitSeq(path, "/") {
-		p, _, _ = strings.Cut(p, ";")
-		ended := false
-		if strings.IndexByte(p, '%') >= 0 {
-			if decoded, err := url.PathUnescape(p); err == nil {
-				p = decoded
-			}
-			p, _, _ = strings.Cut(p, ";")
-			if end := strings.IndexAny(p, "?#"); end >= 0 {
-				p, ended = p[:end], true
-			}
-		}
-		if p = folded(strings.TrimSpace(p)); p != "" {
-			kept = append(kept, p)
-		}
-		if ended {
-			break
+	for path != "" {
+		var segment string
+		if segment, path = nextSegment(path); segment != "" {
+			kept = append(kept, folded(segment))
 		}
 	}
 	if n := len(kept); n > 0 {
@@ -238,6 +225,25 @@ func Segments(path string) []string {
 		}
 	}
 	return kept
+}
+
+// nextSegment gives the first segment of a path that is not empty, as the most lenient server
+// would read it but for its case and suffix, and what is behind it.
+func nextSegment(path string) (segment, rest string) {
+	for path != "" && segment == "" {
+		segment, path, _ = strings.Cut(path, "/")
+		segment, _, _ = strings.Cut(segment, ";")
+		if strings.IndexByte(segment, '%') >= 0 {
+			if decoded, err := url.PathUnescape(segment); err == nil {
+				segment, _, _ = strings.Cut(decoded, ";")
+			}
+			if end := strings.IndexAny(segment, "?#"); end >= 0 {
+				segment, path = segment[:end], ""
+			}
+		}
+		segment = strings.TrimSpace(segment)
+	}
+	return segment, path
 }
 
 // folded is s in lower case. Beyond ASCII it goes by the upper case, since to servers that

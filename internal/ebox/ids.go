@@ -1,9 +1,6 @@
 package ebox
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
 // IDs gives the ids of the message and of the attachment that a path names, decoded;
 // empty where it names none. It reads the path as leniently as Classify does. The path
@@ -26,22 +23,6 @@ func IDs(path string) (message, attachment string) {
 		}
 	}
 	return message, ""
-}
-
-// nextSegment gives the first segment of a path that is not empty, decoded and without
-// matrix parameters, and what is behind it.
-func nextSegment(path string) (segment, rest string) {
-	for path != "" && segment == "" {
-		segment, path, _ = strings.Cut(path, "/")
-		segment, _, _ = strings.Cut(segment, ";")
-		if strings.IndexByte(segment, '%') >= 0 {
-			if decoded, err := url.PathUnescape(segment); err == nil {
-				segment, _, _ = strings.Cut(decoded, ";")
-			}
-		}
-		segment = strings.TrimSpace(segment)
-	}
-	return segment, path
 }
 
 // IsReference tells a path of the reference data, which is the same for everybody and

@@ -17,6 +17,7 @@ func TestIDs(t *testing.T) {
 		{"a message called providers", "/ebox/messages/providers/attachments/A1", "providers", "A1"},
 		{"escapes, the case of an id kept", "/ebox/Messages/a%20B/ATTACHMENTS/%41", "a B", "A"},
 		{"matrix parameters and empty segments", "/ebox//messages;v=1//M1;x/attachments//A1;y", "M1", "A1"},
+		{"an encoded question mark", "/ebox/messages/M1%3Fx/attachments/A1", "M1", ""},
 		{"no messages", "/ebox", "", ""},
 		{"a mandate", "/grant/citizen/mandates/5", "", ""},
 	} {

@@ -1,6 +1,6 @@
-// Package evidence keeps who read or changed what, for whom, and beside it the log of
-// refusals: what of a request the chain of package audit is given, and who is refused
-// while it cannot be written.
+// Package evidence says what of a request the chain of package audit is given: the intent of a
+// write before it is sent, whatever became of a call, and who was refused, which has a log of its
+// own beside it. While the chain cannot be written, nobody is served who would leave a record.
 package evidence
 
 import (
@@ -33,7 +33,7 @@ import (
 type Keeper struct {
 	log      atomic.Pointer[audit.Log]
 	ship     *logfile.File // nil if checkpoints go to a stream or nowhere
-	refusals audit.Refusals
+	refusals refusals
 }
 
 // AuditOptions says what a chain of evidence of a configuration is made of.
@@ -116,16 +116,16 @@ func (k *Keeper) Open(cfg *config.Config, p audit.Options) error {
 func (k *Keeper) Close() error {
 	log := k.log.Load()
 	if log == nil {
-		return k.refusals.Close()
+		return k.refusals.close()
 	}
-	return errors.Join(k.refusals.Close(), log.Close(), k.ship.Close())
+	return errors.Join(k.refusals.close(), log.Close(), k.ship.Close())
 }
 
 // Kept tells whether evidence is kept.
 func (k *Keeper) Kept() bool { return k.log.Load() != nil }
 
 // Reopen opens the logs anew, after they were moved away.
-func (k *Keeper) Reopen() error { return errors.Join(k.refusals.Reopen(), k.ship.Reopen()) }
+func (k *Keeper) Reopen() error { return errors.Join(k.refusals.reopen(), k.ship.Reopen()) }
 
 // Replace takes over what of a new configuration can change while the gateway runs. After
 // an error the log of refusals stays where it was.
@@ -154,7 +154,7 @@ func Fixed(old, next *config.Config) error {
 
 func (k *Keeper) useRefusals(to string) error {
 	streams := map[string]io.Writer{"stdout": telemetry.Locked(os.Stdout), "stderr": telemetry.Locked(os.Stderr)}
-	if err := k.refusals.Use(to, streams, k.log.Load(), telemetry.Mask); err != nil {
+	if err := k.refusals.use(to, streams, k.log.Load(), telemetry.Mask); err != nil {
 		return fmt.Errorf("opening log.security: %w", err)
 	}
 	return nil
@@ -180,7 +180,7 @@ func (k *Keeper) Event(kind audit.Kind, source netip.Addr, fields ...string) {
 
 // Done keeps a finished request, if it is evidence. An impersonal one is about nobody.
 func (k *Keeper) Done(r *call.Record, impersonal bool) {
-	k.refusals.Done(r)
+	k.refusals.done(r)
 	if log := k.log.Load(); log != nil && (r.Intent || !impersonal) {
 		log.Done(r)
 	}

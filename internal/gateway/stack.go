@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/resilience"
@@ -111,7 +111,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	if !o.withoutToken {
 		rt = authn.NewTokenLayer(rt, o.name)
 	}
-	s.stack = audit.NewLayer(s.protection.Retry(rt), g.gw.evidence.Intent)
+	s.stack = evidence.NewLayer(s.protection.Retry(rt), g.gw.evidence.Intent)
 	return s
 }
 

@@ -1,6 +1,7 @@
 // Package jsonscan walks JSON texts (RFC 8259) that are known to be valid, and takes
-// them apart without changing or copying a byte. Check is where a text from elsewhere
-// becomes one that is known to be valid.
+// them apart without changing or copying a byte. Check and Read are where a text from
+// elsewhere becomes one that is known to be valid, and Stream where its values do while it
+// comes.
 package jsonscan
 
 import (

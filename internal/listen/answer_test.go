@@ -60,23 +60,13 @@ func TestEveryCutIsAReset(t *testing.T) {
 			panic("fault")
 		},
 	} {
-		for _, over := range []string{"plain", "TLS"} {
+		both(t, name, handler, func(t *testing.T, dial func() *caller) {
 			for _, version := range []string{"1.0", "1.1"} {
-				t.Run(name+", "+over+", "+version, func(t *testing.T) {
-					f := newFront(t, handler)
-					dial := f.dial
-					if over == "TLS" {
-						f.listen(tlsConfig(t))
-						dial = f.dialTLS
-					} else {
-						f.listen(nil)
-					}
-					who := dial()
-					who.send("GET / HTTP/" + version + "\r\nHost: a\r\n\r\n")
-					who.wantReset()
-				})
+				who := dial()
+				who.send("GET / HTTP/" + version + "\r\nHost: a\r\n\r\n")
+				who.wantReset()
 			}
-		}
+		})
 	}
 }
 
@@ -171,44 +161,34 @@ func TestAnswersAreFramed(t *testing.T) {
 			_, _ = io.WriteString(w, "abc")
 		}, 200, "X-A: " + long[:5000], "abc", true},
 	} {
-		for _, over := range []string{"plain", "TLS"} {
-			t.Run(c.name+", "+over, func(t *testing.T) {
-				f := newFront(t, c.handler)
-				dial := f.dial
-				if over == "TLS" {
-					f.listen(tlsConfig(t))
-					dial = f.dialTLS
-				} else {
-					f.listen(nil)
+		both(t, c.name, c.handler, func(t *testing.T, dial func() *caller) {
+			who := dial()
+			for range 2 {
+				a := who.ask(c.request)
+				name, value, _ := strings.Cut(c.header, ":")
+				if a.StatusCode != c.status || a.body != c.body || len(a.Header["Date"]) != 1 {
+					t.Errorf("%s %v %d bytes", a.Status, a.Header, len(a.body))
 				}
-				who := dial()
-				for range 2 {
-					a := who.ask(c.request)
-					name, value, _ := strings.Cut(c.header, ":")
-					if a.StatusCode != c.status || a.body != c.body || len(a.Header["Date"]) != 1 {
-						t.Errorf("%s %v %d bytes", a.Status, a.Header, len(a.body))
+				got := a.Header.Get(name)
+				switch name {
+				case "Content-Length":
+					if got == "" && a.ContentLength > 0 {
+						got = strconv.FormatInt(a.ContentLength, 10)
 					}
-					got := a.Header.Get(name)
-					switch name {
-					case "Content-Length":
-						if got == "" && a.ContentLength > 0 {
-							got = strconv.FormatInt(a.ContentLength, 10)
-						}
-					case "Connection":
-						if a.Close {
-							got = "close"
-						}
-					}
-					if got != strings.TrimSpace(value) {
-						t.Errorf("%s: %q", name, got)
-					}
-					if !c.keeps {
-						who.ends()
-						return
+				case "Connection":
+					if a.Close {
+						got = "close"
 					}
 				}
-			})
-		}
+				if got != strings.TrimSpace(value) {
+					t.Errorf("%s: %q", name, got)
+				}
+				if !c.keeps {
+					who.ends()
+					return
+				}
+			}
+		})
 	}
 }
 
@@ -319,34 +299,23 @@ func TestNo100ComesBehindTheFinalHeader(t *testing.T) {
 // Callers that send everything before they read: with the connection closed under them, the
 // kernel answers what they still send with a reset, which destroys what they had not read.
 func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
-	f := newFront(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(413)
-		_, _ = io.WriteString(w, "too much")
-	})
-	for _, over := range []string{"plain", "TLS"} {
-		dial := f.dial
-		if over == "TLS" {
-			f = newFront(t, f.o.Handler.ServeHTTP)
-			f.listen(tlsConfig(t))
-			dial = f.dialTLS
-		} else {
-			f.listen(nil)
-		}
-		for _, framing := range []string{"Content-Length: 16777216\r\n\r\n",
-			"Transfer-Encoding: chunked\r\n\r\n1000000\r\n"} {
-			t.Run(over+" "+framing, func(t *testing.T) {
-				for range 2 {
-					who := dial()
-					who.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
-					if _, err := who.conn.Write(make([]byte, 16<<20)); err != nil {
-						t.Fatalf("sending: %v", err)
-					}
-					if a := who.read("POST"); a.StatusCode != 413 || a.body != "too much" || !a.Close {
-						t.Errorf("%s %v", a.Status, a.Header)
-					}
+	for _, framing := range []string{"Content-Length: 16777216\r\n\r\n",
+		"Transfer-Encoding: chunked\r\n\r\n1000000\r\n"} {
+		both(t, framing, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(413)
+			_, _ = io.WriteString(w, "too much")
+		}, func(t *testing.T, dial func() *caller) {
+			for range 2 {
+				who := dial()
+				who.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
+				if _, err := who.conn.Write(make([]byte, 16<<20)); err != nil {
+					t.Fatalf("sending: %v", err)
 				}
-			})
-		}
+				if a := who.read("POST"); a.StatusCode != 413 || a.body != "too much" || !a.Close {
+					t.Errorf("%s %v", a.Status, a.Header)
+				}
+			}
+		})
 	}
 }
 

@@ -4,15 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -195,24 +190,18 @@ func (a answer) problem(t *testing.T, status int) map[string]any {
 	return doc
 }
 
-// certificate makes a certificate for a test's server.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+func tlsConfig(t *testing.T) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{testkit.NewCertificate(t, nil).TLS()}}
 }
 
-func tlsConfig(t *testing.T) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
+// both runs a test of a handler over plain connections and over TLS.
+func both(t *testing.T, name string, h http.HandlerFunc, run func(t *testing.T, dial func() *caller)) {
+	t.Run(name+", plain", func(t *testing.T) { run(t, listening(t, h).dial) })
+	t.Run(name+", TLS", func(t *testing.T) {
+		f := newFront(t, h)
+		f.listen(tlsConfig(t))
+		run(t, f.dialTLS)
+	})
 }
 
 // ended is a context that is over.

@@ -26,7 +26,7 @@ type File struct {
 
 // Open opens a file, which only its owner may read if it is made. It is rotated before it
 // would exceed most bytes, and keep older files stay beside it; with most 0 it is not
-// rotated. What a process that died has left of a line is cut off.
+// rotated. What a process that was killed has left of a line is cut off.
 func Open(path string, most int64, keep int) (*File, error) {
 	f := &File{path: path, most: most, keep: keep}
 	return f, f.open()

@@ -19,7 +19,7 @@ import (
 // mark that the epochs had when its request began; it counts while they have it. The
 // epochs are the fields of a hash of their own. One that is lost, by eviction or by a
 // failover, begins again with the time in microseconds, where no count ever was; and one
-// that is lower than this replica has seen it is not believed, but moved on.
+// that is lower than this replica has seen it is not used, but moved on.
 //
 // Without encryption keys, answers that belong to an enterprise stay in memory; the
 // epochs, which tell nothing, are shared all the same.

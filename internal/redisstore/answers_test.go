@@ -70,7 +70,7 @@ func TestWithoutEncryptionKeysOnlySharedAnswersAreKept(t *testing.T) {
 		t.Fatal("what belongs to nobody is not shared")
 	}
 	if kept(t, sealed, sharedKey("/referenceData")) {
-		t.Fatal("a replica with keys believes what nobody has sealed")
+		t.Fatal("a replica with keys uses what nobody has sealed")
 	}
 }
 
@@ -131,7 +131,7 @@ func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 }
 
 // Somebody who can write to Redis puts an old answer back, with the epochs of its time.
-func TestAnOldAnswerWithItsOldEpochsIsNotBelieved(t *testing.T) {
+func TestAnOldAnswerWithItsOldEpochsIsNotUsed(t *testing.T) {
 	k := keyOfAnswers("/messages")
 	for who, write := range map[string]func(r, other *Store){
 		"this replica": func(r, _ *Store) { makeVoid(t, r, k.Resource()) },

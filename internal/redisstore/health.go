@@ -71,21 +71,12 @@ func (h *health) tooSlow() bool {
 	return true
 }
 
-// note takes in what a call said. Trouble is remembered until a look finds none.
-func (h *health) note(v verdict, err error) {
-	if v == poor || v == away {
-		h.change(v, err, false)
+// note takes in what a call said, or what a look in the background found. Trouble is remembered until a look
+// finds none.
+func (h *health) note(v verdict, err error, looked bool) {
+	if v == neutral || v == well && !looked {
+		return
 	}
-}
-
-// looked takes in what a look in the background found, in place of what is remembered.
-func (h *health) looked(v verdict, err error) {
-	if v != neutral {
-		h.change(v, err, true)
-	}
-}
-
-func (h *health) change(v verdict, err error, looked bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last := h.trouble.Load()
@@ -192,7 +183,7 @@ func (s *Store) watch(ctx context.Context) {
 		limited, cancel := context.WithTimeout(ctx, s.o.Timeout)
 		err := s.look(limited)
 		cancel()
-		s.health.looked(judge(ctx, err), err)
+		s.health.note(judge(ctx, err), err, true)
 		select {
 		case <-ctx.Done():
 			return

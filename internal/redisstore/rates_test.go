@@ -203,7 +203,7 @@ func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 	}
 }
 
-func TestAWaitThatNoBucketCanAskForIsNotBelieved(t *testing.T) {
+func TestAWaitThatNoBucketCanAskForIsNotUsed(t *testing.T) {
 	r := config.Rate{PerSecond: 2, Burst: 10}
 	for n, want := range map[int64]bool{0: true, 1: true, 5e6: true, 5e6 + 10: false, -1: false, math.MaxInt64: false} {
 		wait, err := waitOf(n, r, 1)

@@ -176,7 +176,7 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal("it grew without bound")
 		}
 		if _, err := sealed.open(forList, "at", value); err == nil {
-			t.Fatal("a value that was never sealed for this was believed")
+			t.Fatal("a value that was never sealed for this was opened")
 		}
 	})
 }

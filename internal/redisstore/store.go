@@ -220,7 +220,7 @@ func (s *Store) ask(ctx context.Context, a *call.Allowance, f func(context.Conte
 	if v != away && a.Spent() >= whole && s.health.tooSlow() {
 		v, err = away, errSlow
 	}
-	s.health.note(v, err)
+	s.health.note(v, err, false)
 	return err
 }
 
@@ -232,7 +232,7 @@ func (s *Store) within(ctx context.Context, limit time.Duration, f func(context.
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := f(limited)
-	s.health.note(judge(ctx, err), err)
+	s.health.note(judge(ctx, err), err, false)
 	return err
 }
 
@@ -249,7 +249,7 @@ func (s *Store) discard(ctx context.Context, at string, err error) error {
 // look: somebody has written there who should not, or keys differ.
 func (s *Store) unreadableValue(err error) {
 	s.unreadable.Add(1)
-	s.health.note(poor, err)
+	s.health.note(poor, err, false)
 }
 
 // Status is what the platform team may know of Redis. It holds no secret.

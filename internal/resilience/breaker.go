@@ -34,10 +34,10 @@ func (t tenant) String() string {
 
 // breaker is the circuit of an upstream, with one more for each enterprise that fails.
 //
-// An enterprise's failures always count for its own circuit. For that of all, a failure counts if the one
-// before it was another enterprise's. So an enterprise whose every call fails (a mandate that an upstream
-// answers with 503, a mailbox that times out) opens its own circuit alone, also when nobody else calls.
-// Failures to connect, and those of calls for nobody, are the upstream's.
+// An enterprise's failures always count for its own circuit. For that of all, a failure is held until
+// a call for another enterprise fails, and the two count as one. So an enterprise whose every call fails (a
+// mandate that an upstream answers with 503, a mailbox that times out) opens its own circuit alone, also when
+// nobody else calls. Failures to connect, and those of calls for nobody, are the upstream's.
 type breaker struct {
 	settings config.Breaker
 	name     string
@@ -50,7 +50,7 @@ type breaker struct {
 
 	mu      sync.RWMutex        // never held while all is called
 	own     map[tenant]*circuit // of enterprises that have failed lately
-	failing tenant              // the enterprise that failed last
+	held    tenant              // the enterprise whose failure is held
 	silence silence
 	// quietFrom is since when no probe of the half-open circuit has failed.
 	quietFrom time.Time
@@ -71,7 +71,7 @@ func newBreaker(o Options) *breaker {
 func (b *breaker) changed(from, to gobreaker.State, calls, failures int) {
 	b.mu.Lock()
 	clear(b.own)
-	b.failing = tenant{}
+	b.held = tenant{}
 	b.silence = silence{enough: b.silence.enough}
 	b.quietFrom = *b.all.until.Load() // that was over perhaps long before anybody looked
 	b.mu.Unlock()
@@ -176,14 +176,18 @@ func (b *breaker) fail(t *try, o outcome) (all, own error) {
 	if t.who == (tenant{}) {
 		return all, own
 	}
-	if !frozenForAll && (b.failing == tenant{} || b.failing == t.who) {
+	switch {
+	case frozenForAll:
+	case b.held == t.who || b.held == tenant{}:
+		b.held = t.who
 		all = errHeld
 		if t.all.probe != nil { // one enterprise must not use up every probe
 			own = errFrozen
 			b.quietFrom = now
 		}
+	default:
+		b.held = tenant{}
 	}
-	b.failing = t.who
 	if t.own.circuit == nil {
 		t.own = b.begin(t.who, now)
 	}

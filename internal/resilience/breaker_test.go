@@ -143,7 +143,7 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		if s := circuitIs(t, u, Closed); s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=9", "circuit half-open",
+		for _, want := range []string{"circuit open: too many calls failed", "failures=5", "circuit half-open",
 			"circuit open again", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)

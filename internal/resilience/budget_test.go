@@ -18,7 +18,7 @@ import (
 func TestBudgetProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var b budget
-		b.purse.Store(purseHolds)
+		b.balance.Store(maxBalance)
 		type mark struct{ calls, retries int }
 		var now mark
 		marks := []mark{now}
@@ -56,7 +56,7 @@ func TestAnOutageIsNotMultiplied(t *testing.T) {
 		for i, outage := range outages {
 			for _, workers := range []int{1, 20} {
 				u := protect(s)
-				repeat(500, layers(u, answers(200)), first) // the good times that fill a purse
+				repeat(500, layers(u, answers(200)), first) // which fills the budget
 				var sent, asked atomic.Int64
 				rt := layers(u, tripper(func(r *http.Request) (*http.Response, error) {
 					sent.Add(1)

@@ -125,18 +125,6 @@ type bulkhead struct {
 	refusedShare uint64
 }
 
-// fullness is why a call got no place.
-type fullness uint8
-
-const (
-	// full is a bulkhead, or a queue, without a free place.
-	full fullness = iota + 1
-	// callerShare and enterpriseShare are those of a call whose caller or enterprise holds
-	// its share, so that what is free, or becomes free, is for others.
-	callerShare
-	enterpriseShare
-)
-
 func newBulkhead(s config.Concurrency) *bulkhead {
 	h := &bulkhead{places: newBounds(s.Max, s.Share), accounts: make(map[party]*account)}
 	if s.Queue > 0 {
@@ -190,17 +178,17 @@ func (h *bulkhead) fits(e *entry) bool {
 }
 
 // enter takes a place for c, waiting for one for at most wait. Without one it returns
-// why, or as error the cause of a ctx that was cancelled.
-func (h *bulkhead) enter(ctx context.Context, c *call.Call, wait time.Duration) (*entry, fullness, error) {
+// why, for people, or as error the cause of a ctx that was cancelled.
+func (h *bulkhead) enter(ctx context.Context, c *call.Call, wait time.Duration) (_ *entry, why string, _ error) {
 	h.mu.Lock()
 	e := h.entryOf(c)
 	if h.fits(e) {
 		h.settle(e, 1, 0)
 		h.mu.Unlock()
-		return e, 0, nil
+		return e, "", nil
 	}
 	if wait <= 0 || !h.queue.admits(h.line.Len(), h.batchWaiting, e.waitingBeyond(h.queue.share), e.batch) {
-		why := h.refuse(e)
+		why = h.refuse(e)
 		h.settle(e, 0, 0)
 		h.mu.Unlock()
 		return nil, why, nil
@@ -215,7 +203,7 @@ func (h *bulkhead) enter(ctx context.Context, c *call.Call, wait time.Duration) 
 	var err error
 	select {
 	case <-e.granted:
-		return e, 0, nil
+		return e, "", nil
 	case <-timer.C:
 	case <-ctx.Done():
 		_, err = givenUp(ctx, 0)
@@ -225,20 +213,19 @@ func (h *bulkhead) enter(ctx context.Context, c *call.Call, wait time.Duration) 
 
 // leaveQueue is for a call whose time is over or whose caller went away. It may have got
 // its place in the same moment: one in time is used, an abandoned one given back.
-func (h *bulkhead) leaveQueue(e *entry, place *list.Element, err error) (*entry, fullness, error) {
+func (h *bulkhead) leaveQueue(e *entry, place *list.Element, err error) (_ *entry, why string, _ error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	select {
 	case <-e.granted:
 		if err != nil {
 			h.release(e)
-			return nil, 0, err
+			return nil, "", err
 		}
-		return e, 0, nil
+		return e, "", nil
 	default:
 	}
 	h.line.Remove(place)
-	var why fullness
 	if err == nil {
 		why = h.refuse(e)
 	}
@@ -247,7 +234,7 @@ func (h *bulkhead) leaveQueue(e *entry, place *list.Element, err error) (*entry,
 }
 
 // refuse counts a refusal and says why it is one.
-func (h *bulkhead) refuse(e *entry) fullness {
+func (h *bulkhead) refuse(e *entry) string {
 	over := func(a *account) bool {
 		return a != nil && (a.held >= h.places.share || a.waiting >= h.queue.share && a.waiting > 0)
 	}
@@ -255,13 +242,16 @@ func (h *bulkhead) refuse(e *entry) fullness {
 	case h.places.share == h.places.max: // nothing is shared
 	case over(e.caller):
 		h.refusedShare++
-		return callerShare
+		return fmt.Sprintf("This caller has its share of the calls that this upstream may have in flight, %d of %d; "+
+			"what is left is for other callers. Wait for some of them to end.", h.places.share, h.places.max)
 	case over(e.enterprise):
 		h.refusedShare++
-		return enterpriseShare
+		return fmt.Sprintf("The calls for this enterprise have their share of those that this upstream may have in flight, "+
+			"%d of %d; what is left is for other enterprises. Wait for some of them to end.", h.places.share, h.places.max)
 	}
 	h.refused++
-	return full
+	return "The upstream has as many calls in flight as the gateway allows, and the queue is full " +
+		"or did not move in time."
 }
 
 // leave gives a place back.
@@ -332,20 +322,8 @@ func (u *Upstream) enterBulkhead(ctx context.Context, c *call.Call) (*entry, err
 	if place != nil || err != nil {
 		return place, err
 	}
-	share := u.bulkhead.places.share
-	text := "The upstream has as many calls in flight as the gateway allows, and the queue is full " +
-		"or did not move in time."
-	switch why {
-	case callerShare:
-		text = fmt.Sprintf("This caller has its share of the calls that this upstream may have in flight, %d of %d; "+
-			"what is left is for other callers. Wait for some of them to end.", share, s.Max)
-	case enterpriseShare:
-		text = fmt.Sprintf("The calls for this enterprise have their share of those that this upstream may have in flight, "+
-			"%d of %d; what is left is for other enterprises. Wait for some of them to end.", share, s.Max)
-	case full:
-	}
 	// After Wait all who wait now have left the queue: that much is known.
-	text += " Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
-	return nil, problem.Unavailable(text, max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).
+	why += " Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
+	return nil, problem.Unavailable(why, max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).
 		Because(ErrBulkheadFull)
 }

@@ -26,7 +26,7 @@ var (
 	errIgnored = errors.New("says nothing")
 	errFailed  = errors.New("failed")
 	// errHeld does not count, but for each failure that does one such makes up for a call of MinRequests.
-	errHeld = errors.New("failed, as the enterprise's call before did")
+	errHeld = errors.New("failed for one enterprise alone")
 	// errFrozen opens the circuit, however few calls there were.
 	errFrozen = errors.New("failed, as the upstream is frozen")
 )

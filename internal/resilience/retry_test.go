@@ -146,7 +146,7 @@ func TestARetryThatSucceedsIsAllTheCallerSees(t *testing.T) {
 func TestBackoffGrowsAndIsBoundedAndItsJitterReachesDownToNothing(t *testing.T) {
 	testkit.Table(t, map[string]float64{"longest": 1, "none": 0}, func(t *testing.T, jitter float64) {
 		u := protect(Settings{Tries: 9}, func(o *Options) { o.Rand = func() float64 { return jitter } })
-		u.budget.purse.Store(100 * retryPrice)
+		u.budget.balance.Store(100 * retryCost)
 		s := scripted(fails(errReset))
 		_, _ = do(u.Retry(s), request("GET", first))
 		for i, ms := range []int{50, 100, 200, 400, 800, 1000, 1000, 1000} {
@@ -213,7 +213,7 @@ func TestNoRetryMeetsACircuitThatOpened(t *testing.T) {
 		s := trusting
 		s.Tries = 3
 		u, up := protect(s), scripted(answers(503))
-		u.budget.purse.Store(100 * retryPrice)
+		u.budget.balance.Store(100 * retryCost)
 		var refused uint64
 		for range 12 {
 			status, err := do(layers(u, up), request("GET", first))

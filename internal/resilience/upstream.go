@@ -32,7 +32,7 @@ func NewUpstream(o Options) *Upstream {
 		o.Rand = rand.Float64
 	}
 	u := &Upstream{o: o}
-	u.budget.purse.Store(purseHolds)
+	u.budget.balance.Store(maxBalance)
 	if o.Settings.Breaker.Enabled {
 		u.breaker = newBreaker(o)
 	}

@@ -103,22 +103,6 @@ func (x *exchange) forward(route *Route) error {
 	}
 
 	claim := x.claim()
-	if route.Tenancy.Mandates {
-		if claim.Query, err = tenancy.NamedInQuery(c.Query); err != nil {
-			return err
-		}
-		// What can be refused without the body is, before the caller is asked for it.
-		if err := x.check(caller, route, claim); err != nil {
-			return err
-		}
-		if c.Body, err = x.readBody(caller, int64(route.MaxBody)); err != nil {
-			return err
-		}
-		c.BodyRead = true
-		if claim.Body, err = namedInBody(c.Body, x.r.Header); err != nil {
-			return err
-		}
-	}
 	if err := x.named(caller, route, path, &claim); err != nil {
 		return err
 	}

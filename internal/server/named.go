@@ -18,8 +18,8 @@ import (
 // mostRead is how many bytes of a body that names enterprises are read at most.
 const mostRead = 4 << 20
 
-// named finds the enterprises that a call to an e-Box API names. A body is read whole for
-// that, but for a multipart publication, which streams.
+// named adds to the claim the enterprises that a call names in its path, its query and its
+// body. What can be refused without the body is, before the caller is asked for it.
 func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, claim *tenancy.Claim) (err error) {
 	c := x.c
 	if route.EnterpriseIn != "" {
@@ -33,40 +33,69 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 			}
 		}
 	}
-	if route.named == nil {
+	switch {
+	case route.Tenancy.Mandates:
+		return x.namedInMandate(caller, route, claim)
+	case route.named == nil:
 		return nil
+	case !c.HasBody:
+		return x.readNames(route, path, nil, claim)
 	}
-	var body []byte
-	if c.HasBody {
-		if err := x.check(caller, route, *claim); err != nil {
-			return err
-		}
-		limit := int64(mostRead)
-		if route.MaxBody > 0 {
-			limit = min(limit, int64(route.MaxBody))
-		}
-		if x.isPublication() {
-			if err := x.readNames(route, path, nil, claim); err != nil {
-				return err
-			}
-			return x.publish(caller, route, path, *claim, int(limit))
-		}
-		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","),
-			strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
-			return err
-		}
-		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
-		if body, err = x.readBody(caller, limit); err != nil {
-			return err
-		}
-		for name := range trailer {
-			trailer[name] = x.r.Trailer[name]
-		}
-		// It goes on from memory, framed and with trailers as it came.
-		x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
-		c.Record.Messages, c.Record.MoreMessages = ebox.MessagesIn(c.Method, path, body)
+	if err := x.check(caller, route, *claim); err != nil {
+		return err
 	}
+	limit := int64(mostRead)
+	if route.MaxBody > 0 {
+		limit = min(limit, int64(route.MaxBody))
+	}
+	if x.isPublication() {
+		if err := x.readNames(route, path, nil, claim); err != nil {
+			return err
+		}
+		return x.publish(caller, route, path, *claim, int(limit))
+	}
+	body, err := x.readJSON(caller, limit)
+	if err != nil {
+		return err
+	}
+	c.Record.Messages, c.Record.MoreMessages = ebox.MessagesIn(c.Method, path, body)
 	return x.readNames(route, path, body, claim)
+}
+
+// namedInMandate reads a call of grant/citizen, whose body goes on from memory.
+func (x *exchange) namedInMandate(caller *tenancy.Caller, route *Route, claim *tenancy.Claim) (err error) {
+	c := x.c
+	if claim.Query, err = tenancy.NamedInQuery(c.Query); err != nil {
+		return err
+	}
+	if err := x.check(caller, route, *claim); err != nil {
+		return err
+	}
+	if c.Body, err = x.readBody(caller, int64(route.MaxBody)); err != nil {
+		return err
+	}
+	c.BodyRead = true
+	claim.Body, err = namedInBody(c.Body, x.r.Header)
+	return err
+}
+
+// readJSON reads a body whole, which goes on from memory, framed and with trailers as it came.
+func (x *exchange) readJSON(caller *tenancy.Caller, limit int64) ([]byte, error) {
+	h := x.r.Header
+	err := tenancy.CheckMedia(strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ","))
+	if err != nil {
+		return nil, err
+	}
+	trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
+	body, err := x.readBody(caller, limit)
+	if err != nil {
+		return nil, err
+	}
+	for name := range trailer {
+		trailer[name] = x.r.Trailer[name]
+	}
+	x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
+	return body, nil
 }
 
 // readNames reads query and body for the enterprises that they name, and notes them.

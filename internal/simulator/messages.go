@@ -374,7 +374,8 @@ func (m *messageRegistry) sent(c *call) (any, error) {
 // statistics serves GET /statistics: the counters of the enterprise's e-Box.
 func (m *messageRegistry) statistics(c *call) (any, error) {
 	total, unread := m.box(c.enterprise).count()
-	return map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total, "numberOfUnreadMessages": unread}, nil
+	return map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total,
+		"numberOfUnreadMessages": unread}, nil
 }
 
 type messageChanges struct {

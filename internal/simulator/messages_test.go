@@ -472,18 +472,3 @@ func TestVersion3HasFurtherOperations(t *testing.T) {
 	}
 	is(t, send("GET", l.ProviderURL("nsso")+"/statistics", ""), 200, `"numberOfMessages":40`, "statistics")
 }
-
-func TestAnEBoxForgetsItsOldestMessages(t *testing.T) {
-	l := newLab(t)
-	for range mostKept + 1 {
-		if _, err := l.AddMessage("nsso", mandated, Draft{Subject: "One of many"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	get := l.consumer()
-	if page := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/messages?pageSize=1", "")); page.count() !=
-		mostKept {
-		t.Errorf("%d messages", page.count())
-	}
-	is(t, get("GET", l.ProviderURL("nsso")+"/ebox/messages/"+FirstMessage, ""), 404, "", "the first of all")
-}

@@ -326,7 +326,8 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 		name := fmt.Sprintf("/attachments/%d", i)
 		at := slices.IndexFunc(p.files, func(f *attachment) bool { return f.part == a.Part })
 		if refuseIf(at < 0, invalid, name+"/httpPartName", "there is no such part"); at >= 0 && a.Digest != nil {
-			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != p.files[at].digest(), invalid,
+			got := p.files[at].digest()
+			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != got, invalid,
 				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 		}
 	}

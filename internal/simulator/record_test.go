@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,5 +152,32 @@ func TestTheOldestIsForgotten(t *testing.T) {
 	l.issue(client, nil)
 	if n := len(l.tokens); n != 1 {
 		t.Errorf("%d tokens are held, of which one is valid", n)
+	}
+	for range mostKept + 1 {
+		if _, err := l.AddMessage("nsso", mandated, Draft{Subject: "One of many"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := l.consumer()
+	page := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/messages?pageSize=1", ""))
+	if page.count() != mostKept {
+		t.Errorf("%d messages", page.count())
+	}
+	is(t, get("GET", l.ProviderURL("nsso")+"/ebox/messages/"+FirstMessage, ""), 404, "", "the first of all")
+	registry := l.registries["nsso"]
+	for i := range mostKept {
+		registry.keys[strconv.Itoa(i)] = true
+		l.citizen.list = append(l.citizen.list, &citizenMandate{})
+	}
+	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	post := l.as(l.token(ScopePublicationSender), 0)
+	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType,
+		"Idempotency-Key", `"new"`), 201, "", "a publication")
+	createdID(t, l.citizens()("POST", l.GrantURL()+"/mandates", `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`,
+		"Content-Type", jsonType))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(registry.keys) != 1 || len(l.citizen.list) != mostKept {
+		t.Errorf("%d keys of publications, %d citizens' mandates", len(registry.keys), len(l.citizen.list))
 	}
 }

@@ -1,8 +1,10 @@
 package simulator
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
+	"strings"
 )
 
 // otherName has the members of a Message Registry that version 3 renamed, in both directions.
@@ -38,22 +40,24 @@ func (a *api) memberName(name string) string {
 
 // unmarshal reads JSON in the names of the API's version.
 func (a *api) unmarshal(text []byte, v any) error {
-	if a.old {
-		text = inOtherVersion(text)
+	var compact bytes.Buffer
+	if a.old && json.Compact(&compact, text) == nil {
+		text = inOtherVersion(compact.Bytes())
 	}
 	return json.Unmarshal(text, v)
 }
 
-// inOtherVersion gives each renamed member of a JSON text the other of its names. Within the
-// simulator all is in the names of version 3.
-func inOtherVersion(text []byte) []byte {
-	return memberPattern.ReplaceAllFunc(text, func(member []byte) []byte {
-		if other, ok := otherName[string(memberPattern.FindSubmatch(member)[1])]; ok {
-			return []byte(`"` + other + `":`)
-		}
-		return member
-	})
-}
+// inOtherVersion gives each renamed member of a JSON text without spaces the other of its names.
+// Within the simulator all is in the names of version 3.
+func inOtherVersion(text []byte) []byte { return []byte(renaming.Replace(string(text))) }
+
+var renaming = func() *strings.Replacer {
+	var pairs []string
+	for name, other := range otherName {
+		pairs = append(pairs, `"`+name+`":`, `"`+other+`":`)
+	}
+	return strings.NewReplacer(pairs...)
+}()
 
 // namesOfOther lists the members of a JSON text that have the name of the other version.
 func (a *api) namesOfOther(text []byte) (unknown []string) {

@@ -87,7 +87,11 @@ func TestNoByteOfACollectorIsLogged(t *testing.T) {
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	tracer.queue.flush = firstPause
-	told(tracer, func() { tracer.Done(tracedCall(), "") })
+	sending := begun(tracer)
+	told(tracer, func() {
+		tracer.Done(tracedCall(), "")
+		<-sending
+	})
 	if text := log.String(); !strings.Contains(text, "does not take traces") || strings.Contains(text, "hunter2") {
 		t.Errorf("the log says %q", text)
 	}

@@ -118,6 +118,25 @@ func told(tracer *Tracer, do func()) {
 	<-ended
 }
 
+// begun is closed when a tracer begins to send a batch: a stop that a busy machine delays would otherwise
+// cut it before.
+func begun(tracer *Tracer) <-chan struct{} {
+	e := &noted{SpanExporter: tracer.queue.SpanExporter, begun: make(chan struct{})}
+	tracer.queue.SpanExporter = e
+	return e.begun
+}
+
+type noted struct {
+	sdktrace.SpanExporter
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (e *noted) ExportSpans(ctx context.Context, batch []sdktrace.ReadOnlySpan) error {
+	e.once.Do(func() { close(e.begun) })
+	return e.SpanExporter.ExportSpans(ctx, batch)
+}
+
 const (
 	requestID = "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"
 	tryID     = "b5a2b7d4-11a1-4b1e-8f52-7a61b8f9c0de"
@@ -323,11 +342,13 @@ func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 			var log lockedLog
 			tracer := newTestTracer(t, endpoint, func(o *TracerOptions) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			tracer.queue.flush = 100 * time.Millisecond
+			sending := begun(tracer)
 			const calls = queueSize + 1000
 			told(tracer, func() {
 				for range calls {
 					tracer.Done(tracedCall(), "/x")
 				}
+				<-sending
 			})
 			if s := tracer.Stats(); s.Exported != 0 || s.Dropped != calls {
 				t.Errorf("%+v of %d", s, calls)

@@ -120,7 +120,7 @@ func (d *detour) serve(in net.Conn) {
 	case passing:
 		d.pass(in)
 	case talkingOther:
-		_, _ = io.WriteString(in, "220 mail.example ESMTP\r\n")
+		_, _ = io.WriteString(in, "220 mail.example ESMTP\r\n\r\n") // whoever reads a header has all of it
 		_, _ = io.Copy(io.Discard, in)
 		_ = in.Close()
 	}

@@ -236,11 +236,12 @@ const patience = 2 * time.Minute
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
-	for !holds() {
+	// A condition costs a call or two: what takes seconds is asked for less and less often.
+	for pause := 2 * time.Millisecond; !holds(); pause = min(pause*3/2, 100*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"bufio"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -17,13 +16,14 @@ import (
 // of those that were answered come by the channel.
 func (h *house) flood(n int, request string, body int) <-chan *http.Response {
 	answers := make(chan *http.Response, n)
+	text := []byte(request + strings.Repeat(" ", body))
 	var sent sync.WaitGroup
 	for range n {
 		c := h.dial("127.0.0.2")
 		_ = c.conn.(*net.TCPConn).SetReadBuffer(4096) // an answer is not all taken by the kernel
 		sent.Go(func() {
 			// One that is refused may end before all of it was sent.
-			_, _ = fmt.Fprintf(c.conn, "%s%s", request, strings.Repeat(" ", body))
+			_, _ = c.conn.Write(text)
 			go func() {
 				if resp, err := http.ReadResponse(bufio.NewReader(c.conn), nil); err == nil {
 					answers <- resp
@@ -38,7 +38,7 @@ func (h *house) flood(n int, request string, body int) <-chan *http.Response {
 // honest makes the calls of others, which must lose nothing.
 func (h *house) honest(t *testing.T) {
 	t.Helper()
-	for range 10 {
+	for range 3 {
 		h.get(box).want(t, 200)
 		h.get(box+"/messages").want(t, 200)
 		h.get("/enterprises/"+another+"/ebox/messages").want(t, 200)
@@ -63,7 +63,7 @@ const patch = "PATCH /enterprises/" + mandated + "/ebox/messages HTTP/1.1\r\nHos
 func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {maxHeldBytes: 8MiB}, "))
-	const calls = 40
+	const calls = 16
 	answers := h.flood(calls, patch, 999_999)
 	for range calls - 8 { // eight at most find room in the half of their source
 		if a := <-answers; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" ||
@@ -81,7 +81,7 @@ func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 func TestALengthThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	const calls = 300
+	const calls = 100
 	h.flood(calls, patch, 1)
 	eventually(t, "the bodies", func() bool { return h.metric("ebox_gateway_requests_in_flight") == calls })
 	if held := h.metric("ebox_gateway_held_bytes"); held > calls*4096 {
@@ -99,8 +99,7 @@ func TestInboxPagesShareTheMemoryWithBodies(t *testing.T) {
 		}
 	}
 	const page = "/enterprises/" + mandated + "/ebox/messages?pageSize=26"
-	before := h.get(page).want(t, 200)
-	const calls = 20
+	const calls = 12
 	answers := h.flood(calls, patch, 999_999)
 	for range calls - 8 {
 		<-answers
@@ -110,8 +109,8 @@ func TestInboxPagesShareTheMemoryWithBodies(t *testing.T) {
 		t.Errorf("%v %s", got.header, got.body)
 	}
 	h.bounded(t, calls)
-	if got := h.get(page).want(t, 200); len(got.body) != len(before.body) { // the ids of requests differ
-		t.Errorf("another caller's page is another: %v", got.header)
+	if got := h.list(t, page); len(got.Items) != 26 {
+		t.Errorf("another caller gets %d messages: %v", len(got.Items), got.header)
 	}
 }
 

@@ -28,21 +28,24 @@ func (h *house) attachmentDigest(path string) string {
 func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	want := h.attachmentDigest(large + "5")
-	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
-		t.Run(proto, func(t *testing.T) {
+	for _, c := range []struct {
+		proto, attachment string
+		size              int64
+	}{{"HTTP/1.1", "5", 64 << 20}, {"HTTP/2", "4", 16 << 20}} {
+		t.Run(c.proto, func(t *testing.T) {
+			want := h.attachmentDigest(large + c.attachment)
 			transport := &http.Transport{Protocols: new(http.Protocols)}
-			transport.Protocols.SetUnencryptedHTTP2(proto == "HTTP/2")
-			transport.Protocols.SetHTTP1(proto == "HTTP/1.1")
+			transport.Protocols.SetUnencryptedHTTP2(c.proto == "HTTP/2")
+			transport.Protocols.SetHTTP1(c.proto == "HTTP/1.1")
 			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get(h.base + large + "5/content")
+			resp, err := (&http.Client{Transport: transport}).Get(h.base + large + c.attachment + "/content")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
 			sum := sha256.New()
 			n, err := io.Copy(sum, resp.Body)
-			if got := base64.RawURLEncoding.EncodeToString(sum.Sum(nil)); err != nil || n != 64<<20 || resp.ContentLength != n ||
+			if got := base64.RawURLEncoding.EncodeToString(sum.Sum(nil)); err != nil || n != c.size || resp.ContentLength != n ||
 				got != want {
 				t.Errorf("%d of %d bytes, SHA-256 %s instead of %s: %v", n, resp.ContentLength, got, want, err)
 			}
@@ -89,13 +92,13 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for range 100 { // with 50 attachments each their list is 2 MB
-		if _, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Sizes: make([]int64, 50)}); err != nil {
+	for range 100 { // with 40 attachments each their list is 1.6 MB
+		if _, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Sizes: make([]int64, 40)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const (
-		list     = messages + "?pageSize=100" // 2 MB that are rewritten, so that their length is not known
+		list     = messages + "?pageSize=100" // 1.6 MB that are rewritten, so that their length is not known
 		short    = messages + "?pageSize=1"   // short enough to be held back whole
 		document = large + "4/content"        // 16 MB
 		cut      = "cut"

@@ -59,7 +59,7 @@ func Find(o Options) (list []*Gateway, err error) {
 	if len(admin.Listen) > 0 {
 		base = cmp.Or(base, adminURL(admin.Listen[0]))
 		if t := admin.Listen[0].TLS; t != nil {
-			// The listener's own certificate is on this machine: no other is believed.
+			// The listener's own certificate is on this machine: no other is trusted.
 			if trusted, name, err = trust(t.CertFile); err != nil {
 				return nil, err
 			}

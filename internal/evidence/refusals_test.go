@@ -1,15 +1,18 @@
-package audit
+package evidence
 
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 )
 
@@ -28,17 +31,17 @@ func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", 
 
 func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
-	var r Refusals
-	must(t, r.Use(path, nil, nil, maskCitizen))
+	var r refusals
+	must(t, r.use(path, nil, nil, maskCitizen))
 	none := new(call.Call)
-	r.Done(&call.Record{Call: none, Status: 200})
-	r.Done(&call.Record{Call: none, Status: 403, UpstreamStatus: 403}) // the upstream's own
-	r.Done(&call.Record{Call: none, Status: 502, ProblemType: "urn:x"})
+	r.done(&call.Record{Call: none, Status: 200})
+	r.done(&call.Record{Call: none, Status: 403, UpstreamStatus: 403}) // the upstream's own
+	r.done(&call.Record{Call: none, Status: 502, ProblemType: "urn:x"})
 	c := refusal("r1", "10.9.9.9")
 	c.Purpose = "yearly audit"
-	r.Done(c)
-	must(t, r.Close())
-	r.Done(refusal("late", "10.9.9.9"))
+	r.done(c)
+	must(t, r.close())
+	r.done(refusal("late", "10.9.9.9"))
 	text := mustRead(t, path)
 	if strings.Count(text, "\n") != 1 {
 		t.Fatal(text)
@@ -56,31 +59,22 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	}
 }
 
-// Whoever is refused has written what stands in place of a provider.
-func TestARefusalNamesNoProviderThatCannotBe(t *testing.T) {
-	for written, want := range map[string]string{"79072300048": "***********", "a\u009b2J": "a\uFFFD2J",
-		strings.Repeat("x", 5000): strings.Repeat("x", maxProvider)} {
-		c := &call.Record{Call: &call.Call{Provider: written}}
-		if got := recordOf(KindRefusal, c, maskCitizen).Provider; got != want {
-			t.Errorf("%.20q is recorded as %.20q", written, got)
-		}
-	}
-}
-
 // Who is refused a thousand times neither drives out what others left in the log nor hides
 // how often it was.
 func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path, dir := filepath.Join(t.TempDir(), "security.log"), t.TempDir()
-		l := mustOpen(t, options(dir))
-		var r Refusals
-		must(t, r.Use(path, nil, l, maskCitizen))
+		l, err := audit.Open(audit.Options{Dir: dir, Replica: "r1", StopAfter: audit.Never,
+			Log: slog.New(slog.DiscardHandler)})
+		must(t, err)
+		var r refusals
+		must(t, r.use(path, nil, l, maskCitizen))
 		for i := range 1000 {
-			r.Done(refusal(fmt.Sprintf("f%d", i), fmt.Sprintf("2001:db8::%x", i))) // one /64 is one source
+			r.done(refusal(fmt.Sprintf("f%d", i), fmt.Sprintf("2001:db8::%x", i))) // one /64 is one source
 		}
-		r.Done(refusal("another", "10.1.1.1"))
+		r.done(refusal("another", "10.1.1.1"))
 		time.Sleep(2 * time.Minute)
-		must(t, r.Close())
+		must(t, r.close())
 		must(t, l.Close())
 		text := mustRead(t, path)
 		if n := strings.Count(text, "\n"); n != refusalsEach+2 || !strings.Contains(text, `"requestId":"another"`) {
@@ -89,23 +83,43 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		if !strings.Contains(text, `"msg":"more were refused","log":"security","source":"2001:db8::","leftOut":980`) {
 			t.Errorf("those that were left out are not counted: %s", text)
 		}
-		sound(t, dir)
-		chain := whole(t, dir)
-		if n := strings.Count(chain, `"kind":"refusal"`); n != refusalsEach+2 || !strings.Contains(chain, `"leftOut":980`) {
-			t.Errorf("%d in the chain: %s", n, chain)
+		n, leftOut := 0, 0
+		chain, err := audit.Search(filepath.Join(dir, "r1"), audit.Query{Events: true}, func(f *audit.Found) error {
+			if f.Kind == audit.KindRefusal {
+				n++
+				leftOut += f.LeftOut
+			}
+			return nil
+		})
+		if err != nil || n != refusalsEach+2 || leftOut != 980 || len(chain.Findings) > 0 {
+			t.Errorf("%d in the chain, %d left out: %v, %v", n, leftOut, chain.Findings, err)
 		}
 	})
 }
 
 func TestNoLogOfRefusals(t *testing.T) {
-	var r Refusals
-	r.Done(refusal("x", "10.1.1.1"))
-	must(t, r.Use("", nil, nil, maskCitizen))
-	r.Done(refusal("x", "10.1.1.1"))
-	if err := r.Close(); err != nil {
+	var r refusals
+	r.done(refusal("x", "10.1.1.1"))
+	must(t, r.use("", nil, nil, maskCitizen))
+	r.done(refusal("x", "10.1.1.1"))
+	if err := r.close(); err != nil {
 		t.Error(err)
 	}
-	if err := r.Use(filepath.Join(t.TempDir(), "no", "such", "directory"), nil, nil, maskCitizen); err == nil {
+	if err := r.use(filepath.Join(t.TempDir(), "no", "such", "directory"), nil, nil, maskCitizen); err == nil {
 		t.Error("it opened")
 	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRead(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	return string(text)
 }

@@ -1,12 +1,10 @@
-package examples
+package main
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +15,13 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
+// root is that of the repository. It is worked out before a command changes the working directory.
+var root, _ = filepath.Abs("../..")
+
 // blocks are the commands of one section of docs/operations.md, in order.
 func blocks(t *testing.T, heading string) (list []string) {
 	t.Helper()
-	text, err := os.ReadFile("../operations.md")
+	text, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +91,8 @@ END
 chmod 0755 /mnt /mnt/shims/*
 trap 'systemctl stop ebox-gateway; cat /mnt/log >&2' EXIT
 ready() {
-	for _ in $(seq 200); do
-		gateway healthcheck --url "http://$ADMIN/readyz" 2>/dev/null && return
+	for _ in $(seq 600); do
+		curl -fsS -o /mnt/ready "http://$ADMIN/readyz" 2>/dev/null && gateway healthcheck --url "http://$ADMIN/readyz" && return
 		sleep 0.1
 	done
 	echo "never ready" >&2
@@ -103,7 +104,7 @@ ready() {
 // its own user.
 func TestProceduresWorkAsWritten(t *testing.T) {
 	for tool, packaged := range map[string]string{
-		"unshare": "util-linux", "setpriv": "util-linux", "useradd": "passwd", "python3": "python3",
+		"unshare": "util-linux", "setpriv": "util-linux", "useradd": "passwd", "python3": "python3", "curl": "curl",
 	} {
 		needs.Program(t, packaged, tool)
 	}
@@ -158,18 +159,14 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	write("new.p12", string(store))
 	write("new.password", "another\n")
 	write("enterprises.csv", "number,name\n0206.731.645,A\n0212.148.896,B\n")
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "gateway"), "-ldflags",
-		here.Replace("-X main.serviceUnit=/etc/systemd/system/ebox-gateway.service"), "../../cmd/gateway")
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings,
-		debug.BuildSetting{Key: "-race", Value: "true"}) {
-		// Compiled as this test is, what is compiled serves both.
-		build.Args = slices.Insert(build.Args, 2, "-race")
-	}
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	if err := os.Link(filepath.Join(dir, "gateway"), filepath.Join(dir, "gateway-new")); err != nil {
+	program, err := os.Executable()
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{"gateway", "gateway-new"} {
+		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "docs/examples/systemd"), 0o700); err != nil {
 		t.Fatal(err)
@@ -177,7 +174,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	for _, name := range []string{
 		"nightly_poll.py", "systemd/ebox-gateway.service", "systemd/ebox-nightly.service", "systemd/ebox-nightly.timer",
 	} {
-		text, err := os.ReadFile(name)
+		text, err := os.ReadFile(filepath.Join(root, "docs/examples", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +241,7 @@ func TestUnitsAreWellFormedAndClosed(t *testing.T) {
 	needs.Program(t, "systemd", "systemd-analyze")
 	dir := t.TempDir()
 	for _, name := range []string{"ebox-gateway.service", "ebox-nightly.service", "ebox-nightly.timer"} {
-		text, err := os.ReadFile(filepath.Join("systemd", name))
+		text, err := os.ReadFile(filepath.Join(root, "docs/examples/systemd", name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,13 +1,15 @@
-package audit
+package evidence
 
 import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/logfile"
 	"ebox-gateway/internal/printable"
@@ -27,14 +29,14 @@ const (
 	maxDetail = 512
 )
 
-// Refusals records who asked for what, for whom, and was refused: in the chain of evidence,
+// refusals records who asked for what, for whom, and was refused: in the chain of evidence,
 // and a line each in a log of its own. Who is refused often gets no more than his share of
 // either. Its zero value records nothing; it is safe for concurrent use.
-type Refusals struct {
+type refusals struct {
 	mu    sync.Mutex
 	log   *slog.Logger  // nil if there is no log of its own
 	file  *logfile.File // nil if it is a stream
-	chain *Log          // nil if no evidence is kept
+	chain *audit.Log    // nil if no evidence is kept
 	mask  func(string) string
 	// sources are those of the last minute, until timer ends it; recorded is how many refusals of
 	// theirs were recorded. All are nil and 0 while nobody is refused.
@@ -46,9 +48,9 @@ type Refusals struct {
 // refused counts the refusals of one source in a minute.
 type refused struct{ recorded, leftOut int }
 
-// Use sets where refusals go from now on: "stdout" and "stderr" are the streams that are
+// use sets where refusals go from now on: "stdout" and "stderr" are the streams that are
 // given, anything else is a file, empty none. chain may be nil.
-func (r *Refusals) Use(to string, streams map[string]io.Writer, chain *Log, mask func(string) string) error {
+func (r *refusals) use(to string, streams map[string]io.Writer, chain *audit.Log, mask func(string) string) error {
 	var file *logfile.File
 	w, ok := streams[to]
 	if !ok && to != "" {
@@ -69,8 +71,8 @@ func (r *Refusals) Use(to string, streams map[string]io.Writer, chain *Log, mask
 	return old.Close()
 }
 
-// Done records a finished call, if the gateway refused it. It does not wait.
-func (r *Refusals) Done(c *call.Record) {
+// done records a finished call, if the gateway refused it. It does not wait.
+func (r *refusals) done(c *call.Record) {
 	if !isRefused(c) {
 		return
 	}
@@ -89,9 +91,14 @@ func (r *Refusals) Done(c *call.Record) {
 	r.write("refused", c.Start.Add(c.Phases.Total), c, 0)
 }
 
+// isRefused tells a call that the gateway itself refused.
+func isRefused(c *call.Record) bool {
+	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
+}
+
 // source is where the refusals of an address are counted. Of IPv6 a /64 is one: whoever has
 // an address there has them all.
-func (r *Refusals) source(a netip.Addr) *refused {
+func (r *refusals) source(a netip.Addr) *refused {
 	if a = a.Unmap(); a.Is6() {
 		if net, err := a.Prefix(64); err == nil {
 			a = net.Addr()
@@ -113,7 +120,7 @@ func (r *Refusals) source(a netip.Addr) *refused {
 }
 
 // endMinute writes how many of each source were left out, and begins to count anew.
-func (r *Refusals) endMinute() {
+func (r *refusals) endMinute() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for a, s := range r.sources {
@@ -125,11 +132,9 @@ func (r *Refusals) endMinute() {
 }
 
 // write tells of a call that was refused, and of leftOut others of its source.
-func (r *Refusals) write(message string, at time.Time, c *call.Record, leftOut int) {
+func (r *refusals) write(message string, at time.Time, c *call.Record, leftOut int) {
 	if r.chain != nil {
-		record := recordOf(KindRefusal, c, r.mask)
-		record.LeftOut = leftOut
-		r.chain.refusal(at, record)
+		r.chain.Refusal(at, c, leftOut)
 	}
 	if r.log == nil {
 		return
@@ -143,7 +148,7 @@ func (r *Refusals) write(message string, at time.Time, c *call.Record, leftOut i
 		slog.String("listener", c.Listener), slog.String("caller", c.Caller), slog.String("actor", r.mask(c.Actor)),
 		slog.String("purpose", r.mask(c.Purpose)), slog.String("claimed", r.mask(c.Claimed)),
 		slog.String("route", c.Route), slog.String("method", printable.Text(c.Method, printable.MaxAsserted)),
-		slog.String("path", printable.Text(r.mask(c.Path), maxURL)), slog.Int("status", c.Status),
+		slog.String("path", printable.Text(r.mask(c.Path), audit.MaxURL)), slog.Int("status", c.Status),
 		slog.String("problem", c.ProblemType), slog.String("detail", printable.Text(c.Detail, maxDetail)),
 		slog.Int("leftOut", leftOut))
 }
@@ -156,15 +161,15 @@ func withoutEmpty(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Reopen opens the file anew, after it was moved away.
-func (r *Refusals) Reopen() error {
+// reopen opens the file anew, after it was moved away.
+func (r *refusals) reopen() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.file.Reopen()
 }
 
-// Close counts what was left out, and closes the file. It comes before the chain is closed.
-func (r *Refusals) Close() error {
+// close counts what was left out, and closes the file. It comes before the chain is closed.
+func (r *refusals) close() error {
 	r.endMinute()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,4 +1,4 @@
-package audit
+package evidence
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
@@ -26,7 +26,7 @@ const (
 )
 
 // NewLayer makes the layer that has the intent of a write on disk before anything of
-// it is sent: intent is as Log.Intent is. It belongs outermost: a write that is refused further
+// it is sent: intent is as Keeper.Intent is. It belongs outermost: a write that is refused further
 // below has an outcome that says so. A write whose intent cannot be recorded, where that is not
 // tolerated, gets a problem (503).
 func NewLayer(next call.Sender, intent func(context.Context, *call.Record) error) call.Sender {
@@ -40,12 +40,12 @@ type layer struct {
 
 // Send implements call.Sender.
 func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	if c.Internal || !writes(c.Method, c.Action) {
+	if c.Internal || !audit.Writes(c.Method, c.Action) {
 		return l.next.Send(ctx, c, r)
 	}
 	if err := l.intent(ctx, c.Record); err != nil {
 		call.CloseBody(r)
-		if errors.Is(err, ErrNotRecorded) {
+		if errors.Is(err, audit.ErrNotRecorded) {
 			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing "+
 				"was sent. The platform team finds the reason in its status; send the request again later.", refusedWait).
 				Proxy(problem.ProxyInternalError).Because(err)
@@ -99,16 +99,6 @@ func simpleID(raw json.RawMessage) string {
 		return string(raw)
 	}
 	return ""
-}
-
-// writes tells a call that changes something. The one that reads by a POST, a search,
-// does not.
-func writes(method string, action ebox.Action) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return false
-	}
-	return action != ebox.List
 }
 
 // isCoded tells a body that is not the JSON itself.

@@ -1,4 +1,4 @@
-package audit
+package evidence
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
@@ -46,8 +47,8 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 		{"a mandate", "DELETE", ebox.Mandates, announced{}, 1, 0, nil},
 		{"a read", "GET", ebox.List, announced{}, 0, 0, nil},
 		{"a search", "POST", ebox.List, announced{}, 0, 0, nil},
-		{"an intent that cannot be recorded", "PATCH", ebox.Change, announced{refuse: ErrNotRecorded}, 1, 503,
-			ErrNotRecorded},
+		{"an intent that cannot be recorded", "PATCH", ebox.Change, announced{refuse: audit.ErrNotRecorded}, 1, 503,
+			audit.ErrNotRecorded},
 		{"a caller that went away", "DELETE", ebox.Mandates, announced{refuse: context.Canceled}, 1, 0, context.Canceled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,26 +65,4 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Whoever may change messages writes what stands in the record of it. A line that no
-// reader takes for a record would look like tampering, and be cut off at the next start.
-func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
-	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
-	for name, body := range map[string]string{
-		"one id of a megabyte": `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
-		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+
-			`"},`, 1000) + `{}]}`,
-	} {
-		r := write(name)
-		r.Messages, r.MoreMessages = ebox.MessagesIn("PATCH", ebox.ParsePath("/messages"), []byte(body))
-		if !r.MoreMessages {
-			t.Errorf("%s: the record does not say that there are more", name)
-		}
-		must(t, l.Intent(t.Context(), r))
-		l.Done(r)
-	}
-	must(t, l.Close())
-	sound(t, dir)
 }
