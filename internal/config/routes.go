@@ -127,7 +127,7 @@ func member(n *node, name string) *node {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
+		if key := n.Content[i]; key.Kind == yaml.ScalarNode && key.Value == name {
 			return aliased(n.Content[i+1])
 		}
 	}
