@@ -196,7 +196,7 @@ func report(ctx context.Context, g *process) {
 	}
 }
 
-// pause tells whether ctx is still going on after d.
+// pause reports whether ctx is still going on after d.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

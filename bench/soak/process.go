@@ -41,7 +41,7 @@ func (h holdings) String() string {
 		h.Goroutines, h.Sockets, float64(h.Heap)/(1<<20), float64(h.Resident)/(1<<20), h.Upstreams)
 }
 
-// within tells whether nothing has grown. A few goroutines and sockets may be those
+// within reports whether nothing has grown. A few goroutines and sockets may be those
 // of the very call that asks; the heap has what the runtime and maps keep.
 func (h holdings) within(before holdings) bool {
 	return h.Goroutines <= before.Goroutines+2 && h.Sockets <= before.Sockets+2 &&

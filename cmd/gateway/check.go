@@ -111,7 +111,7 @@ func mistaken(list config.Errors) (checks []preflight.Check) {
 	return checks
 }
 
-// runningAt tells whether the gateway that runs with this configuration has a listener:
+// runningAt reports whether the gateway that runs with this configuration has a listener:
 // its admin listener is asked once, when it first matters.
 func runningAt(p *process, path string) func(config.Listener) bool {
 	ports := sync.OnceValue(func() map[string]bool {

@@ -59,7 +59,7 @@ if something fails; --json prints what /status answers.`,
 	return c
 }
 
-// showStatus prints how one gateway is doing, and tells whether it is well.
+// showStatus prints how one gateway is doing, and reports whether it is well.
 func showStatus(ctx context.Context, w io.Writer, g *remote.Gateway, asJSON bool) (well bool, err error) {
 	var raw json.RawMessage
 	if err := g.Ask(ctx, http.MethodGet, "/status", &raw); err != nil {

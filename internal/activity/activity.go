@@ -30,7 +30,7 @@ type Options struct {
 	Now func() time.Time
 	// Mask hides the numbers of citizens in a text; required.
 	Mask func(string) string
-	// Known tells whether a Document Provider of that id is known; required. Others are counted
+	// Known reports whether a Document Provider of that id is known; required. Others are counted
 	// without their name: anybody can make one up.
 	Known func(provider string) bool
 }

@@ -138,7 +138,7 @@ func (t *trust) of(replica string) (note.Verifiers, error) {
 	return t.verifiers[replica], nil
 }
 
-// note tells whether the signature of a note verifies.
+// note reports whether the signature of a note verifies.
 func (t *trust) note(c checkpoint) bool {
 	v, err := t.of(c.replica)
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *trust) note(c checkpoint) bool {
 	return err == nil
 }
 
-// record tells whether the signature of a record of a chain verifies.
+// record reports whether the signature of a record of a chain verifies.
 func (t *trust) record(replica string, l *line) bool {
 	if len(l.signature) == ed25519.SignatureSize {
 		return t.format1(l)
@@ -156,7 +156,7 @@ func (t *trust) record(replica string, l *line) bool {
 	return t.note(checkpointOf(replica, l))
 }
 
-// line tells whether the checkpoint that was read from a line verifies.
+// line reports whether the checkpoint that was read from a line verifies.
 func (t *trust) line(c checkpoint, r raw) bool {
 	if c.note != "" {
 		return t.note(c)

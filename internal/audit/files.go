@@ -296,7 +296,7 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// isAt tells whether a path leads to an open file.
+// isAt reports whether a path leads to an open file.
 func isAt(path string, f interface{ Stat() (fs.FileInfo, error) }) bool {
 	at, err := os.Lstat(path)
 	if err != nil {

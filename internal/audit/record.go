@@ -53,7 +53,7 @@ func (k Kind) signed() bool {
 	return k == KindStart || k == KindStop || k == KindCheckpoint || k == KindDropped
 }
 
-// evidenceOf tells whether a finished call is evidence:
+// evidenceOf reports whether a finished call is evidence:
 //
 //   - a read that its caller got, from the upstream or the cache;
 //   - an opening that reached the provider, whatever came of it;

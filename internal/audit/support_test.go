@@ -131,7 +131,7 @@ func sound(t testing.TB, dir string) Report {
 	return report
 }
 
-// contains tells whether one of some findings holds a text.
+// contains reports whether one of some findings holds a text.
 func contains(findings []Finding, text string) bool {
 	for _, f := range findings {
 		if strings.Contains(f.String(), text) {

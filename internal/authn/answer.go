@@ -74,7 +74,7 @@ func parseGrant(body []byte) (grant, error) {
 	return g, nil
 }
 
-// isSecret tells whether a text can be a bearer token: printable ASCII without blanks (RFC 6750,
+// isSecret reports whether a text can be a bearer token: printable ASCII without blanks (RFC 6750,
 // section 2.1). Anything else would break the header that it is put into.
 func isSecret(s string) bool {
 	return s != "" && len(s) <= maxSecret && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })

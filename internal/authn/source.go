@@ -331,7 +331,7 @@ func (s *Source) adopt(h *held) {
 	}
 }
 
-// hasHadToken tells whether the source has, or had, a token.
+// hasHadToken reports whether the source has, or had, a token.
 func (s *Source) hasHadToken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

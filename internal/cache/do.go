@@ -88,7 +88,7 @@ func (c *Cache) change(ctx context.Context, x *call.Call, send call.Send, status
 	return with(status, resp, nil)
 }
 
-// mayHaveArrived tells whether the upstream may have got a request that ended with err. A
+// mayHaveArrived reports whether the upstream may have got a request that ended with err. A
 // refusal of the gateway's own is one of a request that was not sent.
 func (c *Cache) mayHaveArrived(err error) bool {
 	var refusal problem.Reporter

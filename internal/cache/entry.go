@@ -72,7 +72,7 @@ func (e *Entry) prepare() *Entry {
 	return e
 }
 
-// validator tells whether the entry can be asked about.
+// validator reports whether the entry can be asked about.
 func (e *Entry) validator() bool { return e.facts.etag != "" || !e.facts.lastModified.IsZero() }
 
 // one is the value of a field that is to have one line. A second line is ignored.

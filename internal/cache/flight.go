@@ -117,7 +117,7 @@ func (fl *flight) wait(ctx context.Context, began time.Time) (ending, *Entry) {
 	return unshared, nil
 }
 
-// mayWait tells whether the answer to somebody else's request would do: the caller asks
+// mayWait reports whether the answer to somebody else's request would do: the caller asks
 // for the whole and for nothing newer than what comes.
 func (rd *reading) mayWait() bool {
 	q := &rd.q

@@ -54,7 +54,7 @@ func (e *Entry) age(now time.Time) time.Duration {
 	return e.facts.initialAge + max(now.Sub(e.Received), 0)
 }
 
-// mayBeStale tells whether the entry may be given past its lifetime at all (section
+// mayBeStale reports whether the entry may be given past its lifetime at all (section
 // 4.2.4). To a shared cache, s-maxage says what proxy-revalidate says.
 func (e *Entry) mayBeStale() bool {
 	cc := &e.facts.cc
@@ -127,7 +127,7 @@ func (e *Entry) judge(cc *directives, p *call.Policy, now time.Time) (usage, tim
 	return unusable, left
 }
 
-// excuses tells whether the entry may be given because the upstream fails.
+// excuses reports whether the entry may be given because the upstream fails.
 func (e *Entry) excuses(cc *directives, p *call.Policy, now time.Time) bool {
 	stale := e.age(now) - e.lifetime(p)
 	if cc.noCache || cc.maxAge != absent && e.age(now) > cc.maxAge || !e.mayBeStale() {

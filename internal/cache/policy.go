@@ -123,7 +123,7 @@ func (e *Entry) mayBeStored(q *query) bool {
 	return f.saysLifetime || cc.public || f.heuristic
 }
 
-// sharable tells whether what one caller got may be given to callers of other
+// sharable reports whether what one caller got may be given to callers of other
 // enterprises. A caller with credentials of its own takes the answer for its own,
 // whether or not they went on (section 3.5).
 func (e *Entry) sharable(q *query, s config.Sharing) bool {
@@ -192,7 +192,7 @@ func selectingField(name string, field func(string) []string) Selecting {
 	return Selecting{Name: name, Value: normalised(name, values)}
 }
 
-// selected tells whether the request selects this entry.
+// selected reports whether the request selects this entry.
 func (e *Entry) selected(field func(string) []string) bool {
 	for i := range e.Selecting {
 		s := &e.Selecting[i]

@@ -54,7 +54,7 @@ func parsePosition(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// ifRange tells whether a range may be given: there is no If-Range, or what it names is
+// ifRange reports whether a range may be given: there is no If-Range, or what it names is
 // exactly what is stored (RFC 9110, section 13.1.5).
 func (e *Entry) ifRange(values []string) bool {
 	if len(values) == 0 {
@@ -68,7 +68,7 @@ func (e *Entry) ifRange(values []string) bool {
 	return ok && !e.facts.lastModified.IsZero() && t.Equal(e.facts.lastModified)
 }
 
-// isPart tells whether a 206 is the one part that the request asked for, without a
+// isPart reports whether a 206 is the one part that the request asked for, without a
 // condition. It is kept as what it is, an answer to that range, and given to whoever asks
 // for the same (RFC 9111, section 3.3); it is neither cut nor joined to others.
 func isPart(h http.Header, field func(string) []string) bool {

@@ -34,7 +34,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 	return a, err
 }
 
-// asks tells whether the upstream is asked about what is stored.
+// asks reports whether the upstream is asked about what is stored.
 func (rd *reading) asks() bool {
 	return rd.entry != nil && rd.q.method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
 }
@@ -126,7 +126,7 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 	return rd.answer(e, now, status, true)
 }
 
-// mayKeep tells whether an entry that the upstream has confirmed may stay where it is,
+// mayKeep reports whether an entry that the upstream has confirmed may stay where it is,
 // with what answer has brought. What was brought to one enterprise goes to others only if
 // it says itself that it may.
 func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
@@ -215,7 +215,7 @@ func (rd *reading) placeFor(e *Entry) *place {
 	return nil
 }
 
-// wouldNever tells whether the next answer can be expected to be as unfit for storing
+// wouldNever reports whether the next answer can be expected to be as unfit for storing
 // as this one, so that nobody should wait for it: it was whole and the request plain.
 func (rd *reading) wouldNever(resp *http.Response) bool {
 	q := &rd.q

@@ -18,7 +18,7 @@ func etagOf(h http.Header) string {
 // opaque is what is compared of a tag when weakness does not count.
 func opaque(tag string) string { return strings.TrimPrefix(tag, "W/") }
 
-// matchesAny tells whether an If-None-Match names the tag, weakly compared, or is "*".
+// matchesAny reports whether an If-None-Match names the tag, weakly compared, or is "*".
 func matchesAny(values []string, tag string) bool {
 	for item := range wire.Members(values) {
 		if item == "*" || tag != "" && opaque(item) == opaque(tag) {
@@ -68,7 +68,7 @@ func (e *Entry) question(own http.Header) *call.Question {
 	return q
 }
 
-// confirms tells whether a 304 is about this entry (section 4.3.4). If only its own tag
+// confirms reports whether a 304 is about this entry (section 4.3.4). If only its own tag
 // was asked about, it is; if the caller's were as well, it may be about those.
 func (e *Entry) confirms(answer http.Header, own http.Header) bool {
 	others := false
@@ -112,7 +112,7 @@ func describesStored(name string) bool {
 	return false
 }
 
-// sameAs tells whether the answer to a HEAD is about what is stored (section 4.3.5).
+// sameAs reports whether the answer to a HEAD is about what is stored (section 4.3.5).
 func (e *Entry) sameAs(head *http.Response) bool {
 	h := head.Header
 	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Length"} {

@@ -72,11 +72,11 @@ func (c *Call) Field(name string) []string {
 	return values
 }
 
-// rewritten tells whether links in the answer are to be rewritten, if it is one in which
+// rewritten reports whether links in the answer are to be rewritten, if it is one in which
 // there are any.
 func (c *Call) rewritten() bool { return c.To.RewriteLinks && !c.Document }
 
-// Listed tells whether the values of a Connection field name a field, in whatever case: it
+// Listed reports whether the values of a Connection field name a field, in whatever case: it
 // belongs to that connection and goes no further, be it in a header or in a trailer section
 // (RFC 9110, section 7.6.1). Quotes around a name make no difference.
 func Listed(connection []string, name string) bool {
@@ -97,7 +97,7 @@ func DropListed(h http.Header, connection []string) {
 	}
 }
 
-// dropsFromRequest tells whether a field of the caller goes no further to this upstream,
+// dropsFromRequest reports whether a field of the caller goes no further to this upstream,
 // which may be one that gets the caller's own credentials.
 func (u *Upstream) dropsFromRequest(name string) bool {
 	if u.CallerCredentials && (name == "Authorization" || name == "Cookie") {
@@ -106,7 +106,7 @@ func (u *Upstream) dropsFromRequest(name string) bool {
 	return DropsFromRequest(name)
 }
 
-// DropsFromRequest tells whether a field of the caller goes no further. Servers
+// DropsFromRequest reports whether a field of the caller goes no further. Servers
 // behind CGI and its descendants read every character that is no letter or digit as
 // the same one, so that X_Forwarded.For reaches them as X-Forwarded-For: such names
 // are folded before they are compared. Content-Type and its kind go on under their
@@ -136,7 +136,7 @@ func fold(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(string(b))
 }
 
-// owned tells whether a name, in canonical form, is hop-by-hop, is written by the
+// owned reports whether a name, in canonical form, is hop-by-hop, is written by the
 // transport, or speaks of what the gateway alone may say: who calls, for whom, with
 // which credentials, by which way, in which trace, by which method, to which resource. The
 // lists hold the names that proxies, identity services, clouds, servers and frameworks

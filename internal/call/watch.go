@@ -9,7 +9,7 @@ import (
 
 // Watch has end called with the body of an answer when the whole of it has passed to its reader,
 // to whom it belongs. A copy is kept meanwhile, and held by account. Of a body of more than most bytes, of one for
-// which there is no room, and of one that does not come whole, the bytes are nil, and failed tells whether it was the
+// which there is no room, and of one that does not come whole, the bytes are nil, and failed reports whether it was the
 // answer's fault, rather than that of a reader who closed it early.
 func Watch(answer *http.Response, most int64, account *memory.Account, end func(whole []byte, failed bool)) {
 	if answer.ContentLength > most {

@@ -145,16 +145,16 @@ func checkAddress(address string) string {
 	return ""
 }
 
-// OnLoopback tells whether a listener can be reached from this machine alone.
+// OnLoopback reports whether a listener can be reached from this machine alone.
 func (l Listener) OnLoopback() bool { return isLoopback(l.Address) }
 
-// isLoopback tells whether an address can be reached from this machine alone.
+// isLoopback reports whether an address can be reached from this machine alone.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && IsLoopbackHost(host)
 }
 
-// IsLoopbackHost tells whether a host of a URL is this machine: localhost or a loopback
+// IsLoopbackHost reports whether a host of a URL is this machine: localhost or a loopback
 // address. Names below localhost are not: some resolvers ask the network for them.
 func IsLoopbackHost(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// SendsToken tells whether calls by the route carry a token. An empty list of scopes, said by
+// SendsToken reports whether calls by the route carry a token. An empty list of scopes, said by
 // the operator, sends none.
 func (r *Route) SendsToken() bool { return len(r.Scopes) > 0 || len(r.Rules) > 0 }
 

@@ -113,10 +113,10 @@ func (d *decoder) warn(at, message string) {
 	}
 }
 
-// given tells whether the file says anything at this path.
+// given reports whether the file says anything at this path.
 func (d *decoder) given(at string) bool { return d.at(at) != nil }
 
-// emptyList tells whether the file has a list without elements at this path.
+// emptyList reports whether the file has a list without elements at this path.
 func (d *decoder) emptyList(at string) bool {
 	n := d.at(at)
 	return n != nil && n.Kind == yaml.SequenceNode && len(n.Content) == 0
@@ -368,7 +368,7 @@ func allowedWords(t reflect.Type) string {
 	return ""
 }
 
-// isText tells whether a value of v's type is written as one word or text.
+// isText reports whether a value of v's type is written as one word or text.
 func isText(v reflect.Value) bool {
 	switch v.Interface().(type) {
 	case netip.Prefix, time.Time, *url.URL:

@@ -99,7 +99,7 @@ const (
 	ClusterRate RateScope = "cluster"
 )
 
-// Any tells whether enterprises share some answers. The zero Sharing is SharedNever.
+// Any reports whether enterprises share some answers. The zero Sharing is SharedNever.
 func (s Sharing) Any() bool { return s == SharedPublic || s == SharedAlways }
 
 func (Environment) words() []string {

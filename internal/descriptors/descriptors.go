@@ -74,7 +74,7 @@ func Short(nc any) bool {
 	})
 }
 
-// isLast tells whether the descriptor that of gives for a connection's is one of the last.
+// isLast reports whether the descriptor that of gives for a connection's is one of the last.
 func isLast(nc any, of func(fd uintptr) uintptr) (last bool) {
 	c, ok := nc.(syscall.Conn)
 	if !ok {

@@ -52,7 +52,7 @@ const All Actions = 1<<List | 1<<Open | 1<<Change | 1<<Reply | 1<<Publish | 1<<M
 // With returns the set with a in it.
 func (s Actions) With(a Action) Actions { return s | 1<<a }
 
-// Has tells whether a is in the set; None is in every set.
+// Has reports whether a is in the set; None is in every set.
 func (s Actions) Has(a Action) bool { return a == None || s&(1<<a) != 0 }
 
 // Classify tells what a call to a Message Registry, to the Provider Registry, the
@@ -148,7 +148,7 @@ func reading(s []string) Action {
 	return List
 }
 
-// opens tells whether a GET of a path marks a document read: …/content below a
+// opens reports whether a GET of a path marks a document read: …/content below a
 // message, …/body or version 3's …/structuredData, of which nobody has said that it does
 // not. The images of the reference data end in /content as well and mark nothing.
 func opens(s []string) bool {
@@ -171,7 +171,7 @@ func opens(s []string) bool {
 	return true
 }
 
-// IsDocument tells whether the path is that of a document's bytes (…/content), of
+// IsDocument reports whether the path is that of a document's bytes (…/content), of
 // an attachment or of an image: what comes back is nobody's to rewrite.
 func IsDocument(path Path) bool { return path.last() == "content" }
 

@@ -245,7 +245,7 @@ func (n *naming) Scalar(depth int, raw []byte, at func() string) error {
 	return n.note("body", at, string(raw), c)
 }
 
-// points tells whether a JSON pointer leads to, or below, a member with a number.
+// points reports whether a JSON pointer leads to, or below, a member with a number.
 func (n *naming) points(pointer string) bool {
 	for segment := range strings.SplitSeq(pointer, "/") {
 		if n.below(context{}, []byte(segment)).held {
@@ -348,7 +348,7 @@ func (n *naming) note(in string, at func() string, text string, c context) error
 
 func isDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// couldBeNumber tells whether a text that is no CBE number has digits enough, of whatever
+// couldBeNumber reports whether a text that is no CBE number has digits enough, of whatever
 // script, for a lenient reader to find one in it.
 func couldBeNumber(text string) bool {
 	digits, exponent := 0, false

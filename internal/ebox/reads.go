@@ -41,7 +41,7 @@ var collections = []string{
 // ofPartition are the collections of the Partition API below /ebox/{enterpriseNumber}.
 var ofPartition = []string{"", "/routingRules", "/hasMandate", "/partitions"}
 
-// KnownRead tells whether a POST to a path below the base URL of an e-Box API or of
+// KnownRead reports whether a POST to a path below the base URL of an e-Box API or of
 // grant/citizen reads a collection that is known: POST /ebox/messages/search, POST
 // /mandates/query. What is below one message, a publication or a reply, is none,
 // whatever its last segment says.
@@ -67,7 +67,7 @@ func cutSegment(path string) (segment, rest string, more bool) {
 	return path, "", false
 }
 
-// PlainRead tells whether a POST to an upstream of which nothing is known is a read of
+// PlainRead reports whether a POST to an upstream of which nothing is known is a read of
 // the guide's kind. Every segment in front has to be a name, or a version as in /v1: what
 // stands below an id may belong to one thing, where a search among replies and a reply
 // look alike. What it leaves out, a route's reads can name.
@@ -121,7 +121,7 @@ type ReadRule struct {
 	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
 }
 
-// Name tells whether they name a call. Paths are compared as they are written, but for a slash
+// Name reports whether they name a call. Paths are compared as they are written, but for a slash
 // at the end.
 func (r Reads) Name(method, path string) bool {
 	return slices.ContainsFunc(r, func(one ReadRule) bool {

@@ -121,7 +121,7 @@ func (k *Keeper) Close() error {
 	return errors.Join(k.refusals.close(), log.Close(), k.ship.Close())
 }
 
-// Kept tells whether evidence is kept.
+// Kept reports whether evidence is kept.
 func (k *Keeper) Kept() bool { return k.log.Load() != nil }
 
 // Reopen opens the logs anew, after they were moved away.

@@ -29,7 +29,7 @@ type keptRule struct {
 	policy *call.Policy
 }
 
-// keeps tells whether a route has to do with the cache: it keeps answers, or it leads
+// keeps reports whether a route has to do with the cache: it keeps answers, or it leads
 // to an upstream of which another route does, and may change what that one keeps.
 func (g *generation) keeps(route *config.Route) bool {
 	if route.Kind == config.KindMandates {

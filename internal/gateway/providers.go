@@ -15,7 +15,7 @@ import (
 // registryWait is what a caller is told to wait for the first list of providers.
 const registryWait = 5 * time.Second
 
-// isProvider tells whether a Document Provider of that id is known.
+// isProvider reports whether a Document Provider of that id is known.
 func (g *Gateway) isProvider(id string) bool {
 	_, ok := g.current.Load().directory.Lookup(id)
 	return ok

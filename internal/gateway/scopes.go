@@ -120,12 +120,12 @@ func patternsOf(paths []string) (all patterns) {
 	return all
 }
 
-// match tells whether one of them matches the segments of a call's path.
+// match reports whether one of them matches the segments of a call's path.
 func (all patterns) match(path []string) bool {
 	return slices.ContainsFunc(all, func(p []string) bool { return ebox.Matches(p, path) })
 }
 
-// sameVersion tells whether version is pattern or one below it: "2" is every 2.x.
+// sameVersion reports whether version is pattern or one below it: "2" is every 2.x.
 func sameVersion(pattern, version string) bool {
 	rest, ok := strings.CutPrefix(version, pattern)
 	return ok && (rest == "" || rest[0] == '.')

@@ -296,7 +296,7 @@ func (a mailboxes) selected(q url.Values) (all []*letter) {
 	return all
 }
 
-// stays tells whether a letter is there after the reading as well.
+// stays reports whether a letter is there after the reading as well.
 func (s *shown) stays(w *letter) bool {
 	return slices.ContainsFunc(s.is, func(l *letter) bool { return l.provider == w.provider && l.id == w.id })
 }

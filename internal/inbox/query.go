@@ -48,7 +48,7 @@ type window struct {
 	expiredBefore, expiredAfter   time.Time
 }
 
-// admits tells whether a message is within. What has no date is not held against it.
+// admits reports whether a message is within. What has no date is not held against it.
 func (w *window) admits(m *message) bool {
 	within := func(t, before, after time.Time) bool {
 		return t.IsZero() || (before.IsZero() || t.Before(before)) && (after.IsZero() || t.After(after))
@@ -56,7 +56,7 @@ func (w *window) admits(m *message) bool {
 	return within(m.received, w.receivedBefore, w.receivedAfter) && within(m.expires, w.expiredBefore, w.expiredAfter)
 }
 
-// countable tells whether what is left out here all stands at the list's beginning, so
+// countable reports whether what is left out here all stands at the list's beginning, so
 // that a provider's own count can be put right.
 func (w *window) countable() bool {
 	return w.receivedAfter.IsZero() && w.expiredBefore.IsZero() && w.expiredAfter.IsZero()

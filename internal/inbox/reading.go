@@ -129,7 +129,7 @@ func (l *listing) read(s *jsonscan.Stream, each func(*message) error) error {
 	return err
 }
 
-// expect tells whether what comes next begins so; errNoList if not.
+// expect reports whether what comes next begins so; errNoList if not.
 func expect(s *jsonscan.Stream, first byte) error {
 	c, err := s.Next()
 	if err == nil && c != first {
@@ -257,7 +257,7 @@ func writable(t time.Time) time.Time {
 	return t
 }
 
-// saysJSON tells whether a Content-Type is one of JSON, or says nothing.
+// saysJSON reports whether a Content-Type is one of JSON, or says nothing.
 func saysJSON(contentType string) bool {
 	if contentType == "" {
 		return true

@@ -117,7 +117,7 @@ func (s *stream) take() {
 	s.unread = s.unread[1:]
 }
 
-// more tells whether there may be messages behind those that were taken.
+// more reports whether there may be messages behind those that were taken.
 func (s *stream) more() bool { return len(s.unread) > 0 || s.beyond || !s.ended && s.missing == nil }
 
 // load asks for one more page. It has an end, whatever the provider does: the list ends,
@@ -197,7 +197,7 @@ func (s *stream) none() *listing {
 	return l
 }
 
-// admit takes a message in, if it is new and within the window; it tells whether it is
+// admit takes a message in, if it is new and within the window; it reports whether it is
 // new. m and its raw are the reader's.
 func (s *stream) admit(m *message) bool {
 	if s.dated.IsZero() {
@@ -309,7 +309,7 @@ func (s *stream) turn(next string) {
 	}
 }
 
-// followable tells whether a query that a provider wrote can stand in a request line:
+// followable reports whether a query that a provider wrote can stand in a request line:
 // what url.Parse lets through, a blank among it, need not be fit for one.
 func followable(query string) bool {
 	if query == "" || len(query) > maxQuery {

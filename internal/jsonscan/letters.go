@@ -67,7 +67,7 @@ func Letters(name []byte, room *Name) []byte {
 	return room[:n]
 }
 
-// Spells tells whether the letters of s are those of name, as Letters reads both.
+// Spells reports whether the letters of s are those of name, as Letters reads both.
 func Spells(s, name string) bool {
 	var room Name
 	letters := Letters([]byte(s), &room)

@@ -197,7 +197,7 @@ func (r *reading) object() error {
 	}
 }
 
-// repeated notes a key of the object whose keys begin at first, and tells whether it has
+// repeated notes a key of the object whose keys begin at first, and reports whether it has
 // it already. A few are compared with each other; beyond that a map is quicker.
 func (r *reading) repeated(key []byte, first int, many *map[string]struct{}) bool {
 	const few = 24

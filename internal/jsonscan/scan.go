@@ -141,7 +141,7 @@ func Elements(array []byte) iter.Seq[[]byte] {
 // another: the API's messages have six, and common readers give up at 64.
 const Deepest = 32
 
-// Readable tells whether every reader of JSON takes a value: one that does not would
+// Readable reports whether every reader of JSON takes a value: one that does not would
 // refuse the whole answer for it, the messages of the others included. It may not be
 // nested too deep, nor hold half of a surrogate pair (RFC 8259, sections 8.2 and 9).
 func Readable(value []byte) bool {
@@ -165,7 +165,7 @@ func Readable(value []byte) bool {
 	return true
 }
 
-// isText tells whether the escapes of a string are whole characters.
+// isText reports whether the escapes of a string are whole characters.
 func isText(quoted []byte) bool {
 	for {
 		i := bytes.IndexByte(quoted, '\\')

@@ -81,7 +81,7 @@ type Map struct {
 // NewMap makes the map of one upstream for one caller.
 func NewMap(forms *Forms, base Base) Map { return Map{forms: forms, base: base} }
 
-// appendLink appends to dst what the link becomes, and tells whether it leads into
+// appendLink appends to dst what the link becomes, and reports whether it leads into
 // the upstream at all; if not, dst is as it was. The link is the inside of a JSON
 // string if inJSON, and then may hold escapes; what the base does not cover is
 // copied as it stands, and new slashes are escaped the way the link escaped its
@@ -219,7 +219,7 @@ func appendSlashes(dst []byte, s, slash string) []byte {
 	return dst
 }
 
-// underBase tells whether what follows the base begins at a path boundary and has
+// underBase reports whether what follows the base begins at a path boundary and has
 // no dot segments, with which it could lead out of the base again.
 func underBase(rest []byte, inJSON bool) bool {
 	if len(rest) == 0 {

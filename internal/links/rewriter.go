@@ -197,7 +197,7 @@ func (w *Rewriter) bracket(c byte) {
 	}
 }
 
-// MayBeIn tells whether a whole JSON text can hold a link that a Rewriter would change. A
+// MayBeIn reports whether a whole JSON text can hold a link that a Rewriter would change. A
 // link is a string that begins with a slash, or holds "://", unless it is written with
 // escapes. Most answers hold neither, and need not be gone through string by string.
 func MayBeIn(text []byte) bool {
@@ -217,12 +217,12 @@ func MayBeIn(text []byte) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
-// mayBeLink tells whether a string begins as links do.
+// mayBeLink reports whether a string begins as links do.
 func mayBeLink(text []byte) bool {
 	return len(text) > 0 && (text[0] == 'h' || text[0] == 'H' || text[0] == '/' || text[0] == '\\')
 }
 
-// isName tells whether the string before rest is a member's name; it is not certain if
+// isName reports whether the string before rest is a member's name; it is not certain if
 // rest ends too early.
 func isName(rest []byte) (is, certain bool) {
 	for _, c := range rest {

@@ -27,7 +27,7 @@ type afterFunc struct {
 	next *afterFunc
 }
 
-// stop takes the function out of the list, and tells whether it was there.
+// stop takes the function out of the list, and reports whether it was there.
 func (a *afterFunc) stop() bool {
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()

@@ -183,7 +183,7 @@ func declared(h http.Header, status int, isHead bool) int64 {
 	return length
 }
 
-// bodyAllowed tells whether an answer of this status can have a body (RFC 9110,
+// bodyAllowed reports whether an answer of this status can have a body (RFC 9110,
 // section 6.4.1).
 func bodyAllowed(status int) bool {
 	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified

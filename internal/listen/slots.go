@@ -64,7 +64,7 @@ func (l *slots) take(s *socket) bool {
 // large tells that a source has half of the places or more.
 func (l *slots) large(source netip.Addr) bool { return l.limit > 0 && l.of[source] >= (l.limit+1)/2 }
 
-// stepAside tells whether s, which found no place and will not find one in a moment, must not
+// stepAside reports whether s, which found no place and will not find one in a moment, must not
 // be waited for by those behind it, and whether it may wait aside. leaveAside ends that.
 func (l *slots) stepAside(s *socket) (must, may bool) {
 	l.mu.Lock()

@@ -99,7 +99,7 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// InPlace tells whether the path still leads to the file that is open, with what was written to
+// InPlace reports whether the path still leads to the file that is open, with what was written to
 // it. It does so as well where none is open.
 func (f *File) InPlace() bool {
 	f.mu.Lock()

@@ -133,7 +133,7 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// IsTerminal tells whether what is written to w is seen by a person at once.
+// IsTerminal reports whether what is written to w is seen by a person at once.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

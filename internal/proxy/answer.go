@@ -98,7 +98,7 @@ func appendTo(values, more []string) []string {
 	return append(values[:len(values):len(values)], more...)
 }
 
-// rewritesBody tells whether links in the body of the answer are to be rewritten: it is
+// rewritesBody reports whether links in the body of the answer are to be rewritten: it is
 // JSON, whole, and no problem document, which reaches the caller byte for byte.
 func rewritesBody(a *call.Answer, c *call.Call) bool {
 	if !c.To.RewriteLinks || c.Document {
@@ -120,7 +120,7 @@ func isJSON(contentType string) bool {
 			!strings.EqualFold(media, problem.ContentType)
 }
 
-// hasBody tells whether an answer to this method with this status can have a body.
+// hasBody reports whether an answer to this method with this status can have a body.
 func hasBody(method string, status int) bool {
 	return method != http.MethodHead && status != http.StatusNoContent && status != http.StatusNotModified
 }

@@ -26,7 +26,7 @@ func requestTrailer(r *http.Request) http.Header {
 	return t
 }
 
-// dropsFrom tells whether a field of an answer of this upstream goes no further. One that
+// dropsFrom reports whether a field of an answer of this upstream goes no further. One that
 // gets its callers' own credentials may set cookies, and clear them.
 func dropsFrom(u *call.Upstream, name string) bool {
 	if u.CallerCredentials && (name == "Set-Cookie" || name == "Set-Cookie2" || name == "Clear-Site-Data") {
@@ -35,7 +35,7 @@ func dropsFrom(u *call.Upstream, name string) bool {
 	return dropsFromAnswer(name)
 }
 
-// dropsFromAnswer tells whether a field of the upstream goes no further: it is
+// dropsFromAnswer reports whether a field of the upstream goes no further: it is
 // hop-by-hop, it is the gateway's own to say, or it acts on the origin of the page that
 // a browser shows, which is the gateway's and not the upstream's: cookies, transport
 // security, reports sent elsewhere, data cleared, hints and keys asked for, workers,
@@ -60,7 +60,7 @@ func dropsFromAnswer(name string) bool {
 		strings.HasPrefix(name, "Secure-Session-") || strings.HasPrefix(name, "Attribution-Reporting-")
 }
 
-// describesBytes tells whether a field is about the very bytes of a body, and so
+// describesBytes reports whether a field is about the very bytes of a body, and so
 // is wrong once a coding was undone and links were rewritten.
 func describesBytes(name string) bool {
 	switch name {

@@ -179,7 +179,7 @@ func via(major, minor int) []string {
 	return via11
 }
 
-// expectsContinue tells whether the caller waits for a 100 (Continue) before it sends its
+// expectsContinue reports whether the caller waits for a 100 (Continue) before it sends its
 // body. It gets one from the upstream, and from nobody else.
 func (x *exchange) expectsContinue() bool {
 	return !x.c.BodyRead && x.r.ContentLength != 0 && !x.http10 &&

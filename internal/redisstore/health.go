@@ -51,13 +51,13 @@ const (
 
 func newHealth(now func() time.Time, log *slog.Logger) *health { return &health{now: now, log: log} }
 
-// away tells whether Redis is left alone.
+// away reports whether Redis is left alone.
 func (h *health) away() bool {
 	t := h.trouble.Load()
 	return t != nil && t.Away
 }
 
-// tooSlow counts a request that used up its budget, and tells whether they are too many.
+// tooSlow counts a request that used up its budget, and reports whether they are too many.
 func (h *health) tooSlow() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

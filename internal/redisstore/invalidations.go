@@ -318,7 +318,7 @@ func (s *seen) highest(scope cache.Scope) uint64 {
 	return s.epochs[scope]
 }
 
-// note takes in an epoch, and tells whether it is not lower than before.
+// note takes in an epoch, and reports whether it is not lower than before.
 func (s *seen) note(scope cache.Scope, epoch uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,7 +63,7 @@ func ParseKey(id string, text []byte) (Key, error) {
 // ID is the name of the key.
 func (k Key) ID() string { return k.id }
 
-// Same tells whether two keys are the same, secret included.
+// Same reports whether two keys are the same, secret included.
 func (k Key) Same(other Key) bool { return k.id == other.id && hmac.Equal(k.secret, other.secret) }
 
 // String implements fmt.Stringer without the secret.

@@ -174,7 +174,7 @@ func (s *Store) Run(ctx context.Context) {
 // Close gives up the connections of a Store that Run was never called for.
 func (s *Store) Close() { _ = s.client.Close() }
 
-// sealed tells whether encryption keys are set, and tokens and what belongs to an
+// sealed reports whether encryption keys are set, and tokens and what belongs to an
 // enterprise therefore shared.
 func (s *Store) sealed() bool { return s.ring.sealed() }
 

@@ -217,7 +217,7 @@ func digest(k *cache.Key) []byte {
 	return d[:]
 }
 
-// kept tells whether an answer is found.
+// kept reports whether an answer is found.
 func kept(t testing.TB, r *Store, k *cache.Key) bool {
 	t.Helper()
 	list, _, err := r.Answers().Load(t.Context(), nil, k)

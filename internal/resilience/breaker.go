@@ -96,7 +96,7 @@ type try struct {
 	all, own pass
 }
 
-// probing tells whether the call decides about a half-open circuit.
+// probing reports whether the call decides about a half-open circuit.
 func (t *try) probing() bool { return t.all.probe != nil || t.own.probe != nil }
 
 // admit lets a call pass or says why not: the error is a 503 with the time left.
@@ -128,7 +128,7 @@ func (b *breaker) ownOf(who tenant) *circuit {
 	return b.own[who]
 }
 
-// closedFor tells whether calls for who pass freely.
+// closedFor reports whether calls for who pass freely.
 func (b *breaker) closedFor(who tenant) bool {
 	own := b.ownOf(who)
 	return b.all.State() == gobreaker.StateClosed && (own == nil || own.State() == gobreaker.StateClosed)

@@ -38,7 +38,7 @@ func circuitIs(t *testing.T, u *Upstream, want Circuit, openFor ...string) State
 	return s
 }
 
-// refusesOthers tells whether an enterprise that has not called finds the circuit open.
+// refusesOthers reports whether an enterprise that has not called finds the circuit open.
 func refusesOthers(u *Upstream) bool {
 	_, err := do(u.Breaker(answers(200)), request("GET", third))
 	return errors.Is(err, ErrCircuitOpen)

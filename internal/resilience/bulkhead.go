@@ -41,7 +41,7 @@ func newBounds(whole int, share float64) bounds {
 	return b
 }
 
-// admits tells whether there is room for one more beside taken, of which batched are
+// admits reports whether there is room for one more beside taken, of which batched are
 // batch. beyond is how many of the call's caller and enterprise have their share.
 func (b *bounds) admits(taken, batched, beyond int, batch bool) bool {
 	return taken < b.max-b.reserve*beyond/2 && (!batch || batched < b.batch)
@@ -87,7 +87,7 @@ func (e *entry) beyond(caller, enterprise bool) (n int) {
 	return n
 }
 
-// before tells whether e is served before o, who came earlier: the one who is less beyond
+// before reports whether e is served before o, who came earlier: the one who is less beyond
 // its share; then interactive before batch; then the one whose caller and enterprise hold
 // less.
 func (e *entry) before(o *entry, share int) bool {
@@ -171,7 +171,7 @@ func (h *bulkhead) settle(e *entry, held, waiting int) {
 	}
 }
 
-// fits tells whether there is a place for e. If there is, nobody waits for it: a place that
+// fits reports whether there is a place for e. If there is, nobody waits for it: a place that
 // somebody in the queue could use is never free.
 func (h *bulkhead) fits(e *entry) bool {
 	return h.places.admits(h.taken, h.batch, e.heldBeyond(h.places.share), e.batch)

@@ -72,7 +72,7 @@ func (u *Upstream) sendWithRetries(
 	return answer, err
 }
 
-// worthRetrying tells whether what came back allows another try at all.
+// worthRetrying reports whether what came back allows another try at all.
 func (u *Upstream) worthRetrying(c *call.Call, answer *http.Response, err error) bool {
 	if err == nil && !failing(answer.StatusCode) || u.breaker != nil && !u.breaker.closedFor(tenantOf(c)) {
 		return false

@@ -32,7 +32,7 @@ type silence struct {
 	enterprises, mixed bool
 }
 
-// add adds a call that ended without an answer, and tells whether the upstream is frozen, for
+// add adds a call that ended without an answer, and reports whether the upstream is frozen, for
 // the call's enterprise and for all. header is when the last answer began. After window
 // without a further call, a new silence begins.
 func (q *silence) add(

@@ -22,7 +22,7 @@ type Route struct {
 	// to the gateway's paths for them.
 	namesProviders bool
 
-	// Below tells whether a URL lies below the base of the route's upstream, or of one of
+	// Below reports whether a URL lies below the base of the route's upstream, or of one of
 	// its providers, which it then names: what call.Upstream's Forms.Below tells.
 	Below func(authority, path string) (provider, rest string, ok bool)
 	// Target chooses upstream and credential by the call's provider, client, method, path below

@@ -128,7 +128,7 @@ func (s *Simulator) ClearFaults() {
 	s.faults = nil
 }
 
-// RemoveFault takes one fault away and tells whether it was there.
+// RemoveFault takes one fault away and reports whether it was there.
 func (s *Simulator) RemoveFault(id int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +269,7 @@ var faultTypes = map[int]string{
 	http.StatusServiceUnavailable: "serviceUnavailable",
 }
 
-// pause lets time pass and tells whether there is still somebody to answer.
+// pause lets time pass and reports whether there is still somebody to answer.
 func pause(simulator, request context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -80,7 +80,7 @@ func (s *Simulator) refusal(represented, representative enterprise.Number, kind 
 	return found.refusal(s.now())
 }
 
-// hasRepresentative tells whether anybody at all represents the enterprise by an active
+// hasRepresentative reports whether anybody at all represents the enterprise by an active
 // mandate of the kind.
 func (s *Simulator) hasRepresentative(e enterprise.Number, kind string) bool {
 	for k, m := range s.mandates {
@@ -91,7 +91,7 @@ func (s *Simulator) hasRepresentative(e enterprise.Number, kind string) bool {
 	return false
 }
 
-// inMahis tells whether Mahis has any mandate of the enterprise, in force or not.
+// inMahis reports whether Mahis has any mandate of the enterprise, in force or not.
 func (s *Simulator) inMahis(e enterprise.Number) bool {
 	for k := range s.mandates {
 		if k.represented == e || k.representative == e {

@@ -93,7 +93,7 @@ func ofPath(handle handler) handler {
 	}
 }
 
-// hasMandate tells whether an enterprise may publish for that of the path: the one in
+// hasMandate reports whether an enterprise may publish for that of the path: the one in
 // mandataryEnterpriseNumber, else the client itself.
 func (s *Simulator) hasMandate(c *call) (any, error) {
 	n, err := readNumber("path", "enterpriseNumber", c.args[0])

@@ -125,7 +125,7 @@ func (c *record) end(call *call, body *tap) {
 	e.Status, e.Done = call.w.status, true
 }
 
-// opensDocument tells whether a path below a Message Registry's base is the
+// opensDocument reports whether a path below a Message Registry's base is the
 // content of an attachment or the body of a message.
 func opensDocument(path string) bool {
 	for _, pattern := range []string{contentPattern, bodyPattern, structuredPattern} {

@@ -41,7 +41,7 @@ type issued struct {
 	sum     string // hex SHA-256 of the token
 }
 
-// hasOneOf tells whether the token has any of the scopes.
+// hasOneOf reports whether the token has any of the scopes.
 func (t *issued) hasOneOf(scopes []string) bool {
 	return slices.ContainsFunc(t.scopes, func(s string) bool { return slices.Contains(scopes, s) })
 }
@@ -248,7 +248,7 @@ func (s *Simulator) fault(h jose.Header, claims jwt.Claims, client string, cert 
 	return ""
 }
 
-// spend marks an assertion as used and tells whether it was the first time.
+// spend marks an assertion as used and reports whether it was the first time.
 func (s *Simulator) spend(client string, claims jwt.Claims, now time.Time) bool {
 	key := client + "\x00" + claims.ID
 	maps.DeleteFunc(s.spent, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })

@@ -115,7 +115,7 @@ func (l *line) took(name string, d time.Duration) {
 	}
 }
 
-// isPlain tells whether a value can be written as it is: ASCII without control
+// isPlain reports whether a value can be written as it is: ASCII without control
 // characters, quotes and backslashes, in text also without blanks and "=".
 func isPlain(s string, asJSON bool) bool {
 	for i := range len(s) {

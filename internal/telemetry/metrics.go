@@ -53,7 +53,7 @@ var problemNames = []string{
 }
 
 // NewMetrics makes the metrics of requests, with the runtime's, the process's and those of parts.
-// isProvider tells whether the directory has a Document Provider of an id.
+// isProvider reports whether the directory has a Document Provider of an id.
 func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Metrics, error) {
 	m := &Metrics{isProvider: isProvider, registry: prometheus.NewPedanticRegistry()}
 	m.requests = m.counter("requests_total", "Requests answered, by route (none if no route has the path), method "+

@@ -22,7 +22,7 @@ type Caller struct {
 	numbers map[enterprise.Number]bool // Enterprises, if not nil
 }
 
-// mayRepresent tells whether the rule lets the caller act for n.
+// mayRepresent reports whether the rule lets the caller act for n.
 func (c *Caller) mayRepresent(n enterprise.Number) bool {
 	return c.Enterprises == nil || c.numbers[n]
 }
@@ -158,7 +158,7 @@ func rank(m *config.CertificateMatch) int {
 	return rank
 }
 
-// recognises tells whether all parts that are given are the certificate's. A wildcard among
+// recognises reports whether all parts that are given are the certificate's. A wildcard among
 // its DNS names means nothing here.
 func recognises(m *config.CertificateMatch, c *x509.Certificate) bool {
 	if m.Fingerprint != "" {

@@ -44,7 +44,7 @@ func CutPath(escaped string) (segment, rest string, found bool, err error) {
 	return segment, rest, true, nil
 }
 
-// isRepresentedField tells whether name is call.RepresentedField or an alias of it:
+// isRepresentedField reports whether name is call.RepresentedField or an alias of it:
 // the same letters in any case, parted by any other characters. Servers that hand
 // headers to a program as variables fold "_", "." and whatever else is no letter or
 // digit into one, and would read the alias as the header itself.
@@ -138,7 +138,7 @@ func (c *Claim) said() (said, error) {
 	return s, nil
 }
 
-// direct tells whether the enterprise is named where the upstream looks.
+// direct reports whether the enterprise is named where the upstream looks.
 func (c *Claim) direct(method string) bool {
 	if c.place(method) == "body" {
 		return c.Body.Direct
@@ -156,7 +156,7 @@ func (c *Claim) place(method string) string {
 	return "query"
 }
 
-// inQuery tells whether a method has no body of its own.
+// inQuery reports whether a method has no body of its own.
 func inQuery(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodDelete
 }

@@ -111,7 +111,7 @@ func segmentMeaning(s string) meaning {
 }
 
 // note records a value found under a name that means the represented enterprise.
-// It tells whether the value holds any text; false for ok means too many numbers.
+// It reports whether the value holds any text; false for ok means too many numbers.
 func (n *Named) note(value string) (text, ok bool) {
 	if isBlank(value) {
 		return false, true
@@ -127,7 +127,7 @@ func (n *Named) note(value string) (text, ok bool) {
 	return true, true
 }
 
-// mayBeRead tells whether a lenient reader could take a value for a number that is not
+// mayBeRead reports whether a lenient reader could take a value for a number that is not
 // written as one: it has the digits of one somewhere, digits of another script, which some
 // servers read and others do not, or a fraction, an exponent or another base (0x) that can
 // make so many. Of digits alone, too many are left to the upstream, unless they are zeros in
@@ -172,7 +172,7 @@ func (n *Named) add(number enterprise.Number) bool {
 	return true
 }
 
-// isBlank tells whether a lenient reader could take s for no value at all.
+// isBlank reports whether a lenient reader could take s for no value at all.
 func isBlank(s string) bool {
 	for _, r := range s {
 		if !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r) {

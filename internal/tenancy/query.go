@@ -64,7 +64,7 @@ func NamedInQuery(rawQuery string) (Named, error) {
 	return n, nil
 }
 
-// hides tells whether a name or value, decoded once, holds the name of the represented
+// hides reports whether a name or value, decoded once, holds the name of the represented
 // enterprise for whoever decodes it again, and so on to the end, or takes it apart as a
 // query of its own.
 func hides(s string) bool {

@@ -64,12 +64,12 @@ func (r *Resolver) checkNamed(c *Caller, route *Route, t *Tenant, named []ebox.N
 	return nil
 }
 
-// knows tells whether the gateway's lists have a number.
+// knows reports whether the gateway's lists have a number.
 func (r *Resolver) knows(n enterprise.Number) bool {
 	return r.row(n) != nil || r.Suspended()[n]
 }
 
-// mayName tells whether the caller may learn or change what is n's. own tells that it is
+// mayName reports whether the caller may learn or change what is n's. own tells that it is
 // the office's number.
 func (r *Resolver) mayName(c *Caller, route *Route, n enterprise.Number, own bool) error {
 	if own && c.Own {

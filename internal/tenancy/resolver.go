@@ -307,7 +307,7 @@ func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
 	return Tenant{Own: true, Client: r.defaultClient, Form: form}, nil
 }
 
-// admit tells whether c may act for n on route now. The row is nil for a number
+// admit reports whether c may act for n on route now. The row is nil for a number
 // that mode Any serves without one.
 func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.Enterprise, error) {
 	switch {

@@ -40,7 +40,7 @@ type Route struct {
 	// Name and Group are what the routes of a caller or an enterprise are
 	// compared with; an empty Group is none.
 	Name, Group string
-	// Enterprise tells whether a represented enterprise is needed; empty is Required. With
+	// Enterprise reports whether a represented enterprise is needed; empty is Required. With
 	// Optional, a request that names none acts as the client itself and needs a caller with
 	// Own. With None, an enterprise in path or header must still be one that the caller may
 	// represent, since path prefixes work before every path and a wrong one must not go
@@ -54,7 +54,7 @@ type Route struct {
 	Own enterprise.Number
 }
 
-// in tells whether the route is among names; nil names every route.
+// in reports whether the route is among names; nil names every route.
 func (r *Route) in(names []string) bool {
 	if names == nil {
 		return true

@@ -102,7 +102,7 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 }
 
-// mayRepeat tells whether a request that failed goes once more: its connection had ended, and the upstream has read
+// mayRepeat reports whether a request that failed goes once more: its connection had ended, and the upstream has read
 // nothing of it, or it is safe, whole, and not to be sent once only.
 func (x *exchange) mayRepeat(failure *Error) bool {
 	return failure.Stale && (x.whole && !x.Once && safe(x.r.Method) || !failure.Sent && x.up == nil)

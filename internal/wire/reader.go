@@ -163,7 +163,7 @@ func (r *Reader) head(l Limits) (string, error) {
 	}
 }
 
-// tooLarge tells whether it is the start line that makes a head too large.
+// tooLarge reports whether it is the start line that makes a head too large.
 func tooLarge(head []byte, l Limits) error {
 	if line := bytes.IndexByte(head, '\n'); line < 0 || line > l.Line {
 		return ErrStartSize

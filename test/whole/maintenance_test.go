@@ -33,7 +33,7 @@ func (h *house) providerStatus(id string) status.ProviderStatus {
 	return status.ProviderStatus{}
 }
 
-// attends tells whether the status draws attention to a part.
+// attends reports whether the status draws attention to a part.
 func (h *house) attends(severity, part string) bool {
 	h.t.Helper()
 	for _, a := range h.status().Attention {

@@ -127,7 +127,7 @@ func (c *caller) tryRead(method string) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, string(body)}, err
 }
 
-// closed tells whether the gateway closed the connection, and says nothing more.
+// closed reports whether the gateway closed the connection, and says nothing more.
 func (c *caller) closed() bool {
 	_, err := c.r.ReadByte()
 	var timeout net.Error

@@ -222,7 +222,7 @@ func TestTheGatewaySaysItsVersionAndWhatItIsMadeOf(t *testing.T) {
 	}
 }
 
-// raced tells whether this test is compiled with the race detector.
+// raced reports whether this test is compiled with the race detector.
 func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

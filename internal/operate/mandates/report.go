@@ -130,7 +130,7 @@ func (r *Report) Summary() []string {
 	return lines
 }
 
-// AllUsable tells whether everything that was asked can be used.
+// AllUsable reports whether everything that was asked can be used.
 func (r *Report) AllUsable() bool { return r.count[Refused]+r.count[NotTested] == 0 }
 
 // At names a kind of mandate and who was asked about it.

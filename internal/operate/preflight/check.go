@@ -64,7 +64,7 @@ func (c Check) MarshalJSON() ([]byte, error) {
 
 // Offline looks at everything on this machine that a start, or the night after it,
 // needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
-// are written. running tells whether a gateway that runs has a listener's address.
+// are written. running reports whether a gateway that runs has a listener's address.
 func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
 	checks := append(Rights(cfg), checkSlips(cfg)...)
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {

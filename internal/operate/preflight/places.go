@@ -47,7 +47,7 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 	return checks
 }
 
-// appendable tells whether a file can be written, or made.
+// appendable reports whether a file can be written, or made.
 func appendable(file string) error {
 	info, err := os.Stat(file)
 	switch {
@@ -67,7 +67,7 @@ func appendable(file string) error {
 	return f.Close()
 }
 
-// makeable tells whether something can be made in a folder, which may be missing
+// makeable reports whether something can be made in a folder, which may be missing
 // itself, by making an empty folder in the nearest that there is and removing it again:
 // permissions alone do not tell of file systems that are read-only, full, or none at all.
 func makeable(folder string) error {

@@ -180,7 +180,7 @@ func addresses(list []net.IPAddr) string {
 	return b.String()
 }
 
-// open tells whether an upstream could be reached.
+// open reports whether an upstream could be reached.
 func (w *ways) open(p probe) bool { return w.gone[p.base.String()].err == nil }
 
 // rows are the steps to each origin, once, and behind them a row per upstream.

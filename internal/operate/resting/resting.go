@@ -174,7 +174,7 @@ func (p *places) redis(sealed bool) {
 	}
 }
 
-// hasClusterRates tells whether a rate is counted in Redis.
+// hasClusterRates reports whether a rate is counted in Redis.
 func hasClusterRates(cfg *config.Config) bool {
 	cluster := func(r *config.Rate) bool { return r != nil && r.Scope == config.ClusterRate }
 	return slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return cluster(r.Rate) }) ||
