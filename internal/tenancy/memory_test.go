@@ -42,7 +42,8 @@ func TestReadingABodyTakesLittleMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, _ = NamedInBody(c.body, "application/json", "")
 		runtime.ReadMemStats(&after)
-		if took := after.TotalAlloc - before.TotalAlloc; took > c.times*uint64(len(c.body)) {
+		// The count is that of the whole process: what else ran has its size once more.
+		if took := after.TotalAlloc - before.TotalAlloc; took > (c.times+1)*uint64(len(c.body)) {
 			t.Errorf("%s: %d bytes are allocated for a body of %d", name, took, len(c.body))
 		}
 	}
