@@ -308,7 +308,8 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remark
 	}
 	windows, backwards := merged(windows)
 	if backwards > 0 {
-		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, which end before they begin", backwards))
+		remarks = append(remarks,
+			fmt.Sprintf("maintenance windows that are ignored: %d, which end before they begin", backwards))
 	}
 	return windows, remarks
 }

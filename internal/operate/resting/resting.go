@@ -158,7 +158,8 @@ func (p *places) redis(sealed bool) {
 	if sealed {
 		encrypted = "AES-256-GCM, by redis.encryptionKeys"
 	}
-	p.add(maintenance, "Redis", encrypted, "30 days after the last switch; it counts until its end", "delete ebox:*:list:*")
+	p.add(maintenance, "Redis", encrypted, "30 days after the last switch; it counts until its end",
+		"delete ebox:*:list:*")
 	p.add("counters that make answers void, places of replicas: random names and numbers, nobody's data", "Redis", "no",
 		"as long as replicas run", "delete ebox:*")
 	if sealed {
@@ -170,7 +171,8 @@ func (p *places) redis(sealed bool) {
 		p.add("answers of routes that cache", "Redis", encrypted, "as long as they may be given",
 			"gateway cache purge, or by giving up the keys")
 	} else {
-		p.add("answers that belong to no enterprise", "Redis", encrypted, "as long as they may be given", "gateway cache purge")
+		p.add("answers that belong to no enterprise", "Redis", encrypted, "as long as they may be given",
+			"gateway cache purge")
 	}
 }
 

@@ -1,0 +1,298 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+func allowedWords(t reflect.Type) string {
+	if own, ok := reflect.Zero(t).Interface().(worded); ok {
+		return ": one of " + strings.Join(own.words(), ", ")
+	}
+	return ""
+}
+
+// isText reports whether a value of v's type is written as one word or text.
+func isText(v reflect.Value) bool {
+	switch v.Interface().(type) {
+	case netip.Prefix, time.Time, *url.URL:
+		return true
+	}
+	switch v.Kind() {
+	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
+		return false
+	}
+	return true
+}
+
+// scalar reads n, one value, into v.
+func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.StructTag) {
+	form, option, _ := strings.Cut(tag.Get("config"), ",")
+	secret := v.Type() == reflect.TypeFor[Secret]()
+	if secret {
+		d.src.hide(n)
+	}
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		d.failAt(n, at, "a single value is expected, no list and no mapping")
+		return
+	case isNull(n):
+		d.failAt(n, at, "a value is expected; to say nothing, leave the key out")
+		return
+	}
+	text, err := expand(n.Value, d.lookup)
+	if err != nil {
+		d.failAt(n, at, "%s", err)
+		return
+	}
+	if found := bareVariable.FindStringSubmatch(n.Value); found != nil {
+		name := found[1]
+		if secret {
+			name = "NAME"
+		}
+		d.warn(at, "$"+name+" without braces is text: write ${"+name+"} for the environment variable")
+	}
+	if option == "blank" && text == "" {
+		return // the same as no key, for a variable that may be empty
+	}
+	err = d.read(v, form, text)
+	if err == nil {
+		err = d.within(v, tag)
+	}
+	if err != nil {
+		// The value is shown as it is written, never as it was expanded.
+		if secret {
+			d.failAt(n, at, "this %s", err)
+		} else {
+			d.failAt(n, at, "%s %s", quote(n.Value), err)
+		}
+	}
+}
+
+// read reads text into v. Its errors continue a sentence that begins with the value.
+func (d *decoder) read(v reflect.Value, form, s string) error {
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		return into(p, s, func(s string) (string, error) { return d.text(s, form) })
+	case *bool:
+		return into(p, s, parseBool)
+	case *int:
+		return into(p, s, parseInt)
+	case *float64:
+		return into(p, s, parseFloat)
+	case *time.Duration:
+		return into(p, s, parseDuration)
+	case *time.Time:
+		return into(p, s, func(s string) (time.Time, error) { return parseDay(s, form == "lastday") })
+	case *Size:
+		return into(p, s, parseSize)
+	case *StopAfter:
+		return into(p, s, parseStopAfter)
+	case *enterprise.Number:
+		return into(p, s, parseNumber)
+	case *netip.Prefix:
+		return into(p, s, parseNetwork)
+	case **url.URL:
+		return into(p, s, parseURL)
+	case *Listeners: // a default; a file's are decoded
+		*p = Listeners{{Name: s, Address: s}}
+		return nil
+	case *Secret:
+		if s == "" {
+			return errors.New("is empty; to say nothing, leave the key out")
+		}
+		*p = Secret(s)
+		return nil
+	}
+	words := v.Interface().(worded).words()
+	if slices.Contains(words, s) {
+		v.SetString(s)
+		return nil
+	}
+	return fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+}
+
+// within holds a number, a size or a duration to the bounds that its field's tag gives.
+func (d *decoder) within(v reflect.Value, tag reflect.StructTag) error {
+	var expected []string
+	broken := false
+	for _, bound := range []struct {
+		key, words string
+		breaks     func(value, limit float64) bool
+	}{
+		{"least", "at least ", func(value, limit float64) bool { return value < limit }},
+		{"above", "more than ", func(value, limit float64) bool { return value <= limit }},
+		{"most", "at most ", func(value, limit float64) bool { return value > limit }},
+	} {
+		text, given := tag.Lookup(bound.key)
+		if !given {
+			continue
+		}
+		limit := reflect.New(v.Type()).Elem()
+		if err := d.read(limit, "", text); err != nil {
+			panic("config: a bound in a tag: " + text + " " + err.Error())
+		}
+		expected = append(expected, bound.words+text)
+		float := reflect.TypeFor[float64]()
+		broken = broken || bound.breaks(v.Convert(float).Float(), limit.Convert(float).Float())
+	}
+	if broken {
+		return errors.New("has to be " + strings.Join(expected, " and "))
+	}
+	return nil
+}
+
+func into[T any](p *T, s string, parse func(string) (T, error)) error {
+	value, err := parse(s)
+	if err == nil {
+		*p = value
+	}
+	return err
+}
+
+// text reads a string in the form that the tag of its field says.
+func (d *decoder) text(s, form string) (string, error) {
+	if s == "" || strings.TrimSpace(s) != s {
+		return "", errors.New("is empty or has blanks at its ends; to say nothing, leave the key out")
+	}
+	for _, c := range s {
+		if c < ' ' || c == 0x7f {
+			return "", errors.New("has a line break or another control character in it")
+		}
+	}
+	switch form {
+	case "file":
+		path := d.path(s)
+		d.files = append(d.files, path)
+		return path, nil
+	case "output":
+		if s == "stdout" || s == "stderr" {
+			return s, nil
+		}
+		return d.path(s), nil
+	case "path": // written to, not read: its content is not the configuration's
+		return d.path(s), nil
+	case "url":
+		u, err := parseURL(s)
+		if err != nil {
+			return "", err
+		}
+		if strings.HasSuffix(s, "/") {
+			return s, nil // an audience is compared letter by letter
+		}
+		return u.String(), nil
+	}
+	if parse, ok := forms[form]; ok {
+		return parse(s)
+	}
+	return s, nil
+}
+
+// forms of texts that need no more than the text.
+var forms = map[string]func(string) (string, error){
+	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
+	"pattern": parsePattern, "destination": parseDestination,
+	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
+	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
+	"version": parsed(`^[0-9]+(\.[0-9]+)*$`, `is no version: write it as "3" or "2.1"`),
+}
+
+// path makes a path absolute: it begins where the configuration lies.
+func (d *decoder) path(s string) string {
+	if filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(d.dir, s)
+}
+
+// action is a word of the one list that is a single Go value.
+type action string
+
+func (action) words() []string { return actionWords() }
+
+func (d *decoder) actions(at string, n *node, set *ebox.Actions) {
+	all := strings.Join(actionWords(), ", ")
+	switch {
+	case n.Kind != yaml.SequenceNode:
+		d.failAt(n, at, "a list is expected: write [list, open], with actions among %s", all)
+		return
+	case len(n.Content) == 0:
+		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", all)
+	}
+	var list []action
+	d.list(at, n, reflect.ValueOf(&list).Elem(), "")
+	*set = 0
+	for _, word := range list {
+		if a, known := ebox.ParseAction(string(word)); known {
+			*set = set.With(a)
+		}
+	}
+}
+
+func actionWords() []string {
+	words := make([]string, 0, ebox.Mandates)
+	for a := ebox.List; a <= ebox.Mandates; a++ {
+		words = append(words, a.String())
+	}
+	return words
+}
+
+var (
+	// variables are ${NAME}, also without its brace, and the $${ that stands for a literal ${.
+	variables    = regexp.MustCompile(`\$\$\{|\$\{[^}]*\}?`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	// bareVariable is what a shell would take for a variable: $NAME, of capital letters.
+	bareVariable = regexp.MustCompile(`(?:^|[^$])\$([A-Z_][A-Z0-9_]+)`)
+)
+
+// expand replaces every ${NAME} by the environment's value; $${ stands for a
+// literal ${. What is inserted is text and is not looked at again. An error names
+// every variable that is missing and never a value.
+func expand(s string, lookup func(string) (string, bool)) (string, error) {
+	if !strings.Contains(s, "${") {
+		return s, nil
+	}
+	var missing, wrong []string
+	expanded := variables.ReplaceAllStringFunc(s, func(found string) string {
+		if found == "$${" {
+			return "${"
+		}
+		name, closed := strings.CutSuffix(strings.TrimPrefix(found, "${"), "}")
+		value, ok := lookup(name)
+		switch {
+		case !closed:
+			wrong = append(wrong, "${ without its }: write ${NAME} for a variable, $${ for the characters themselves")
+		case !variableName.MatchString(name):
+			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
+				"defaults or other operators", problem.Clip(name)))
+		case !ok:
+			missing = append(missing, name)
+		}
+		return value
+	})
+	switch len(missing) {
+	case 0:
+	case 1:
+		wrong = append(wrong, "the environment variable "+missing[0]+" is not set")
+	default:
+		wrong = append(wrong, "the environment variables "+strings.Join(missing, ", ")+" are not set")
+	}
+	if len(wrong) > 0 {
+		return "", errors.New(strings.Join(wrong, "; "))
+	}
+	return expanded, nil
+}
