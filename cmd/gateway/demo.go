@@ -120,7 +120,8 @@ Try these, and stop with Ctrl-C:
    %[6]s audit search %[5]s
    %[6]s audit verify %[5]s
 
-`, base, remote.Reachable(g.AdminAddrs()[0].String()), demo.Host(sim.TokenURL()), document, evidence, calledAs(os.Args[0]))
+`, base, remote.Reachable(g.AdminAddrs()[0].String()), demo.Host(sim.TokenURL()), document, evidence,
+		calledAs(os.Args[0]))
 	return nil
 }
 

@@ -49,9 +49,9 @@ func uploads(ended chan<- error) http.HandlerFunc {
 	}
 }
 
-// atEveryPace runs a test at several paces where 600 bytes a minute are wanted, by both protocols. A quarter of an hour's
-// worth of bytes is to move behind a burst. begin begins the exchange, whose end is sent to ended, and gives what moves n
-// bytes on the caller's side.
+// atEveryPace runs a test at several paces where 600 bytes a minute are wanted, by both protocols. A
+// quarter of an hour's worth of bytes is to move behind a burst. begin begins the exchange, whose end is
+// sent to ended, and gives what moves n bytes on the caller's side.
 func atEveryPace(t *testing.T, begin func(t *testing.T, byHTTP2 bool, total int, ended chan<- error) (
 	conn net.Conn, move func(n int) error)) {
 	const whole = 10_000

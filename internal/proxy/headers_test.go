@@ -62,9 +62,9 @@ func TestAnswerHeaders(t *testing.T) {
 	a := g.get("GET", "/x", nil, nil)
 	for name, want := range map[string]string{
 		"X-Private": "",
-		"Via":       "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "", "Www-Authenticate": "Bearer, Basic", "Content-Type": "",
-		"Proxy-Status": "",
-		"Date":         "Sun, 06 Nov 1994 08:49:37 GMT", "Belgov-Trace-Id": "their-trace",
+		"Via":       "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "", "Www-Authenticate": "Bearer, Basic",
+		"Content-Type": "", "Proxy-Status": "",
+		"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Belgov-Trace-Id": "their-trace",
 	} {
 		if got := a.header(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

@@ -43,8 +43,8 @@ func (p *places) all(cfg *config.Config) {
 	p.add("bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no",
 		"until the call is answered", "with the call")
 	p.add("list of Document Providers", memory, "no", "until the next list", "with the process")
-	p.add("access lines: caller, source address, X-Actor, X-Purpose, enterprise, path with citizens' numbers masked, hash "+
-		"of the token", "standard error", "as your log store does", "as your log store does", "in your log store")
+	p.add("access lines: caller, source address, X-Actor, X-Purpose, enterprise, path with citizens' numbers masked, "+
+		"hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store")
 	p.add("last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked",
 		memory+", at most 2,000", "no", "until as many newer ones came", "with the process")
 	p.add("enterprises that an upstream refuses: since when, which caller asked last", memory+", at most 10,000", "no",

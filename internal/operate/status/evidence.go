@@ -33,7 +33,8 @@ func causeOfEvidence(s *audit.Status) Attention {
 		a.Text = fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s",
 			s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Failing)
 	case s.Shipping != "":
-		a.Text, a.Remedy = s.Shipping, "The evidence itself has them: see to what is named, or to whatever takes audit.checkpoints."
+		a.Text = s.Shipping
+		a.Remedy = "The evidence itself has them: see to what is named, or to whatever takes audit.checkpoints."
 	case s.Stamping != "":
 		a.Text, a.Remedy = s.Stamping, "Nothing else fails: look at audit.timestampUrl and the way to it."
 		a.Runbook = runbook("eboxevidenceunstamped")
