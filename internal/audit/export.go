@@ -163,7 +163,7 @@ func exportCheckpoints(file, dir string, first, last uint64) error {
 		if err != nil {
 			return err
 		}
-		if c, err := readCheckpoint(r); err == nil && r.whole && c.seq >= first && c.seq <= last {
+		if c, err := readCheckpoint(r); err == nil && c.seq >= first && c.seq <= last {
 			kept = append(append(kept, r.text...), '\n')
 		}
 	}
@@ -232,6 +232,10 @@ func copySegment(s segment, dir string) (*segmentCopy, error) {
 	w := bufio.NewWriter(out)
 	for r, failed := range linesOf(s.path, nil) {
 		if err = failed; err != nil {
+			break
+		}
+		if r.damage != "" {
+			err = errors.New(r.wrong())
 			break
 		}
 		if !r.whole {

@@ -169,7 +169,7 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	l, err := prepare(o) // a process that ends without order on the first day, with records behind its last signature
 	must(t, err)
 	l.Done(finished("of the first day"))
-	must(t, l.turn(false))
+	must(t, l.turn())
 	l.w.giveUp()
 	_ = l.lock.Close()
 	now = now.AddDate(0, 0, 1)

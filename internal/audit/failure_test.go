@@ -98,16 +98,20 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		release := disk.hangs()
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := l.Intent(impatient, write("w0")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a caller that went away: %v", err)
-		}
-		began := time.Now()
-		if err := l.Intent(t.Context(), write("w1")); err != nil || time.Since(began) != patience {
-			t.Errorf("%v after %s", err, time.Since(began))
-		}
-		began = time.Now()
-		if err := l.Intent(t.Context(), write("w2")); err != nil || time.Since(began) != 0 {
-			t.Errorf("the second: %v after %s", err, time.Since(began))
+		for _, c := range []struct {
+			name string
+			ctx  context.Context
+			err  error
+			took time.Duration
+		}{
+			{"of a caller that went away", impatient, context.DeadlineExceeded, time.Second},
+			{"the first", t.Context(), nil, patience},
+			{"the second", t.Context(), nil, 0},
+		} {
+			began := time.Now()
+			if err := l.Intent(c.ctx, write("w")); !errors.Is(err, c.err) || time.Since(began) != c.took {
+				t.Errorf("%s: %v after %s", c.name, err, time.Since(began))
+			}
 		}
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
 			t.Errorf("%+v", s)
@@ -117,6 +121,19 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
+		// Reads alone, which wait for nothing, notice it as well.
+		release = disk.hangs()
+		l.SetStopAfter(0)
+		l.Done(finished("r"))
+		time.Sleep(time.Second)
+		if l.Refused() {
+			t.Error("refused while the disk is only slow")
+		}
+		time.Sleep(2 * patience)
+		if !l.Refused() {
+			t.Error("not refused by reads alone")
+		}
+		release()
 		must(t, l.Close())
 		sound(t, dir)
 	})
@@ -189,25 +206,6 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {
 			t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
 		}
-	})
-}
-
-func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		disk := &faulty{}
-		_, l := failing(t, disk, func(o *Options) { o.StopAfter = 0 })
-		release := disk.hangs()
-		l.Done(finished("r"))
-		time.Sleep(time.Second)
-		if l.Refused() {
-			t.Error("refused while the disk is only slow")
-		}
-		time.Sleep(2 * patience)
-		if !l.Refused() {
-			t.Error("not refused")
-		}
-		release()
-		must(t, l.Close())
 	})
 }
 

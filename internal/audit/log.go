@@ -142,10 +142,8 @@ type Log struct {
 	// stopAfter may change while the log is open.
 	stopAfter atomic.Int64
 
-	// current is the path of the segment that is written. ended wakes tend; background is done
-	// with it and with stamp.
-	current    atomic.Pointer[string]
-	ended      chan struct{}
+	// begun wakes tend when a segment is begun; background is done with it and with stamp.
+	begun      chan struct{}
 	background sync.WaitGroup
 	// notes are the newest checkpoints, for a time-stamping authority.
 	notes chan checkpoint
@@ -193,7 +191,7 @@ func prepare(o Options) (*Log, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
-	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan checkpoint, 1),
+	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), begun: make(chan struct{}, 1), notes: make(chan checkpoint, 1),
 		done: make(chan struct{})}
 	l.open, l.stop = context.WithCancel(context.Background())
 	l.stopAfter.Store(int64(o.StopAfter))
@@ -228,7 +226,7 @@ func (l *Log) start() error {
 	l.pending = append(l.pending, l.signed(KindStart, signedFields{
 		Version: l.o.Version, Key: Fingerprint(public), PublicKey: public,
 	}))
-	return l.turn(true)
+	return l.turn()
 }
 
 // signed makes the entry of a record that is signed.

@@ -72,7 +72,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 
 		// As it was left, before anything is finished.
 		for _, f := range verify(t, dir, VerifyOptions{}).Findings {
-			if !strings.Contains(f.What, "ends within a record") {
+			if !strings.Contains(f.What, "ends within a record") && !strings.Contains(f.What, "this file is empty") {
 				t.Error(f)
 			}
 		}

@@ -118,7 +118,7 @@ func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
 
 func TestSearchEndsWhenItsReaderDoes(t *testing.T) {
 	dir := t.TempDir()
-	chainOf(t, dir, 5, 64e6)
+	chainOf(t, dir, "r1", 5, 64e6)
 	enough, n := errors.New("enough"), 0
 	_, err := Search(dir+"/r1", Query{}, func(*Found) error { n++; return enough })
 	if !errors.Is(err, enough) || n != 1 {

@@ -67,10 +67,10 @@ func (l *Log) recovered() {
 
 // isMissing notes that evidence was removed or replaced. That does not pass by itself:
 // somebody has to look, and to start the gateway anew.
-func (l *Log) isMissing(cause error) {
-	l.missing.CompareAndSwap(nil, &trouble{since: l.o.Now(), cause: cause.Error()})
+func (l *Log) isMissing(cause string) {
+	l.missing.CompareAndSwap(nil, &trouble{since: l.o.Now(), cause: cause})
 	l.o.Log.Error("evidence is missing; put it back from a copy, find out who took it, and restart the gateway",
-		"directory", l.dir, "cause", cause.Error())
+		"directory", l.dir, "cause", cause)
 }
 
 // Status is how the evidence stands. It is fit for JSON.

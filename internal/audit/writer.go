@@ -39,9 +39,9 @@ func (l *Log) run() {
 			if l.o.Now().Sub(l.w.shared) < gatherFor {
 				time.Sleep(gather)
 			}
-			_ = l.turn(false) // who waits for it is told
+			_ = l.turn() // who waits for it is told
 		case <-tick.C:
-			_ = l.turn(false)
+			_ = l.turn()
 		case <-l.open.Done():
 			l.end()
 			return
@@ -53,7 +53,7 @@ var errStillFailing = errors.New("writing the evidence: the last try failed a mo
 
 // turn writes what waits, and tells those who wait for it. Shortly after a failure it does
 // nothing but say so, unless it is the last one.
-func (l *Log) turn(last bool) error {
+func (l *Log) turn() error {
 	w := &l.w
 	l.mu.Lock()
 	b, lost := l.batch, l.lost
@@ -62,7 +62,7 @@ func (l *Log) turn(last bool) error {
 	l.mu.Unlock()
 
 	now, err := l.o.Now(), errStillFailing
-	if l.trouble.Load() == nil || now.Sub(w.lastTry) >= retryEvery || last {
+	if l.trouble.Load() == nil || now.Sub(w.lastTry) >= retryEvery || l.open.Err() != nil {
 		err = l.write(now, waiting, lost)
 		if err != nil {
 			// The next try opens the file anew and cuts it back: after a sync that failed, what
@@ -91,7 +91,6 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 	look := now.Sub(w.lastLook) >= l.o.CheckpointEvery
 	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil &&
 		(!look || l.inPlace(now) == nil && w.shipper.inPlace() == nil) {
-		l.shipWaiting(now)
 		return nil
 	}
 	l.busy.Store(now.UnixNano())
@@ -123,7 +122,6 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 	}
 	l.settle(len(waiting), lost)
 	l.recovered()
-	l.shipWaiting(now)
 	return nil
 }
 
@@ -147,9 +145,9 @@ func (d *draft) put(kind Kind, at time.Time, about any) {
 	if kind.signed() {
 		sign = func(place link) string {
 			c := checkpoint{replica: d.replica, link: place, time: at.UTC().Format(time.RFC3339Nano)}
-			d.by.sign(&c)
+			signature := d.by.sign(&c)
 			d.made = append(d.made, c)
-			return c.signature()
+			return signature
 		}
 	}
 	d.text = d.end.append(d.text, kind, at, about, sign)
@@ -183,7 +181,7 @@ func (l *Log) commit(now time.Time, d *draft) error {
 	}
 	for _, c := range d.made {
 		w.signed, w.lastSigned = c.seq, now
-		l.ship(c.line())
+		l.ship(now, c.line())
 		select {
 		case l.notes <- c:
 		default: // the authority has not answered for the one before
@@ -213,7 +211,7 @@ func (l *Log) end() {
 	l.pending = append(l.pending, l.signed(KindStop, signedFields{}))
 	l.mu.Unlock()
 	w := &l.w
-	failure := l.turn(true)
+	failure := l.turn()
 	if failure != nil {
 		l.o.Log.Error("records of the evidence are lost with the process", "records", len(l.pending)-1, "cause",
 			failure.Error())
