@@ -91,6 +91,9 @@ func run(p *process, args []string) int {
 	}
 	began := false // once a command has begun, its errors are none of usage
 	each(root, func(c *cobra.Command) {
+		if c.Args == nil && c.HasParent() && c.Use == c.Name() {
+			c.Args = noArguments
+		}
 		if work := c.RunE; work != nil {
 			c.RunE = func(c *cobra.Command, args []string) error {
 				began = true
@@ -129,7 +132,7 @@ func each(c *cobra.Command, f func(*cobra.Command)) {
 
 // group is a command that does nothing without the word of one below it.
 func group(name, short string, below ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, Args: noArguments}
+	c := &cobra.Command{Use: name, Short: short}
 	c.AddCommand(below...)
 	c.RunE = func(*cobra.Command, []string) error {
 		var words []string
@@ -141,7 +144,7 @@ func group(name, short string, below ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// noArguments is for commands that take flags alone.
+// noArguments is for commands that take flags alone: all whose usage names no argument.
 func noArguments(c *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:

@@ -144,7 +144,8 @@ func parseLine(r raw) (line, error) {
 		rest = rest[:len(rest)-len(tail)+at]
 	}
 	end := len(rest) - len(hashStart) - hexLen
-	if !ended || end <= 0 || !bytes.HasPrefix(rest[end:], []byte(hashStart)) || !unhex(&l.hash, rest[end+len(hashStart):]) {
+	if !ended || end <= 0 || !bytes.HasPrefix(rest[end:], []byte(hashStart)) ||
+		!unhex(&l.hash, rest[end+len(hashStart):]) {
 		return line{}, errNoRecord
 	}
 	l.content = rest[:end]
