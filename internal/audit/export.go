@@ -102,21 +102,19 @@ func Export(chains []string, to string, from, until time.Time, o VerifyOptions) 
 // sumsOf lists the files of a directory as sha256sum does.
 func sumsOf(dir string) ([]byte, error) {
 	var sums bytes.Buffer
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	files := os.DirFS(dir)
+	err := fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		in, err := os.Open(path)
+		in, err := files.Open(name)
 		if err != nil {
 			return err
 		}
 		defer in.Close()
 		h := sha256.New()
-		if _, err := io.Copy(h, in); err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		fmt.Fprintf(&sums, "%x  %s\n", h.Sum(nil), filepath.ToSlash(name))
+		_, err = io.Copy(h, in)
+		fmt.Fprintf(&sums, "%x  %s\n", h.Sum(nil), name)
 		return err
 	})
 	return sums.Bytes(), err

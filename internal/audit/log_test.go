@@ -91,11 +91,14 @@ func TestWhatIsEvidence(t *testing.T) {
 	}
 }
 
+// Many writes share a sync, and none goes on before it.
 func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
-	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
+	disk := &faulty{}
+	dir, l := failing(t, disk, func(*Options) {})
+	release, before := disk.hangs(), disk.synced()
 	var wg sync.WaitGroup
-	for i := range 50 {
+	const n = 100
+	for i := range n {
 		wg.Go(func() {
 			r := write("w" + strconv.Itoa(i))
 			if err := l.Intent(t.Context(), r); err != nil {
@@ -109,30 +112,14 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
-	must(t, l.Close())
-	sound(t, dir)
-}
-
-func TestManyIntentsShareASync(t *testing.T) {
-	disk := &faulty{}
-	_, l := failing(t, disk, func(*Options) {})
-	release, before := disk.hangs(), disk.synced()
-	var wg sync.WaitGroup
-	const n = 100
-	for range n {
-		wg.Go(func() {
-			if err := l.Intent(t.Context(), write("w")); err != nil {
-				t.Error(err)
-			}
-		})
-	}
 	waitFor(t, func() bool { return l.Status().Waiting == n })
 	release()
 	wg.Wait()
 	if syncs := disk.synced() - before; syncs > 3 {
 		t.Errorf("%d syncs for %d intents", syncs, n)
 	}
+	must(t, l.Close())
+	sound(t, dir)
 }
 
 func TestReadsAreOnDiskWithinASecondAndSignedAtLeastOnceAMinute(t *testing.T) {
