@@ -143,13 +143,10 @@ func (l *Log) drop(now time.Time) (dropped int, err error) {
 // signDrop has the record of a drop, which is signed, on disk before the file goes: it holds where
 // the segment ended, and what is left is verified from there.
 func (l *Log) signDrop(s segment, last *line) error {
-	if l.trouble.Load() != nil {
-		return errStillFailing
-	}
-	b, taken := l.add(l.signed(KindDropped, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
+	b, _ := l.add(l.signed(KindDropped, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
 		LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time}), true)
-	if !taken {
-		return errors.New("dropping a file of the evidence: the gateway ends")
+	if b == nil {
+		return errors.New("dropping a file of the evidence: its record cannot be written now")
 	}
 	<-b.done
 	return b.err

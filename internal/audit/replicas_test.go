@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/testkit"
@@ -63,6 +64,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 		l := mustOpen(t, o)
 		l.Done(finished("before"))
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		c.tamper(t, l.Dir())
 		if c.busy {
 			l.Done(finished("after"))
