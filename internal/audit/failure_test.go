@@ -12,82 +12,63 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-// A disk that fails in whatever way: records wait in memory, the chain goes on where
-// it was, and nothing is there twice.
-func TestAFailingDiskCostsNoRecord(t *testing.T) {
-	testkit.Table(t, map[string]failure{
-		"it is full":          {write: syscall.ENOSPC},
-		"a sync fails":        {sync: syscall.EIO},
-		"it became read-only": {open: syscall.EROFS, write: syscall.EROFS},
-	}, func(t *testing.T, c failure) {
+// A disk that fails in whatever way: records wait in memory, the chain goes on where it was, and
+// nothing is there twice. Requests are refused as soon as that has lasted for longer than it may.
+func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
+	type failing struct {
+		failure
+		after       time.Duration
+		first, late error // of an intent at once and after a minute
+		refused     uint64
+	}
+	testkit.Table(t, map[string]failing{
+		"it is full, and nothing stops": {failure{write: syscall.ENOSPC}, Never, nil, nil, 0},
+		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO}, 30 * time.Second, nil,
+			ErrNotRecorded, 1},
+		"it became read-only, and traffic stops at once": {failure{open: syscall.EROFS, write: syscall.EROFS}, 0,
+			ErrNotRecorded, ErrNotRecorded, 2},
+	}, func(t *testing.T, c failing) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(*Options) {})
+		dir := t.TempDir()
+		o := options(dir)
+		o.OpenFile, o.StopAfter = disk.openFile, c.after
+		l := mustOpen(t, o)
 		l.Done(finished("before"))
 		time.Sleep(time.Second)
-		disk.set(c)
-		if err := l.Intent(t.Context(), write("w1")); err != nil {
-			t.Errorf("evidence may be late here: %v", err)
+		disk.set(c.failure)
+		write := func(when string, want error) {
+			t.Helper()
+			if err := l.Intent(t.Context(), write("w")); !errors.Is(err, want) || l.Refused() != (want != nil) {
+				t.Errorf("%s: %v, refused: %v", when, err, l.Refused())
+			}
 		}
+		write("at once", c.first)
 		for range 5 {
 			l.Done(finished("during"))
-			time.Sleep(time.Second)
+			time.Sleep(10 * time.Second)
 		}
-		if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
+		if s := l.Status(); s.Failing == "" || s.Waiting != 6 {
 			t.Errorf("%+v", s)
 		}
 		if c.sync == nil {
 			sound(t, dir) // no half line is left meanwhile
 		}
+		write("after a minute", c.late)
 		disk.set(failure{})
 		time.Sleep(2 * time.Second)
-		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
+		write("the disk is back", nil)
+		if s := l.Status(); s.Failing != "" || s.Waiting != 0 || s.RefusedWrites != c.refused {
 			t.Errorf("%+v", s)
 		}
 		must(t, l.Close())
 		sound(t, dir)
-		if got := kindsIn(t, dir); got != "start read intent read read read read read stop" {
+		want := "start read intent read read read read read intent stop"
+		if c.late == nil {
+			want = "start read intent read read read read read intent intent stop"
+		}
+		if got := kindsIn(t, dir); got != want {
 			t.Error(got)
 		}
-	})
-}
-
-func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
-	type limit struct {
-		after       time.Duration
-		first, late error // of an intent at once and after a minute
-		refused     uint64
-	}
-	testkit.Table(t, map[string]limit{
-		"at once":             {0, ErrNotRecorded, ErrNotRecorded, 2},
-		"after half a minute": {30 * time.Second, nil, ErrNotRecorded, 1},
-		"never":               {Never, nil, nil, 0},
-	}, func(t *testing.T, c limit) {
-		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = c.after })
-		disk.set(failure{sync: syscall.EIO})
-		if err := l.Intent(t.Context(), write("w1")); !errors.Is(err, c.first) {
-			t.Errorf("the first: %v", err)
-		}
-		if got := l.Refused(); got != (c.first != nil) {
-			t.Errorf("refused at once: %v", got)
-		}
-		time.Sleep(time.Minute)
-		if err := l.Intent(t.Context(), write("w2")); !errors.Is(err, c.late) {
-			t.Errorf("after a minute: %v", err)
-		}
-		if got := l.Refused(); got != (c.late != nil) {
-			t.Errorf("refused after a minute: %v", got)
-		}
-		disk.set(failure{})
-		time.Sleep(2 * time.Second)
-		if err := l.Intent(t.Context(), write("w3")); err != nil || l.Refused() {
-			t.Errorf("the disk is back: %v", err)
-		}
-		if got := l.Status().RefusedWrites; got != c.refused {
-			t.Errorf("%d writes were refused, and %d counted", c.refused, got)
-		}
-		must(t, l.Close())
-		sound(t, dir)
 	})
 }
 
