@@ -132,7 +132,9 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	all := mustRead(t, filesIn(original, "r1").checkpoints[0]) + mustRead(t, filesIn(original, "r2").checkpoints[0])
 	keys, err := LoadPublicKeys(globbed(t, original, "*", publicPrefix+"*")...)
 	must(t, err)
-	_, another, err := ed25519.GenerateKey(nil)
+	_, key, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	another, err := newSigner("r1", key)
 	must(t, err)
 
 	// at are the files of one case: dir has r1 and r2, with the segments of each.
@@ -174,6 +176,12 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 			l[2], l[3] = l[3], l[2]
 			return l
 		})), []string{":4: seq 3: this record is out of order"}},
+		{"a signature of another key", rewritten(first, relined(func(l []string) []string {
+			start := parsed(t, l[1])
+			c := checkpointOf("r1", &start)
+			l[1] = strings.Replace(l[1], base64.StdEncoding.EncodeToString(start.signature), another.sign(&c), 1)
+			return l
+		})), []string{":2: seq 2: the signature of this record does not verify"}},
 		{"cut within a record", rewritten(first, func(s string) string { return s[:len(s)-5] }),
 			[]string{": the file ends within a record"}},
 		{"the end cut off", rewritten(last, relined(func(l []string) []string { return l[:len(l)-1] })),
@@ -207,10 +215,8 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		{"a checkpoint changed", rewritten(marks, replaced(`\n2\n`, `\n3\n`)),
 			[]string{":1: seq 3: this checkpoint does not verify"}},
 		{"a checkpoint of another key added", rewritten(marks, func(s string) string {
-			by, err := newSigner("r1", another)
-			must(t, err)
 			forged := checkpoint{replica: "r1", link: link{seq: 1_000}, time: "2026-11-28T18:00:00Z"}
-			by.sign(&forged)
+			another.sign(&forged)
 			return s + string(forged.line())
 		}), []string{"seq 1000: this checkpoint does not verify: it was changed, or signed by another key"}},
 		{"rubbish for checkpoints", rewritten(marks, func(string) string { return strings.Repeat("x\n", 200) }),
