@@ -99,7 +99,7 @@ func tamperLines(rt *rapid.T, text string) []byte {
 }
 
 // Whoever makes the chain anew with a key of his own is found by those who have the key
-// or a checkpoint from before.
+// or a checkpoint from before; with the gateway's key, by the checkpoint alone.
 func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	dir, forged := plain(t, 3, 64e6), plain(t, 3, 64e6)
 	sound(t, forged)
@@ -108,6 +108,14 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	}
 	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
 		t.Error("the checkpoints do not tell")
+	}
+	o := VerifyOptions{Checkpoints: []string{shippedOf(t, dir)}}
+	for _, file := range append(globbed(t, dir, "r1", segmentPrefix+"*"), beside(dir)) {
+		mustRemove(t, file)
+	}
+	chainOf(t, dir, "r1", 4, 64e6)
+	if r := verify(t, dir, o); !contains(r.Findings, "the chain was made anew") {
+		t.Error(r.Findings)
 	}
 }
 
