@@ -84,8 +84,8 @@ func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
 // wait for it.
 func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 	for name, fails := range map[string]func(disk *faulty, l *Log){
-		"the disk is full": func(disk *faulty, _ *Log) { disk.set(failure{write: syscall.ENOSPC}) },
-		"a sync fails":     func(disk *faulty, _ *Log) { disk.set(failure{sync: syscall.EIO}) },
+		"the disk is full":            func(disk *faulty, _ *Log) { disk.set(failure{write: syscall.ENOSPC}) },
+		"a sync fails":                func(disk *faulty, _ *Log) { disk.set(failure{sync: syscall.EIO}) },
 		"the new name is not on disk": func(disk *faulty, _ *Log) { disk.only = "r1"; disk.set(failure{sync: syscall.EIO}) },
 		"the gateway ends":            func(_ *faulty, l *Log) { l.stop() },
 	} {

@@ -84,7 +84,8 @@ func forgedChain(t *testing.T, chain, replica string, day time.Time) string {
 	t.Helper()
 	must(t, os.Mkdir(chain, 0o700))
 	var at link
-	mustWrite(t, segmentPath(chain, 1, day), at.append(nil, KindSegment, day, header{Format: format, Replica: replica}, nil))
+	text := at.append(nil, KindSegment, day, header{Format: format, Replica: replica}, nil)
+	mustWrite(t, segmentPath(chain, 1, day), text)
 	return chain
 }
 
