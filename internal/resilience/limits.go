@@ -36,7 +36,7 @@ const maxLimits = 100_000
 type Limits struct {
 	max    int
 	now    func() time.Time
-	shared Shared // nil if every rate is this replica's own
+	shared Shared
 	// refused count what was refused, for the reasons in Refusals.
 	refused struct{ enterprise, caller, concurrency atomic.Uint64 }
 
@@ -44,7 +44,7 @@ type Limits struct {
 	entries map[Key]*list.Element
 	recent  list.List // of *limit, the last used in front
 	// underWay are the calls of callers that may have so many at once, by the caller's name.
-	underWay map[string]*bulkhead
+	underWay map[string]*queue
 }
 
 // Refusals are how many calls were refused since the rate of their enterprise or caller was
@@ -64,11 +64,11 @@ type limit struct {
 
 // NewLimits makes Limits that remember the 100,000 rates that were used last. A key that was
 // forgotten begins anew with its whole burst and never with more. shared is where rates for
-// all replicas are spent; nil for nowhere.
+// all replicas are spent.
 func NewLimits(shared Shared, now func() time.Time) *Limits {
 	return &Limits{
 		max: maxLimits, now: now, shared: shared,
-		entries: make(map[Key]*list.Element), underWay: make(map[string]*bulkhead),
+		entries: make(map[Key]*list.Element), underWay: make(map[string]*queue),
 	}
 }
 
@@ -128,15 +128,14 @@ const maxPaced = 1000
 // cause of ctx, if that was cancelled first.
 func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func(), err error) {
 	l.mu.Lock()
-	h := l.underWay[c.Caller]
-	if h == nil || h.places.max != max {
-		h = newBulkhead(config.Concurrency{Max: max, Queue: maxPaced})
-		h.places.batch, h.queue.batch = max, maxPaced // all of them are of one class
-		l.underWay[c.Caller] = h
+	q := l.underWay[c.Caller]
+	if q == nil || q.places.max != max {
+		q = newQueue(max, maxPaced, 0, 1) // all of a caller's calls are of one class
+		l.underWay[c.Caller] = q
 	}
 	l.mu.Unlock()
 	start := l.now()
-	place, _, err := h.enter(ctx, c, c.PaceLeft(start))
+	place, _, err := q.enter(ctx, c, c.PaceLeft(start))
 	c.Record.Phases.Limits += l.now().Sub(start)
 	switch {
 	case err != nil:
@@ -147,5 +146,5 @@ func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func()
 		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at once. "+
 			"Nothing was sent. Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)
 	}
-	return func() { h.leave(place) }, nil
+	return func() { q.leave(place) }, nil
 }

@@ -3,7 +3,6 @@ package resilience
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,18 +55,6 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 			tooManyOf(t, take(context.Background(), l, k, r, 0), ErrRate, 2, "1")
 		}
 		time.Sleep(time.Second / 2)
-		takes(t, 1, l, ofFirst, r)
-	})
-}
-
-func TestRetryAfterOfARateIsTrue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
-		r := config.Rate{PerSecond: 0.1, Burst: 1}
-		takes(t, 1, l, ofFirst, r)
-		time.Sleep(seconds(2.5))
-		tooManyOf(t, take(context.Background(), l, ofFirst, r, 0), ErrRate, 1, "8")
-		time.Sleep(seconds(7.5)) // to the moment
 		takes(t, 1, l, ofFirst, r)
 	})
 }
@@ -142,24 +129,6 @@ func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		takes(t, 10, l, ofFirst, more)
 	})
-}
-
-func TestLimitsUnderManyCallers(t *testing.T) {
-	l := NewLimits(nil, time.Now)
-	l.max = 50
-	var wg sync.WaitGroup
-	for i := range 16 {
-		wg.Go(func() {
-			for j := range 2000 {
-				_ = take(context.Background(), l, Key{Enterprise: enterprise.Number((i * j) % 200)},
-					config.Rate{PerSecond: 1e6, Burst: 1 + j%2}, time.Duration(j%2)*time.Millisecond)
-			}
-		})
-	}
-	wg.Wait()
-	if l.recent.Len() > 50 || len(l.entries) != l.recent.Len() {
-		t.Fatalf("%d keys kept, %d in the index", l.recent.Len(), len(l.entries))
-	}
 }
 
 func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
