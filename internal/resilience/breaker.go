@@ -108,14 +108,6 @@ func (b *breaker) admit(c *call.Call) (*try, error) {
 		"Nothing was sent. Try again after the time in Retry-After.", wait).Because(ErrCircuitOpen)
 }
 
-// closedFor reports whether calls for who pass freely.
-func (b *breaker) closedFor(who tenant) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	own := b.own[who]
-	return b.all.State() == gobreaker.StateClosed && (own == nil || own.State() == gobreaker.StateClosed)
-}
-
 // headed notes that the header of an answer has come.
 func (b *breaker) headed() {
 	b.mu.Lock()

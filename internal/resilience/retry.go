@@ -36,9 +36,9 @@ const (
 //     can be had again from GetBody.
 //
 // It is no retry's turn after a time-out, which the caller has waited for once
-// already; after the gateway's own refusals; while the circuit is not closed; when
-// the context has ended or would end before; or beyond the budget. The caller then
-// gets the failure as it was.
+// already; after the gateway's own refusals; when the context has ended or would end
+// before; or beyond the budget. The caller then gets the failure as it was, also if the
+// gateway itself refuses the retry, as by a circuit that has opened.
 func (u *Upstream) Retry(next call.Sender) call.Sender {
 	if u.o.Settings.Tries <= 1 {
 		return next
@@ -76,7 +76,7 @@ func (u *Upstream) Retry(next call.Sender) call.Sender {
 
 // worthRetrying reports whether what came back allows another try at all.
 func (u *Upstream) worthRetrying(c *call.Call, answer *http.Response, err error) bool {
-	if err == nil && !failing(answer.StatusCode) || u.breaker != nil && !u.breaker.closedFor(tenantOf(c)) {
+	if err == nil && !failing(answer.StatusCode) {
 		return false
 	}
 	safe := safeMethod(c.Method) && !c.Opening

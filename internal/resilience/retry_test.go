@@ -204,27 +204,6 @@ func TestTheCallersTimeIsRespected(t *testing.T) {
 	})
 }
 
-func TestNoRetryMeetsACircuitThatOpened(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := trusting
-		s.Tries = 3
-		u, up := protect(s), scripted(answers(503))
-		var refused uint64
-		for range 12 {
-			status, err := do(layers(u, up), request("GET", first))
-			if errors.Is(err, ErrCircuitOpen) {
-				refused++
-			} else if status != 503 {
-				t.Fatalf("%d %v", status, err)
-			}
-		}
-		up.tried(t, s.Breaker.MinRequests)
-		if got := u.State().RefusedOpen; got != refused || refused == 0 {
-			t.Errorf("%d tries met the open circuit, %d of them first tries", got, refused)
-		}
-	})
-}
-
 // The circuit opens, the queue fills or the rate is spent between two tries: the
 // caller gets what its upstream said, not that the gateway would not ask again.
 func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
