@@ -228,7 +228,7 @@ func (x *exchange) header(length int64) {
 	h := x.w.Header()
 	x.answerHeader(h)
 	if length >= 0 {
-		h["Content-Length"] = one(&x.length, strconv.FormatInt(length, 10))
+		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	if len(x.a.Trailer) > 0 && !x.http10 {
 		x.announceTrailers(h)
