@@ -116,7 +116,7 @@ func FuzzCheckQueryAgreesWithParseQuery(f *testing.F) {
 	})
 }
 
-// urlOf is where a call for a path below a base goes.
+// urlOf is where a call for a path below a base goes. The query "?" is one that is empty.
 func urlOf(t interface{ Fatal(...any) }, base, path, query string) (*url.URL, *call.Upstream, error) {
 	parsed, err := url.Parse(base)
 	if err != nil {
@@ -126,7 +126,7 @@ func urlOf(t interface{ Fatal(...any) }, base, path, query string) (*url.URL, *c
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := (&call.Call{To: to, Target: path, Query: query}).URL()
+	u, err := (&call.Call{To: to, Target: path, Query: strings.TrimPrefix(query, "?"), BareQuery: query == "?"}).URL()
 	return u, to, err
 }
 
@@ -140,8 +140,10 @@ func TestWhereACallGoes(t *testing.T) {
 		{"https://h/a%20b", "/%63!'()*", "https://h/a%20b/%63!'()*"},
 		{"https://h/a", "//c", "https://h/a//c"},
 		{"https://h", "//evil.example/x", ""},
+		{"https://h", "/a?", "https://h/a?"},
 	} {
-		u, _, err := urlOf(t, c.base, c.path, "")
+		path, bare := strings.CutSuffix(c.path, "?")
+		u, _, err := urlOf(t, c.base, path, map[bool]string{true: "?"}[bare])
 		if (err == nil) != (c.want != "") || err == nil && u.String() != c.want {
 			t.Errorf("%s + %s: %v, %v; want %s", c.base, c.path, u, err, c.want)
 		}
