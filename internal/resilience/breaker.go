@@ -3,6 +3,7 @@ package resilience
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -46,8 +47,7 @@ type breaker struct {
 	mu      sync.Mutex
 	all     *circuit
 	own     map[tenant]*circuit // of enterprises that have failed lately
-	failed  tenant              // the enterprise that failed last, and when a call last failed
-	failure time.Time
+	failed  tenant              // the enterprise that failed last
 	silence silence
 	// header is when the upstream last sent one, answered when somebody for whom the circuit is closed last
 	// got an answer that is no failure.
@@ -146,8 +146,6 @@ func (b *breaker) fail(t *try, o outcome) (all, own error) {
 	if o == abandoned && !frozen {
 		return errIgnored, errIgnored
 	}
-	now := time.Now()
-	b.failure = now
 	all, own = errFailed, errFailed
 	if frozen {
 		own = errFrozen
@@ -166,33 +164,23 @@ func (b *breaker) fail(t *try, o outcome) (all, own error) {
 	}
 	b.failed = t.who
 	if b.own[t.who] == nil {
-		b.begin(t.who, now)
+		b.begin(t.who)
 	}
 	return all, own
 }
 
 // begin gives an enterprise that fails its circuit; none if there are too many. b.mu is held.
-func (b *breaker) begin(who tenant, now time.Time) {
-	for who, c := range b.own {
-		if b.forgotten(c, now) {
-			delete(b.own, who)
-		}
-	}
+func (b *breaker) begin(who tenant) {
+	maps.DeleteFunc(b.own, func(_ tenant, c *circuit) bool { return b.forgotten(c) })
 	if len(b.own) < maxOwn {
 		b.own[who] = newCircuit(b.settings, &b.mu, b.log.With("enterprise", who.String()), func(gobreaker.State) {})
 	}
 }
 
-// forgotten tells that an enterprise is like any other again: none of its calls has failed in the window, or
-// it has not called for so long after its circuit was open.
-func (b *breaker) forgotten(c *circuit, now time.Time) bool {
-	switch c.State() {
-	case gobreaker.StateClosed:
-		return c.Counts().TotalFailures == 0
-	case gobreaker.StateHalfOpen:
-		return now.Sub(c.until) > b.settings.Window
-	}
-	return false
+// forgotten reports whether an enterprise is like any other again: none of its calls has failed for as long
+// as its circuit may have been open, and a window after it.
+func (b *breaker) forgotten(c *circuit) bool {
+	return time.Since(c.failed) > b.settings.Open+b.settings.Window
 }
 
 // show fills in the state for people. If nobody for whom the circuit is closed was answered
@@ -209,8 +197,8 @@ func (b *breaker) show(s *State) {
 		s.Until = b.all.until
 	case HalfOpen:
 		quiet := b.all.until // that was over perhaps long before anybody looked
-		if b.failure.After(quiet) {
-			quiet = b.failure
+		if b.all.failed.After(quiet) {
+			quiet = b.all.failed
 		}
 		if now.Sub(quiet) > b.settings.Window {
 			s.UntriedSince = quiet
@@ -220,7 +208,7 @@ func (b *breaker) show(s *State) {
 	}
 	for who, c := range b.own {
 		state := Circuit(c.State().String())
-		if state == Closed || b.forgotten(c, now) {
+		if state == Closed || b.forgotten(c) {
 			continue
 		}
 		s.OpenFor = append(s.OpenFor, who.String())

@@ -97,34 +97,27 @@ func (c *crowd) holds(caller string, want int) {
 func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, narrow)
-		c.call(20, "a", 0)
+		c.call(19, "a", 0)
+		late, start := interactive(), time.Now()
+		waits := c.begin(late)
 		c.state(10, 10)
 		_, err := do(c.rt, request("GET", first))
 		if p := refusedWith(t, err, 503, ErrBulkheadFull, "1"); p.ProxyError != problem.ProxyConnectionLimit {
 			t.Errorf("error type %s", p.ProxyError)
 		}
-		close(c.gate.let)
-		synctest.Wait()
-		c.state(0, 0)
-		if n := len(c.gate.arrivals()); n != 20 || c.u.State().RefusedFull != 1 {
-			t.Fatalf("%d sent, %+v", n, c.u.State())
-		}
-	})
-}
-
-func TestWhoWaitsTooLongIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, narrow)
-		c.call(10, "a", 0)
-		late, start := interactive(), time.Now()
-		refusedWith(t, <-c.begin(late), 503, ErrBulkheadFull, "1")
+		refusedWith(t, <-waits, 503, ErrBulkheadFull, "1")
 		if took := time.Since(start); took != narrow.Concurrency.Wait || late.Record.Phases.Limits != took {
 			t.Errorf("refused after %s, %s noted", took, late.Record.Phases.Limits)
 		}
+		synctest.Wait()
+		c.state(10, 0)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		// Out of time is nobody's leaving.
 		refusedWith(t, <-send(ctx, c.rt, interactive()), 503, ErrBulkheadFull, "1")
+		if s := c.u.State(); s.RefusedFull != 12 || len(c.gate.arrivals()) != 10 {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 

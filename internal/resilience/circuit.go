@@ -39,7 +39,15 @@ type circuit struct {
 	mu            *sync.Mutex
 	open          time.Duration
 	opened, until time.Time // when it last opened, and when it becomes half-open
+	failed        time.Time // when a call last failed, whether or not it counted
 	frozen        bool      // the failure that is counted now opens it
+}
+
+// changes are what the log says of a circuit that changes.
+var changes = map[gobreaker.State]string{
+	gobreaker.StateClosed:   "circuit closed: the upstream answers again",
+	gobreaker.StateHalfOpen: "circuit half-open: a few calls probe the upstream",
+	gobreaker.StateOpen:     "circuit open: too many calls failed, or a probe did, or none was answered",
 }
 
 // newCircuit makes a closed circuit that writes its changes into log and then calls changed, which
@@ -56,20 +64,13 @@ func newCircuit(s config.Breaker, mu *sync.Mutex, log *slog.Logger, changed func
 			return c.frozen || calls+held >= s.MinRequests && float64(failures) >= s.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
-			switch {
-			case to == gobreaker.StateClosed:
-				log.Info("circuit closed: the upstream answers again")
-			case to == gobreaker.StateHalfOpen:
-				log.Info("circuit half-open: a few calls probe the upstream")
-			case from == gobreaker.StateHalfOpen:
-				log.Warn("circuit open again: a probe failed", "for", s.Open)
-			default:
-				log.Warn("circuit open: too many calls failed, or none was answered", "for", s.Open,
-					"calls", calls, "failures", failures)
-			}
 			if to == gobreaker.StateOpen {
 				c.opened = time.Now()
 				c.until = c.opened.Add(s.Open)
+				log.Warn(changes[to], "was", from.String(), "for", s.Open, "calls", calls, "failures", failures)
+				calls, failures = 0, 0 // a probe that opens it again is one call
+			} else {
+				log.Info(changes[to])
 			}
 			changed(to)
 		},
@@ -126,5 +127,8 @@ func (c *circuit) end(probe func(error), began time.Time, err error) {
 		probe = done
 	}
 	c.frozen = err == errFrozen
+	if err != nil && err != errIgnored {
+		c.failed = time.Now()
+	}
 	probe(err)
 }
