@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,52 +248,34 @@ func FuzzRewriter(f *testing.F) {
 		if err := json.Unmarshal(got, &after); err != nil {
 			t.Fatalf("%q became %q: %v", text, got, err)
 		}
-		if !equalButLinks("", before, after) {
+		if !reflect.DeepEqual(withoutLinks("", before), withoutLinks("", after)) {
 			t.Fatalf("%q became %q", text, got)
 		}
 	})
 }
 
-func equalButLinks(name string, a, b any) bool {
-	switch a := a.(type) {
+// withoutLinks empties what a rewriter may change: links, and all below embedded, whose names may
+// come to be the same.
+func withoutLinks(name string, v any) any {
+	switch v := v.(type) {
 	case map[string]any:
-		if name == "embedded" { // names change, and may come to be the same
-			_, ok := b.(map[string]any)
-			return ok
+		if name == "embedded" {
+			return nil
 		}
-		b, ok := b.(map[string]any)
-		if !ok || len(a) != len(b) {
-			return false
+		for k, item := range v {
+			v[k] = withoutLinks(k, item)
 		}
-		for k, v := range a {
-			if !equalButLinks(k, v, b[k]) {
-				return false
-			}
-		}
-		return true
 	case []any:
-		b, ok := b.([]any)
-		if !ok || len(a) != len(b) {
-			return false
+		for i, item := range v {
+			v[i] = withoutLinks("", item)
 		}
-		for i := range a {
-			if !equalButLinks("", a[i], b[i]) {
-				return false
-			}
-		}
-		return true
 	case string:
-		switch name {
-		case "href", "self", "first", "prev", "next", "last":
-			name = "Href"
-		}
-		if strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url") {
-			s, ok := b.(string)
-			return ok && (s == a || strings.HasPrefix(s, "http://gw:8080/enterprises/1/nsso") ||
-				strings.HasPrefix(s, "/enterprises/1/nsso"))
+		if slices.Contains([]string{"href", "self", "first", "prev", "next", "last"}, name) ||
+			strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url") {
+			return ""
 		}
 	}
-	return reflect.DeepEqual(a, b)
+	return v
 }
 
 func TestLinkHeaders(t *testing.T) {
