@@ -82,7 +82,14 @@ func (v *verifier) run(o VerifyOptions) error {
 		return err
 	}
 	v.report.Replica = v.replica
-	v.nameOfDir()
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("finding the directory of the evidence: %w", err)
+	}
+	if name := filepath.Base(full); v.replica != "" && name != v.replica {
+		v.find(Finding{File: dir, What: fmt.Sprintf("the directory is named %s, and the chain in it is signed as that "+
+			"of the replica %s: it was copied or renamed", name, v.replica)})
+	}
 	// Before the segments are listed, so that none of a gateway that runs is newer than they are.
 	for _, file := range files.checkpoints {
 		if err := v.readMarks(file, true, true); err != nil {
@@ -112,18 +119,6 @@ func (v *verifier) run(o VerifyOptions) error {
 		}
 	}
 	return v.conclude(files.foreign)
-}
-
-// nameOfDir compares the name of the directory with the replica that signed.
-func (v *verifier) nameOfDir() {
-	full, err := filepath.Abs(v.dir)
-	if err != nil {
-		full = v.dir
-	}
-	if name := filepath.Base(full); v.replica != "" && name != v.replica {
-		v.find(Finding{File: v.dir, What: fmt.Sprintf("the directory is named %s, and the chain in it is signed as that "+
-			"of the replica %s: it was copied or renamed", name, v.replica)})
-	}
 }
 
 // readMarks reads the checkpoints of the chain in one file; some 200 MB of memory hold a million
