@@ -16,9 +16,7 @@ import (
 // nothing: a value that is there and wrong was reported already.
 type check struct {
 	*decoder
-	c       *Config
-	routeAt map[string]string // where in the file each route is mentioned
-
+	c      *Config
 	routes map[string]bool
 	// official are the routes that some environment has.
 	official map[string]Route

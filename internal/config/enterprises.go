@@ -154,7 +154,7 @@ func (t *enterpriseTable) yaml(src *source) {
 	}
 	at := "enterprises"
 	if root.Kind == yaml.MappingNode {
-		d.structure("", root, reflect.ValueOf(&file).Elem())
+		d.structure("", root, reflect.ValueOf(&file).Elem(), "")
 	} else {
 		at = ""
 		d.decode(at, root, reflect.ValueOf(&file.Enterprises).Elem(), "")

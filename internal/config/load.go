@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"ebox-gateway/internal/files"
 )
@@ -58,9 +59,9 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		}
 		return nil, m.errors()
 	}
-	c, routeAt := d.config(root)
+	c := d.config(root)
 	sums := make(fileSums)
-	k := &check{decoder: d, c: c, routeAt: routeAt}
+	k := &check{decoder: d, c: c}
 	m.as(derived, func() { k.references(); k.all() })
 	d.enterprises(c, k, sums)
 	m.as(derived, k.represented)
@@ -87,27 +88,30 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	}
 	m := &mistakes{}
 	d := newDecoder(textOf(path, content, m), m, filepath.Dir(absolute), lookup)
-	d.parse()
-	if n := d.at("admin"); n != nil {
-		d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
+	var file struct {
+		Admin Admin `yaml:"admin"`
+	}
+	file.Admin = admin
+	if root := d.parse(); root != nil {
+		d.structure("", root, reflect.ValueOf(&file).Elem(), "")
+		m.list = slices.DeleteFunc(m.list, func(e Error) bool { return !strings.HasPrefix(e.Path, "admin") })
 	}
 	if err := m.errors(); err != nil {
-		return withDefaults[Admin](), err
+		return admin, err
 	}
-	return admin, nil
+	return file.Admin, nil
 }
 
 // config decodes the document over defaults and presets.
-func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
-	c = new(withDefaults[Config]())
-	if e := Environment(d.peek(root, "environment")); slices.Contains(e.words(), string(e)) {
-		c.Environment = e
-		presetOf(e).apply(c)
+func (d *decoder) config(root *node) *Config {
+	c := new(withDefaults[Config]())
+	var ahead struct {
+		Environment Environment `yaml:"environment"`
 	}
-	// Routes need the environment's first, whatever the order in the file.
-	d.structure("", root, reflect.ValueOf(c).Elem(), "routes")
-	c.Routes, routeAt = d.decodeRoutes(member(root, "routes"), c.Routes)
-	return c, routeAt
+	d.ahead().structure("", root, reflect.ValueOf(&ahead).Elem(), "")
+	presetOf(ahead.Environment).apply(c)
+	d.structure("", root, reflect.ValueOf(c).Elem(), "")
+	return c
 }
 
 // fileSums remembers the checksums of the files that were read, so that the hash
