@@ -13,18 +13,18 @@ func TestDaysAreBrusselsDays(t *testing.T) {
 		"end of year":    {"2026-12-31", "2026-12-30T23:00:00Z", "2026-12-31T23:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			start, err := parseDay(c.written, false)
+			start, err := parseDay(c.written)
 			if err != nil || !start.Equal(day(t, c.start)) {
 				t.Errorf("from is %v (%v)", start, err)
 			}
-			end, err := parseDay(c.written, true)
+			end, err := parseLastDay(c.written)
 			if err != nil || !end.Equal(day(t, c.end)) {
 				t.Errorf("until is %v (%v)", end, err)
 			}
 		})
 	}
 	for _, bad := range []string{"", "2026-02-29", "2026-1-1", "01/02/2026", "2026-01-01T00:00:00Z"} {
-		if _, err := parseDay(bad, false); err == nil {
+		if _, err := parseDay(bad); err == nil {
 			t.Errorf("%q is taken for a day", bad)
 		}
 	}

@@ -121,7 +121,7 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		v.SetZero()
 		return
 	}
-	if isText(v) {
+	if isText(v.Type()) {
 		d.scalar(at, n, v, tag)
 		return
 	}
@@ -155,11 +155,7 @@ func setDefaults(v reflect.Value) {
 		if !field.IsExported() {
 			continue
 		}
-		text, given := field.Tag.Lookup("default")
-		actions, _ := value.Addr().Interface().(*ebox.Actions)
-		switch {
-		case given && actions != nil: // "all"
-			*actions = ebox.All
+		switch text, given := field.Tag.Lookup("default"); {
 		case given:
 			if err := new(decoder).read(value, "", text); err != nil {
 				panic("config: the default of " + field.Name + ": " + err.Error())
@@ -306,7 +302,7 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 		switch {
 		case !seen[value]:
 			seen[value] = true
-		case isText(one):
+		case isText(one.Type()):
 			d.failAt(child, item(at, i), "%s is given twice", quote(fmt.Sprint(value)))
 		default:
 			d.failAt(child, item(at, i), "the same is given twice")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -29,16 +30,12 @@ type origin struct {
 	line int
 }
 
-func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
-	return &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
-}
-
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
 func (d *decoder) enterprises(c *Config, k *check, sums fileSums) {
 	before := len(d.m.list)
 	inline := c.Tenancy.Enterprises
-	t := newEnterpriseTable(d, k)
+	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
 	t.decoded(d, "tenancy.enterprises", inline)
 	text := func(at, path string) *source {
 		content, err := sums.read(path)
@@ -179,44 +176,24 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 	d := newDecoder(src, m, filepath.Dir(path), func(string) (string, bool) { return "", false })
 	k := &check{decoder: d, c: c}
 	k.references()
-	t := newEnterpriseTable(d, k)
+	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
 	if !t.table(src) {
-		t.numbers(src)
+		for _, n := range suspended(src, m) {
+			t.add(&Enterprise{Number: n}, origin{src: src}) // one that stands twice is taken once
+		}
 	}
 	if err := m.errors(); err != nil {
 		return nil, err
 	}
-	c.adoptClients(t.list)
-	return t.list, nil
-}
-
-// numbers reads plain numbers. One that stands twice is taken once, as in a
-// suspended file.
-func (t *enterpriseTable) numbers(src *source) {
-	for _, n := range suspended(src, t.d.m) {
-		if _, twice := t.first[n]; !twice {
-			t.add(&Enterprise{Number: n}, origin{src: src})
-		}
-	}
-}
-
-// adoptClients fills in the clients that the configuration knows and the list does
-// not name.
-func (c *Config) adoptClients(list []Enterprise) {
 	clients := make(map[enterprise.Number]string)
 	for _, e := range c.Tenancy.Enterprises {
-		if e.Client != "" {
-			clients[e.Number] = e.Client
-		}
+		clients[e.Number] = e.Client
 	}
-	for i := range list {
-		if list[i].Client == "" {
-			list[i].Client = c.Tenancy.DefaultClient
-			if known, ok := clients[list[i].Number]; ok {
-				list[i].Client = known
-			}
-		}
+	for i := range t.list {
+		e := &t.list[i]
+		e.Client = cmp.Or(e.Client, clients[e.Number], c.Tenancy.DefaultClient)
 	}
+	return t.list, nil
 }
 
 // LoadSuspended reads a suspended file: CBE numbers, one a line, "#" begins a

@@ -142,7 +142,7 @@ func TestManyEnterprisesLoad(t *testing.T) {
 				t.Fatalf("%d enterprises", len(list))
 			}
 			for i, got := range list {
-				from, _ := parseDay(fmt.Sprintf("2026-01-%02d", i%28+1), false)
+				from, _ := parseDay(fmt.Sprintf("2026-01-%02d", i%28+1))
 				if got.Number != numbers[i] || got.Name != fmt.Sprintf("Enterprise number %d", i) || got.Client != "office" ||
 					len(got.Routes) != 2 || got.Routes[1] != "grant-citizen" || !got.From.Equal(from) || got.Suspended {
 					t.Fatalf("row %d is %+v", i, got)

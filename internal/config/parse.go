@@ -130,17 +130,23 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// parseDay reads a day in Brussels as the instant it begins, or, the last of a time, as the one it ends.
-func parseDay(s string, last bool) (time.Time, error) {
+// parseDay reads a day in Brussels as the instant it begins.
+func parseDay(s string) (time.Time, error) {
 	day, err := time.Parse(time.DateOnly, s)
 	if err != nil {
 		return time.Time{}, errors.New("is no day: write it as 2026-01-31")
 	}
-	if last {
-		day = day.AddDate(0, 0, 1)
-	}
 	// Clocks change at two in the morning, so every day has its midnight.
 	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, ebox.Brussels()), nil
+}
+
+// parseLastDay reads the last day of a time as the instant at which it ends.
+func parseLastDay(s string) (time.Time, error) {
+	day, err := parseDay(s)
+	if err != nil {
+		return day, err
+	}
+	return day.AddDate(0, 0, 1), nil
 }
 
 func parseBool(s string) (bool, error) {

@@ -26,18 +26,30 @@ func allowedWords(t reflect.Type) string {
 	return ""
 }
 
-// isText reports whether a value of v's type is written as one word or text.
-func isText(v reflect.Value) bool {
-	switch v.Interface().(type) {
-	case netip.Prefix, time.Time, *url.URL:
-		return true
-	}
-	switch v.Kind() {
-	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
-		return false
-	}
-	return true
+// readers are the types that are written as one word or text, besides strings. What they say of a
+// text that is wrong continues a sentence that begins with it.
+var readers = map[reflect.Type]func(s string) (any, error){
+	reflect.TypeFor[bool]():              reader(parseBool),
+	reflect.TypeFor[int]():               reader(parseInt),
+	reflect.TypeFor[float64]():           reader(parseFloat),
+	reflect.TypeFor[time.Duration]():     reader(parseDuration),
+	reflect.TypeFor[time.Time]():         reader(parseDay),
+	reflect.TypeFor[Size]():              reader(parseSize),
+	reflect.TypeFor[StopAfter]():         reader(parseStopAfter),
+	reflect.TypeFor[enterprise.Number](): reader(parseNumber),
+	reflect.TypeFor[netip.Prefix]():      reader(parseNetwork),
+	reflect.TypeFor[*url.URL]():          reader(parseURL),
+	// As a default; what a file has is decoded.
+	reflect.TypeFor[Listeners]():    func(s string) (any, error) { return Listeners{{Name: s, Address: s}}, nil },
+	reflect.TypeFor[ebox.Actions](): func(string) (any, error) { return ebox.All, nil },
 }
+
+func reader[T any](parse func(string) (T, error)) func(string) (any, error) {
+	return func(s string) (any, error) { return parse(s) }
+}
+
+// isText reports whether a value of type t is written as one word or text.
+func isText(t reflect.Type) bool { return readers[t] != nil || t.Kind() == reflect.String }
 
 // scalar reads n, one value, into v.
 func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.StructTag) {
@@ -84,46 +96,31 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.Struct
 }
 
 // read reads text into v. Its errors continue a sentence that begins with the value.
-func (d *decoder) read(v reflect.Value, form, s string) error {
-	switch p := v.Addr().Interface().(type) {
-	case *string:
-		return into(p, s, func(s string) (string, error) { return d.text(s, form) })
-	case *bool:
-		return into(p, s, parseBool)
-	case *int:
-		return into(p, s, parseInt)
-	case *float64:
-		return into(p, s, parseFloat)
-	case *time.Duration:
-		return into(p, s, parseDuration)
-	case *time.Time:
-		return into(p, s, func(s string) (time.Time, error) { return parseDay(s, form == "lastday") })
-	case *Size:
-		return into(p, s, parseSize)
-	case *StopAfter:
-		return into(p, s, parseStopAfter)
-	case *enterprise.Number:
-		return into(p, s, parseNumber)
-	case *netip.Prefix:
-		return into(p, s, parseNetwork)
-	case **url.URL:
-		return into(p, s, parseURL)
-	case *Listeners: // a default; a file's are decoded
-		*p = Listeners{{Name: s, Address: s}}
-		return nil
-	case *Secret:
-		if s == "" {
-			return errors.New("is empty; to say nothing, leave the key out")
+func (d *decoder) read(v reflect.Value, form, s string) (err error) {
+	var value any
+	own, vocabulary := v.Interface().(worded)
+	switch parse := readers[v.Type()]; {
+	case parse != nil:
+		if form == "lastday" {
+			parse = reader(parseLastDay)
 		}
-		*p = Secret(s)
-		return nil
+		value, err = parse(s)
+	case vocabulary:
+		if words := own.words(); !slices.Contains(words, s) {
+			err = fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+		}
+		value = s
+	case v.Type() != reflect.TypeFor[Secret]():
+		value, err = d.text(s, form)
+	case s == "":
+		err = errors.New("is empty; to say nothing, leave the key out")
+	default:
+		value = s
 	}
-	words := v.Interface().(worded).words()
-	if slices.Contains(words, s) {
-		v.SetString(s)
-		return nil
+	if err == nil {
+		v.Set(reflect.ValueOf(value).Convert(v.Type()))
 	}
-	return fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+	return err
 }
 
 // within holds a number, a size or a duration to the bounds that its field's tag gives.
@@ -154,14 +151,6 @@ func (d *decoder) within(v reflect.Value, tag reflect.StructTag) error {
 		return errors.New("has to be " + strings.Join(expected, " and "))
 	}
 	return nil
-}
-
-func into[T any](p *T, s string, parse func(string) (T, error)) error {
-	value, err := parse(s)
-	if err == nil {
-		*p = value
-	}
-	return err
 }
 
 // text reads a string in the form that the tag of its field says.
