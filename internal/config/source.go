@@ -189,28 +189,15 @@ func textOf(name string, content []byte, m *mistakes) *source {
 		m.add(src, 1, 1, "", "this is UTF-16 (\"Unicode Text\"), not UTF-8: "+inExcel)
 		return src
 	}
-	at := firstInvalid(src.content)
-	if at < 0 {
+	if utf8.Valid(src.content) {
 		return src
 	}
-	line, column := src.position(at)
+	line, column := src.position(bytes.IndexRune(src.content, utf8.RuneError))
 	if text, err := charmap.Windows1252.NewDecoder().Bytes(src.content); err == nil {
 		src.content = text
 	}
 	m.add(src, line, column, "", "this is not UTF-8, but looks like Windows-1252 (cp1252, \"ANSI\"): "+inExcel)
 	return src
-}
-
-// firstInvalid finds the first byte that is no UTF-8; -1 if there is none.
-func firstInvalid(content []byte) int {
-	for at := 0; at < len(content); {
-		r, size := utf8.DecodeRune(content[at:])
-		if r == utf8.RuneError && size == 1 {
-			return at
-		}
-		at += size
-	}
-	return -1
 }
 
 // node is a piece of YAML that knows where it stands.
@@ -271,18 +258,18 @@ var tabs = regexp.MustCompile(`(?m)^ *\t[\t ]*[^\s#]`)
 func addSyntax(src *source, m *mistakes, err error) {
 	src.unparsed = true
 	var several *yaml.LoadErrors
-	if errors.As(err, &several) && len(several.Errors) > 0 {
-		for _, one := range several.Errors {
-			m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
-		}
-		return
-	}
 	var one *yaml.LoadError
-	if errors.As(err, &one) {
-		m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+	switch {
+	case errors.As(err, &several):
+	case errors.As(err, &one):
+		several = &yaml.LoadErrors{Errors: []*yaml.LoadError{one}}
+	default:
+		m.add(src, 0, 0, "", "this is not YAML: "+err.Error())
 		return
 	}
-	m.add(src, 0, 0, "", "this is not YAML: "+err.Error())
+	for _, one := range several.Errors {
+		m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+	}
 }
 
 // isNull tells a key without a value, null or ~.
