@@ -1,8 +1,6 @@
 package config
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +17,7 @@ func (k *check) callers() {
 		listeners[l.Name] = true
 		certificates = certificates || l.TLS != nil && l.TLS.ClientAuth != ClientAuthNone
 	}
-	names, taken := make(map[string]bool), make(map[string]string)
+	names, taken := make(map[string]bool), make(map[Criterion]string)
 	for i := range k.c.Callers {
 		c, at := &k.c.Callers[i], item("callers", i)
 		if c.Name != "" {
@@ -67,46 +65,35 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 	}
 }
 
-// tie reports two rules that recognise the same caller by equally specific means: each
-// combination of criteria may occur once. taken has the rule of each that occurred.
-func (k *check) tie(at string, c *Caller, taken map[string]string) {
-	if len(c.Networks)+len(c.Listeners)+len(c.ClientCertificates) == 0 {
-		return // reported: it has no criteria
-	}
-	for _, m := range criteriaOf(at+".clientCertificates", "the certificate ", c.ClientCertificates) {
-		for _, l := range criteriaOf(at+".listeners", "the listener ", c.Listeners) {
-			for _, n := range criteriaOf(at+".networks", "the network ", c.Networks) {
-				key := m.text + "\x00" + l.text + "\x00" + n.text
-				other, tied := taken[key]
-				if !tied {
-					taken[key] = c.Name
-					continue
-				}
-				if other == c.Name {
-					continue // reported: a list of this rule repeats itself
-				}
-				// The first that is given tells best where to look.
-				where := cmp.Or(n, l, m)
-				k.fail(where.at, "a tie: %s is recognised by the rule %s as well, and neither is more specific", where.text,
-					quote(other))
-			}
+// tie reports two rules that recognise the same caller by equally specific means: each criterion may
+// occur once. taken has the rule of each that occurred.
+func (k *check) tie(at string, c *Caller, taken map[Criterion]string) {
+	for _, by := range c.Criteria() {
+		other, tied := taken[by]
+		switch {
+		case by == Criterion{}: // reported: it recognises nobody
+			continue
+		case !tied:
+			taken[by] = c.Name
+			continue
+		case other == c.Name: // reported: a list of this rule repeats itself
+			continue
 		}
+		// The first that is given tells best where to look.
+		var what string
+		path := at
+		switch {
+		case by.Network.IsValid():
+			what = "the network " + by.Network.String()
+			path = item(at+".networks", slices.Index(c.Networks, by.Network))
+		case by.Listener != "":
+			what, path = "the listener "+by.Listener, item(at+".listeners", slices.Index(c.Listeners, by.Listener))
+		default:
+			what = "the certificate " + by.Certificate.String()
+			path = item(at+".clientCertificates", slices.Index(c.ClientCertificates, by.Certificate))
+		}
+		k.fail(path, "a tie: %s is recognised by the rule %s as well, and neither is more specific", what, quote(other))
 	}
-}
-
-// criterion is one thing by which a caller is recognised, where the file has it and in words.
-type criterion struct{ at, text string }
-
-// criteriaOf are those of one list; of an empty one the zero criterion, which is any caller.
-func criteriaOf[T any](at, what string, list []T) []criterion {
-	if len(list) == 0 {
-		return make([]criterion, 1)
-	}
-	criteria := make([]criterion, len(list))
-	for i, one := range list {
-		criteria[i] = criterion{item(at, i), fmt.Sprintf("%s%v", what, one)}
-	}
-	return criteria
 }
 
 // represented checks the callers' enterprises against those that are listed. It
