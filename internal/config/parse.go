@@ -257,7 +257,7 @@ func parseHostPattern(s string) (string, error) {
 			(after != "" && !validPort(host, after[1:])) {
 			return "", errors.New(form)
 		}
-		return host, nil
+		return "[" + addr.String() + "]" + after, nil
 	}
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Count(host, ":") == 1 {
 		host, port = host[:i], host[i:]
@@ -270,13 +270,19 @@ func parseHostPattern(s string) (string, error) {
 	}
 	name, wild := strings.CutPrefix(host, "*.")
 	addr, err := netip.ParseAddr(name)
-	if !isHost(name) || addr.Zone() != "" || err == nil && wild || err != nil && numericEnd.MatchString(name) {
+	switch {
+	case err != nil && !IsHostName(name), err == nil && (wild || addr.Zone() != ""):
 		return "", errors.New(form)
+	case err == nil:
+		host = addr.Unmap().String()
 	}
 	return strings.TrimSuffix(host, ".") + port, nil
 }
 
-// numericEnd are names that some resolvers read as an IPv4 address: 127.1, 0x7f.1, 2130706433.
+// IsHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
+// an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
+func IsHostName(h string) bool { return isHost(h) && !numericEnd.MatchString(h) }
+
 var numericEnd = regexp.MustCompile(`(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 // parseDestination reads what is reached without the proxy. It refuses what the rules of curl

@@ -6,10 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"ebox-gateway/internal/config"
 )
 
 // hostList is the operator's list of the hosts that a registry may name.
@@ -26,7 +29,7 @@ type hostPattern struct {
 	port string // "" is the scheme's own, "*" any
 }
 
-// newHostList takes lines that the configuration's check has let pass.
+// newHostList takes lines that the configuration has checked and brought into one form.
 func newHostList(lines []string, allowHTTP bool) hostList {
 	l := hostList{written: lines, allowHTTP: allowHTTP}
 	for _, line := range lines {
@@ -35,9 +38,7 @@ func newHostList(lines []string, allowHTTP bool) hostList {
 		if host, port, err := net.SplitHostPort(p.host); err == nil { // an IPv6 address alone is none
 			p.host, p.port = host, port
 		}
-		if host, err := canonicalHost(strings.Trim(p.host, "[]")); err == nil {
-			p.host = host
-		}
+		p.host = strings.Trim(p.host, "[]")
 		l.patterns = append(l.patterns, p)
 	}
 	return l
@@ -87,26 +88,14 @@ func (l *hostList) refusal(u *url.URL) string {
 		}
 	}
 	return fmt.Sprintf("its host %s is not allowed; if you know it to be right, write under registry in "+
-		"config.yaml: allowedHosts: [%s]",
-		u.Host, quotedList(append(l.written[:len(l.written):len(l.written)], line)))
-}
-
-func quotedList(lines []string) string {
-	var b strings.Builder
-	for i, line := range lines {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(strconv.Quote(line))
-	}
-	return b.String()
+		"config.yaml: allowedHosts: [\"%s\"]", u.Host, strings.Join(append(slices.Clip(l.written), line), `", "`))
 }
 
 // cleanURL returns the one form in which a base URL is compared, shown and called:
 // scheme and host in lower case, host in ASCII without a final dot, no default
 // port, no slash at the end. The error says why it can be nobody's base URL.
 func cleanURL(u *url.URL) (*url.URL, error) {
-	scheme := strings.ToLower(u.Scheme)
+	scheme := u.Scheme
 	if scheme != "https" && scheme != "http" {
 		return nil, errors.New("its URL is not an https URL")
 	}
@@ -156,27 +145,9 @@ func canonicalHost(host string) (string, error) {
 		}
 		return addr.Unmap().String(), nil
 	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	ascii, err := idna.Lookup.ToASCII(host)
-	if err != nil {
-		return "", err
-	}
-	// Lookup maps full-width dots and letters, so what comes out is checked, not
-	// what went in.
-	if ascii == "" || len(ascii) > 253 || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") ||
-		strings.Contains(ascii, "..") {
-		return "", errors.New("no host name")
-	}
-	for i := range len(ascii) {
-		if c := ascii[i]; c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-			return "", errors.New("no host name")
-		}
-	}
-	// A name whose last label is a number ("127.1", "0x7f.1", "2130706433") is
-	// read as an IPv4 address by some resolvers.
-	last := ascii[strings.LastIndexByte(ascii, '.')+1:]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || last[0] >= '0' && last[0] <= '9' &&
-		strings.Trim(last, "0123456789") == "" {
+	// Lookup maps full-width dots and letters, so what comes out is checked, not what went in.
+	ascii, err := idna.Lookup.ToASCII(strings.ToLower(strings.TrimSuffix(host, ".")))
+	if err != nil || strings.HasSuffix(ascii, ".") || !config.IsHostName(ascii) {
 		return "", errors.New("no host name, nor an address in its usual form")
 	}
 	return ascii, nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
@@ -207,14 +208,14 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 	}
 	isID := func(name string, raw json.RawMessage) bool {
 		s, err := text(raw)
-		return err == nil && (strings.EqualFold(name, "id") || strings.HasSuffix(name, "Id") ||
-			strings.HasSuffix(name, "ID")) && checkID(s) == nil
+		return err == nil && (strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID")) && checkID(s) == nil
 	}
+	calledID := func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }
 	for _, m := range []struct {
 		known, what string
 		fits        func(string, json.RawMessage) bool
 	}{
-		{p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
+		{p.fields.ID, "id", calledID}, {p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
 		{p.fields.DeactivationDate, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
 		{p.fields.ActivationDate, "activation", func(name string, raw json.RawMessage) bool {
 			return says("activation", "startdate", "validfrom")(name, raw) && !says("deactivation")(name, raw)
@@ -223,12 +224,6 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 	} {
 		if _, there := entry[m.known]; there {
 			continue
-		}
-		if m.what == "id" { // of several ids, the one that is called nothing else
-			called := func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }
-			if name, _ := onlyMember(entry, called); name != "" {
-				m.fits = func(other string, raw json.RawMessage) bool { return other == name && isID(other, raw) }
-			}
 		}
 		if name, raw := onlyMember(entry, m.fits); name != "" {
 			entry[m.known] = raw
@@ -270,10 +265,10 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 	out.Refusal = p.hosts.refusal(out.Base)
 
 	// A life that cannot be read could be over: the entry is not used.
-	if out.Activation, err = moment(entry[p.fields.ActivationDate], startOfDay); err != nil {
+	if out.Activation, err = moment(entry[p.fields.ActivationDate], false); err != nil {
 		return out, nil, fmt.Errorf("its %s %w", p.fields.ActivationDate, err)
 	}
-	if out.Deactivation, err = moment(entry[p.fields.DeactivationDate], endOfDay); err != nil {
+	if out.Deactivation, err = moment(entry[p.fields.DeactivationDate], true); err != nil {
 		return out, nil, fmt.Errorf("its %s %w", p.fields.DeactivationDate, err)
 	}
 
@@ -296,8 +291,8 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remark
 		return nil, []string{"its " + p.fields.Maintenance + " is no list of windows and is ignored"}
 	}
 	for _, w := range list {
-		start, err := moment(w[p.fields.MaintenanceStart], startOfDay)
-		end, errEnd := moment(w[p.fields.MaintenanceEnd], endOfDay)
+		start, err := moment(w[p.fields.MaintenanceStart], false)
+		end, errEnd := moment(w[p.fields.MaintenanceEnd], true)
 		if err == nil && errEnd == nil && !start.IsZero() && !end.IsZero() {
 			windows = append(windows, ebox.Window{Start: start, End: end})
 		}
@@ -352,4 +347,33 @@ func translated(raw json.RawMessage) map[string]string {
 		}
 	}
 	return out
+}
+
+// earliest and latest stand for dates beyond them, which neither JSON (RFC 3339) nor HTTP can write.
+var (
+	earliest = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// moment reads a date-time, which without a zone is Brussels time, or a day in Brussels, which
+// stands for its beginning or, if it is the last, for its end (see ebox.Date for the forms). An
+// absent or empty member is the zero time; the result is in UTC.
+func moment(raw json.RawMessage, last bool) (time.Time, error) {
+	if absent(raw) || string(raw) == `""` {
+		return time.Time{}, nil
+	}
+	t, day, ok := ebox.Date(raw, ebox.Brussels())
+	if !ok {
+		return time.Time{}, errors.New("is neither a date nor a date-time")
+	}
+	if day && last {
+		t = t.AddDate(0, 0, 1) // not 24 hours: two days a year have 23 or 25
+	}
+	switch t = t.UTC(); {
+	case t.Before(earliest):
+		return earliest, nil
+	case t.After(latest):
+		return latest, nil
+	}
+	return t, nil
 }

@@ -63,11 +63,11 @@ func TestStateFollowsTheClock(t *testing.T) {
 }
 
 func TestADayOfTwentyFiveHoursIsServedWhole(t *testing.T) {
-	end, err := moment([]byte(`"2026-10-25"`), endOfDay) // summer time ends that night
+	end, err := moment([]byte(`"2026-10-25"`), true) // summer time ends that night
 	if err != nil || !end.Equal(at("2026-10-25T23:00:00Z")) {
 		t.Fatalf("ends %v: %v", end, err)
 	}
-	start, _ := moment([]byte(`"2026-10-25"`), startOfDay)
+	start, _ := moment([]byte(`"2026-10-25"`), false)
 	if end.Sub(start) != 25*time.Hour {
 		t.Fatalf("lasts %v", end.Sub(start))
 	}
