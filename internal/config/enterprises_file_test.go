@@ -45,11 +45,7 @@ func TestEnterprisesInAFileOfItsOwn(t *testing.T) {
 		"a client that is not here": {file: "list.csv", content: "number,client\n0206731645,brunch\n", wrong: "branch"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), tc.file)
-			if err := os.WriteFile(path, []byte(tc.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			list, err := c.EnterprisesIn(path)
+			list, err := c.EnterprisesIn(file(t, t.TempDir(), tc.file, tc.content))
 			var mistakes Errors
 			if tc.wrong != "" {
 				if !errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.wrong) {

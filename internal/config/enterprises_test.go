@@ -2,11 +2,8 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,9 +20,7 @@ oauth: {clients: {office: {clientId: abc, keystore: {file: client.p12}}}}
 func withFile(t testing.TB, name, content string) (*Config, error) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file(t, dir, name, content)
 	return Parse("config.yaml", []byte(minimal+"tenancy: {enterpriseFiles: ["+name+"]}\n"), dir, environment)
 }
 
@@ -53,14 +48,9 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 			"\xef\xbb\xbfSuspended;Number;Until;From;Routes;Client;Name\r\n" +
 				"TRUE;BE0206731645;2026-03-29;2026-01-01;ebox|grant-citizen;office;Café & frites, " +
 				"bv\r\n;474028805;;;;;\r\n;;;;;;\r\n"},
-		"some columns": {"e.csv", "number,suspended,client,name,routes,from,until\n" +
-			"206731645 , TRUE, office ,\"Café & frites, bv\", ebox | grant-citizen " +
-			",2026-01-01,2026-03-29\n474028805,false,,,,,"},
 		"flow mappings": {"e.yaml", "# comment\n- {number: 0206731645, name: \"Café & frites, bv\", client: office, " +
 			"routes: [ebox, grant-citizen], from: 2026-01-01, until: 2026-03-29, suspended: true}\n" +
 			"- {number: 474028805}\n"},
-		"a key a line": {"e.yml", "- number: 0206731645\n  name: 'Café & frites, bv'\n  client: office\n  routes: [ebox, " +
-			"grant-citizen]\n  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n\n- number: 0474.028.805\n"},
 		"below enterprises": {"e.yaml", "enterprises:\n  - number: 0206731645\n    name: 'Café & frites, bv'\n    client: " +
 			"office\n    routes: [ebox, grant-citizen]\n    from: 2026-01-01\n    until: 2026-03-29\n    suspended: true\n" +
 			"  - {number: 0474028805}\n"},
@@ -82,12 +72,8 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 }
 
 func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "stop.txt")
-	content := "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n " +
-		"0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896"
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := file(t, t.TempDir(), "stop.txt", "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n "+
+		"0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896")
 	numbers, err := LoadSuspended(path)
 	if want := []enterprise.Number{206731645, 474028805, 212148896}; !reflect.DeepEqual(numbers, want) {
 		t.Errorf("got %v", numbers)
@@ -103,51 +89,5 @@ func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 	}
 	if _, err := LoadSuspended(path + ".gone"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
-	}
-}
-
-// numbered gives n valid CBE numbers.
-func numbered(n int) []enterprise.Number {
-	list := make([]enterprise.Number, n)
-	for i := range list {
-		eight := uint32(2_000_000 + i*7)
-		list[i] = enterprise.Number(eight*100 + 97 - eight%97)
-	}
-	return list
-}
-
-func TestManyEnterprisesLoad(t *testing.T) {
-	for file, c := range map[string]struct {
-		n         int
-		head, row string // the row's with number, name and day of January
-	}{
-		"e.csv": {100_000, "number;name;client;routes;from;until;suspended\n",
-			"%s;Enterprise number %d;office;ebox grant-citizen;2026-01-%02d;;false\n"},
-		"e.yaml": {10_000, "", "- number: %s\n  name: Enterprise number %d\n  client: office\n" +
-			"  routes: [ebox, grant-citizen]\n  from: 2026-01-%02d\n"},
-	} {
-		t.Run(file, func(t *testing.T) {
-			numbers := numbered(c.n)
-			var b strings.Builder
-			b.WriteString(c.head)
-			for i, number := range numbers {
-				fmt.Fprintf(&b, c.row, number, i, i%28+1)
-			}
-			loaded, err := withFile(t, file, b.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			list := loaded.Tenancy.Enterprises
-			if len(list) != c.n {
-				t.Fatalf("%d enterprises", len(list))
-			}
-			for i, got := range list {
-				from, _ := parseDay(fmt.Sprintf("2026-01-%02d", i%28+1))
-				if got.Number != numbers[i] || got.Name != fmt.Sprintf("Enterprise number %d", i) || got.Client != "office" ||
-					len(got.Routes) != 2 || got.Routes[1] != "grant-citizen" || !got.From.Equal(from) || got.Suspended {
-					t.Fatalf("row %d is %+v", i, got)
-				}
-			}
-		})
 	}
 }
