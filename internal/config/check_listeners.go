@@ -3,7 +3,6 @@ package config
 import (
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -98,9 +97,6 @@ func (k *check) listeners(at string, list Listeners) {
 		if l.Address == "" {
 			continue // reported as missing or unreadable
 		}
-		if err := checkAddress(l.Address); err != "" {
-			k.fail(path, "%s %s", quote(l.Address), err)
-		}
 		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
 			k.fail(path, "the address %s is given twice", l.Address)
 		}
@@ -124,25 +120,6 @@ func (k *check) listeners(at string, list Listeners) {
 			k.fail(auth, "certificates are asked for and none can be verified: add clientCaFile")
 		}
 	}
-}
-
-func checkAddress(address string) string {
-	const form = "is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 " +
-		"or :8080 for every address"
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return form
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return form
-	}
-	if host == "" || host == "localhost" {
-		return ""
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		return form
-	}
-	return ""
 }
 
 // OnLoopback reports whether a listener can be reached from this machine alone.

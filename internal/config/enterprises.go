@@ -2,13 +2,13 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 
@@ -37,32 +37,27 @@ func (d *decoder) enterprises(c *Config, k *check, sums fileSums) {
 	inline := c.Tenancy.Enterprises
 	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
 	t.decoded(d, "tenancy.enterprises", inline)
-	text := func(at, path string) *source {
-		content, err := sums.read(path)
-		if err != nil {
-			d.fail(at, "the file cannot be read: %s", files.Bare(err))
-			return nil
-		}
-		return textOf(path, content, d.m)
-	}
-	for i, path := range c.Tenancy.EnterpriseFiles {
-		if path == "" {
-			continue
-		}
-		at := item("tenancy.enterpriseFiles", i)
-		if src := text(at, path); src != nil && !t.table(src) {
-			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(path)))
+	read := func(at string, paths []string, use func(at string, src *source)) {
+		for i, path := range paths {
+			if path == "" {
+				continue // reported
+			}
+			if content, err := sums.read(path); err != nil {
+				d.fail(item(at, i), "the file cannot be read: %s", files.Bare(err))
+			} else {
+				use(item(at, i), textOf(path, content, d.m))
+			}
 		}
 	}
+	read("tenancy.enterpriseFiles", c.Tenancy.EnterpriseFiles, func(at string, src *source) {
+		if !t.table(src) {
+			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(src.name)))
+		}
+	})
 	c.Tenancy.Enterprises = t.list
-	for i, path := range c.Tenancy.SuspendedFiles {
-		if path == "" {
-			continue
-		}
-		if src := text(item("tenancy.suspendedFiles", i), path); src != nil {
-			c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
-		}
-	}
+	read("tenancy.suspendedFiles", c.Tenancy.SuspendedFiles, func(_ string, src *source) {
+		c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
+	})
 	if len(d.m.list) == before { // else what is missing may only be unreadable
 		k.listed = t.first
 	}
@@ -221,14 +216,10 @@ func suspended(src *source, m *mistakes) []enterprise.Number {
 		if entry == "" {
 			continue
 		}
-		n, err := enterprise.Parse(entry)
+		n, err := parseNumber(entry)
 		if err != nil {
-			why := "one enterprise number a line is expected, as in 0206731645, and # before a comment"
-			if errors.Is(err, enterprise.ErrCheckDigits) {
-				why = "its last two digits do not match the first eight; look for a typing error"
-			}
-			column := len([]rune(text[:strings.Index(text, entry)])) + 1
-			m.add(src, line, column, "", quote(entry)+" is no enterprise number: "+why)
+			column := utf8.RuneCountInString(text[:strings.Index(text, entry)]) + 1
+			m.add(src, line, column, "", quote(entry)+" "+err.Error()+" (one a line, # begins a comment)")
 			continue
 		}
 		numbers = append(numbers, n)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
@@ -86,46 +87,35 @@ func parseSize(s string) (Size, error) {
 	}
 }
 
+// parseNumber reads a CBE number.
 func parseNumber(s string) (enterprise.Number, error) {
 	n, err := enterprise.Parse(s)
-	if err != nil {
-		return 0, numberError(err)
+	switch {
+	case errors.Is(err, enterprise.ErrCheckDigits):
+		err = errors.New("is no enterprise number: its last two digits do not match the first eight; look for a typing error")
+	case err != nil:
+		err = errors.New("is no enterprise number: ten digits are expected, as in 0206731645, 0206.731.645 or BE0206731645")
 	}
-	return n, nil
-}
-
-// numberError makes the error continue "the value …".
-func numberError(err error) error {
-	if errors.Is(err, enterprise.ErrCheckDigits) {
-		return errors.New("is no enterprise number: its last two digits do not match the first eight; " +
-			"look for a typing error")
-	}
-	return errors.New("is no enterprise number: ten digits are expected, as in 0206731645, 0206.731.645 or BE0206731645")
+	return n, err
 }
 
 func parseNetwork(s string) (netip.Prefix, error) {
-	const form = "is no network: write an address or a prefix, as in 10.1.0.0/16, 192.0.2.7 or fd00::/8"
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, errors.New(form)
-		}
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, errors.New(form)
-	}
-	if a := p.Addr(); a.Is4In6() {
-		if p.Bits() < 96 {
-			return netip.Prefix{}, errors.New("mixes IPv4 and IPv6: write the IPv4 network itself, as in 10.1.0.0/16")
-		}
+	switch a := p.Addr(); {
+	case err != nil:
+		return p, errors.New("is no network: write an address or a prefix, as in 10.1.0.0/16, 192.0.2.7 or fd00::/8")
+	case a.Is4In6() && p.Bits() < 96:
+		return p, errors.New("mixes IPv4 and IPv6: write the IPv4 network itself, as in 10.1.0.0/16")
+	case a.Is4In6():
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	if p.Masked() != p {
-		return netip.Prefix{}, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address",
-			p.Masked(), p.Addr().BitLen())
+		return p, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address", p.Masked(),
+			p.Addr().BitLen())
 	}
 	return p, nil
 }
@@ -169,7 +159,7 @@ func parseInt(s string) (int, error) {
 
 func parseFloat(s string) (float64, error) {
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+	if err != nil || !(v >= 0 && v <= math.MaxFloat64) { // NaN is neither
 		return 0, errors.New("is no number of 0 or more")
 	}
 	return v, nil
@@ -212,6 +202,18 @@ func validPort(hostport, port string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
+}
+
+// parseAddress reads where to listen.
+func parseAddress(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	_, errPort := strconv.ParseUint(port, 10, 16)
+	_, errHost := netip.ParseAddr(host)
+	if err != nil || errPort != nil || errHost != nil && host != "" && host != "localhost" {
+		return "", errors.New("is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 " +
+			"or :8080 for every address")
+	}
+	return s, nil
 }
 
 // isHost tells a name of letters, digits, dots and hyphens, or an IP literal.

@@ -164,7 +164,7 @@ func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
 // decodeNode reads a listener: its address, or an object.
 func (l *Listener) decodeNode(d *decoder, at string, n *node) {
 	if n.Kind == yaml.ScalarNode {
-		d.decode(at, n, reflect.ValueOf(&l.Address).Elem(), "")
+		d.decode(at, n, reflect.ValueOf(&l.Address).Elem(), `config:"address"`)
 		return
 	}
 	d.structure(at, n, reflect.ValueOf(l).Elem(), "")

@@ -193,7 +193,7 @@ func (d *decoder) text(s, form string) (string, error) {
 
 // forms of texts that need no more than the text.
 var forms = map[string]func(string) (string, error){
-	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
+	"name": parseName, "address": parseAddress, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
 	"pattern": parsePattern, "destination": parseDestination,
 	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
 	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
@@ -255,7 +255,7 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 	if !strings.Contains(s, "${") {
 		return s, nil
 	}
-	var missing, wrong []string
+	var wrong []string
 	expanded := variables.ReplaceAllStringFunc(s, func(found string) string {
 		if found == "$${" {
 			return "${"
@@ -269,17 +269,10 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
 				"defaults or other operators", problem.Clip(name)))
 		case !ok:
-			missing = append(missing, name)
+			wrong = append(wrong, "the environment variable "+name+" is not set")
 		}
 		return value
 	})
-	switch len(missing) {
-	case 0:
-	case 1:
-		wrong = append(wrong, "the environment variable "+missing[0]+" is not set")
-	default:
-		wrong = append(wrong, "the environment variables "+strings.Join(missing, ", ")+" are not set")
-	}
 	if len(wrong) > 0 {
 		return "", errors.New(strings.Join(wrong, "; "))
 	}
