@@ -69,7 +69,7 @@ func (k *check) oauth() {
 		switch {
 		case client.Keystore != nil && client.Key != nil:
 			k.fail(at+".key", "keystore and key are both given: one of them signs")
-		case client.Keystore == nil && client.Key == nil && !k.given(at+".keystore") && !k.given(at+".key") && k.given(at):
+		case client.Keystore == nil && client.Key == nil:
 			k.fail(at, "nothing to sign with: add keystore: {file, passwordFile}, or key: {file, passwordFile} "+
 				"and certificate: {file}")
 		case client.Keystore != nil && client.Certificate != nil:

@@ -29,7 +29,7 @@ func (k *check) callers() {
 		k.criteria(at, c, listeners, certificates)
 		k.tie(at, c, taken)
 		k.names(at+".routes", c.Routes, k.unknownRoute)
-		if !c.Own && k.emptyList(at+".enterprises") {
+		if !c.Own && c.Enterprises != nil && len(c.Enterprises) == 0 {
 			k.fail(at+".enterprises",
 				`an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
 		}
@@ -45,7 +45,7 @@ func (k *check) callers() {
 
 // criteria checks how a caller is recognised.
 func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certificates bool) {
-	if !k.given(at+".networks") && !k.given(at+".listeners") && !k.given(at+".clientCertificates") {
+	if !k.given(at, "networks", "listeners", "clientCertificates") {
 		k.fail(at, "nothing to recognise this caller by: add networks, listeners or clientCertificates (networks: "+
 			"[0.0.0.0/0, \"::/0\"] is everybody)")
 	}

@@ -43,7 +43,7 @@ func (k *check) route(at string, r *Route) {
 	if o, ok := k.official[r.Name]; ok && k.c.Environment != Custom && r.Kind != o.Kind && k.given(at+".kind") {
 		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, o.Kind)
 	}
-	if !k.given(at+".path") && !k.given(at+".upstream") && k.absentHere(r.Name) {
+	if !k.given(at, "path", "upstream") && k.absentHere(r.Name) {
 		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes",
 			k.c.Environment, r.Name)
 		return
@@ -144,8 +144,7 @@ func (k *check) enterpriseIn(at string, r *Route) {
 }
 
 func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
-	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && r.For == "" && !k.given(at+".for") &&
-		!k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
+	if !k.given(at, "methods", "paths", "apiVersions", "for") {
 		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
 	}
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
@@ -218,8 +217,7 @@ func (k *check) registry() {
 	}
 	for i := range k.c.Routes {
 		r := &k.c.Routes[i]
-		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && len(g.Providers) == 0 && !k.given("registry.url") &&
-			!k.given("registry.providers") {
+		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && !k.given("registry", "url", "providers") {
 			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add "+
 				"registry.url or registry.providers", r.Name)
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,13 +85,10 @@ func (d *decoder) warn(at, message string) {
 	}
 }
 
-// given reports whether the file says anything at this path.
-func (d *decoder) given(at string) bool { return d.at(at) != nil }
-
-// emptyList reports whether the file has a list without elements at this path.
-func (d *decoder) emptyList(at string) bool {
-	n := d.at(at)
-	return n != nil && n.Kind == yaml.SequenceNode && len(n.Content) == 0
+// given reports whether the file says anything at this path, or at one of the keys below it.
+func (d *decoder) given(at string, keys ...string) bool {
+	return len(keys) == 0 && d.at(at) != nil ||
+		slices.ContainsFunc(keys, func(key string) bool { return d.at(join(at, key)) != nil })
 }
 
 // decode reads n, at this path of the file, into v. tag is that of its field:
@@ -287,7 +285,7 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 		return
 	}
 	if len(n.Content) == 0 && strings.HasSuffix(form, ",some") {
-		d.failAt(n, at, "an empty list matches nothing: leave the key out if it does not matter")
+		d.failAt(n, at, "an empty list stands for nothing: leave the key out if it does not matter")
 	}
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	seen := make(map[any]bool)

@@ -214,16 +214,8 @@ type action string
 func (action) words() []string { return actionWords() }
 
 func (d *decoder) actions(at string, n *node, set *ebox.Actions) {
-	all := strings.Join(actionWords(), ", ")
-	switch {
-	case n.Kind != yaml.SequenceNode:
-		d.failAt(n, at, "a list is expected: write [list, open], with actions among %s", all)
-		return
-	case len(n.Content) == 0:
-		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", all)
-	}
 	var list []action
-	d.list(at, n, reflect.ValueOf(&list).Elem(), "")
+	d.list(at, n, reflect.ValueOf(&list).Elem(), `config:",some"`)
 	*set = 0
 	for _, word := range list {
 		if a, known := ebox.ParseAction(string(word)); known {
