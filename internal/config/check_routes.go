@@ -144,7 +144,7 @@ func (k *check) enterpriseIn(at string, r *Route) {
 }
 
 func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
-	if !k.given(at, "methods", "paths", "apiVersions", "for") {
+	if k.given(at) && !k.given(at, "methods", "paths", "apiVersions", "for") { // not an environment's own rule
 		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
 	}
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
