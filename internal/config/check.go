@@ -173,15 +173,9 @@ func (k *check) redis() {
 	}
 	seen := make(map[string]bool)
 	for i, key := range r.EncryptionKeys {
-		at := item("redis.encryptionKeys", i) + ".id"
-		if key.ID == "" {
-			continue
-		}
-		if _, err := parseName(key.ID); err != nil || len(key.ID) > 32 || strings.Contains(key.ID, ".") {
-			k.fail(at, "up to 32 letters, digits, \"-\" and \"_\" are expected")
-		}
-		if seen[key.ID] {
-			k.fail(at, "the id %s is given twice: what one key has sealed could not be told from the other's", quote(key.ID))
+		if key.ID != "" && seen[key.ID] {
+			k.fail(item("redis.encryptionKeys", i)+".id",
+				"the id %s is given twice: what one key has sealed could not be told from the other's", quote(key.ID))
 		}
 		seen[key.ID] = true
 	}
@@ -193,23 +187,16 @@ func (k *check) belongs(at, host string, tokenEndpoint bool) {
 	if owners == nil || k.c.Environment == "" {
 		return
 	}
-	of := string(owners[0])
-	for _, e := range owners[1:] {
-		of += " and " + string(e)
+	of, allowed, others := strings.Join(words(owners...), " and "), k.compatible, "other URLs here to "
+	switch {
+	case k.c.Environment != Custom:
+		allowed, others = []Environment{k.c.Environment}, "this is the environment "
+	case allowed == nil:
+		allowed = owners
 	}
-	if k.c.Environment != Custom {
-		if !slices.Contains(owners, k.c.Environment) {
-			k.fail(at, "%s belongs to %s, and this is the environment %s: environments do not mix", host, of, k.c.Environment)
-		}
-		return
-	}
-	if k.compatible == nil {
-		k.compatible = owners
-		return
-	}
-	both := slices.DeleteFunc(slices.Clone(owners), func(e Environment) bool { return !slices.Contains(k.compatible, e) })
+	both := slices.DeleteFunc(owners, func(e Environment) bool { return !slices.Contains(allowed, e) })
 	if len(both) == 0 {
-		k.fail(at, "%s belongs to %s, and other URLs here to %s: environments do not mix", host, of, k.compatible[0])
+		k.fail(at, "%s belongs to %s, and %s%s: environments do not mix", host, of, others, allowed[0])
 		return
 	}
 	k.compatible = both

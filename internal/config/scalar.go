@@ -197,6 +197,7 @@ var forms = map[string]func(string) (string, error){
 	"pattern": parsePattern, "destination": parseDestination,
 	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
 	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
+	"keyid":   parsed(`^[A-Za-z0-9_-]{1,32}$`, `is no id: up to 32 letters, digits, "-" and "_" are expected`),
 	"version": parsed(`^[0-9]+(\.[0-9]+)*$`, `is no version: write it as "3" or "2.1"`),
 }
 
