@@ -37,7 +37,7 @@ func (k *check) callers() {
 		switch {
 		case c.Class == Batch && !k.given(at+".wait"):
 			c.Wait = defaultWait
-		case c.Class == Interactive && k.given(at+".wait") && !k.wrongClass(at):
+		case c.Class == Interactive && k.given(at+".wait"):
 			k.fail(at+".wait", "only callers of class batch wait: add class: batch, or leave it out")
 		}
 	}
@@ -70,29 +70,24 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 func (k *check) tie(at string, c *Caller, taken map[Criterion]string) {
 	for _, by := range c.Criteria() {
 		other, tied := taken[by]
-		switch {
-		case by == Criterion{}: // reported: it recognises nobody
-			continue
-		case !tied:
+		if !tied {
 			taken[by] = c.Name
-			continue
-		case other == c.Name: // reported: a list of this rule repeats itself
+		}
+		// Reported: a list of this rule repeats itself, or it recognises nobody.
+		if !tied || other == c.Name || by == (Criterion{}) {
 			continue
 		}
 		// The first that is given tells best where to look.
-		var what string
-		path := at
-		switch {
-		case by.Network.IsValid():
-			what = "the network " + by.Network.String()
-			path = item(at+".networks", slices.Index(c.Networks, by.Network))
-		case by.Listener != "":
-			what, path = "the listener "+by.Listener, item(at+".listeners", slices.Index(c.Listeners, by.Listener))
-		default:
-			what = "the certificate " + by.Certificate.String()
-			path = item(at+".clientCertificates", slices.Index(c.ClientCertificates, by.Certificate))
+		what, list, i := "the network "+by.Network.String(), "networks", slices.Index(c.Networks, by.Network)
+		if i < 0 {
+			what, list, i = "the listener "+by.Listener, "listeners", slices.Index(c.Listeners, by.Listener)
 		}
-		k.fail(path, "a tie: %s is recognised by the rule %s as well, and neither is more specific", what, quote(other))
+		if i < 0 {
+			what, list = "the certificate "+by.Certificate.String(), "clientCertificates"
+			i = slices.Index(c.ClientCertificates, by.Certificate)
+		}
+		k.fail(item(at+"."+list, i), "a tie: %s is recognised by the rule %s as well, and neither is more specific", what,
+			quote(other))
 	}
 }
 
@@ -117,10 +112,4 @@ func (k *check) represented() {
 			represented(item(at+".enterprises", j), n)
 		}
 	}
-}
-
-// wrongClass tells a class that is given and was reported already.
-func (k *check) wrongClass(at string) bool {
-	n := k.at(at + ".class")
-	return n != nil && n.Value != string(Interactive)
 }

@@ -86,6 +86,7 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.Struct
 		err = d.within(v, tag)
 	}
 	if err != nil {
+		v.SetZero() // so that nothing is said of what follows from it
 		// The value is shown as it is written, never as it was expanded.
 		if secret {
 			d.failAt(n, at, "this %s", err)
