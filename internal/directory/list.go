@@ -38,7 +38,7 @@ type object = map[string]json.RawMessage
 // parse reads a list in either shape. Entries that cannot be used are left out and
 // named in problems. An error means that the whole is not to be believed.
 func (p *parser) parse(body []byte) (list []*Provider, problems []string, err error) {
-	entries, problems, err := p.entries(body)
+	entries, guesses, err := p.entries(body)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +49,6 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 		return nil, nil, fmt.Errorf("its list has %d entries, and one of more than %d is not used: look whether the URL is "+
 			"that of the Provider Registry", len(entries), mostEntries)
 	}
-	guessed := make(map[string]bool) // each guess is told once
 	seen := make(map[string]bool, len(entries))
 	for i, raw := range entries {
 		provider, remarks, err := p.provider(raw)
@@ -58,13 +57,11 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 			name = fmt.Sprintf("provider %s", provider.ID)
 		}
 		for _, r := range remarks {
-			if strings.HasPrefix(r, guess) {
-				if guessed[r] {
-					continue
-				}
-				guessed[r] = true
+			if !strings.HasPrefix(r, guess) {
+				problems = append(problems, name+": "+r)
+			} else if !slices.Contains(guesses, r) { // each is told once
+				guesses = append(guesses, r)
 			}
-			problems = append(problems, name+": "+r)
 		}
 		if err == nil && seen[provider.ID] {
 			// Which of the two is right cannot be known here. The first stays, so
@@ -81,22 +78,13 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 	if len(list) == 0 {
 		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s; its first entry has %s: name the "+
 			"right ones in registry.fields",
-			len(entries), firstOf(problems), membersOf(entries[0]))
+			len(entries), problems[0], membersOf(entries[0]))
 	}
+	problems = append(guesses, problems...)
 	if n := len(problems) - mostProblems; n > 0 {
 		problems = append(problems[:mostProblems], fmt.Sprintf("and %d more of the kind", n))
 	}
 	return list, problems, nil
-}
-
-// firstOf gives the first problem that is about an entry.
-func firstOf(problems []string) string {
-	for _, text := range problems {
-		if !strings.Contains(text, guess) {
-			return text
-		}
-	}
-	return problems[0]
 }
 
 // membersOf names the members of an object, in order, without their values.
@@ -123,9 +111,9 @@ func membersOf(raw json.RawMessage) string {
 // shown is a foreign name for a log: quoted, printable and short.
 func shown(name string) string { return strconv.QuoteToGraphic(problem.Clip(name)) }
 
-// entries finds the list in an array or an object. A warning says where it was found, if
+// entries finds the list in an array or an object. A guess says where it was found, if
 // not where it was to be.
-func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []string, err error) {
+func (p *parser) entries(body []byte) (entries []json.RawMessage, guesses []string, err error) {
 	if len(body) > MaxBody {
 		return nil, nil, fmt.Errorf("its list is longer than %d MB", MaxBody>>20)
 	}
@@ -154,7 +142,7 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 			return len(v) > 0 && v[0] == '[' && json.Unmarshal(v, &list) == nil && len(list) > 0
 		})
 		if name != "" {
-			warnings = append(warnings, "the registry's answer: "+guess+"its list is taken to be "+shown(name)+
+			guesses = append(guesses, guess+"the registry's list is taken to be "+shown(name)+
 				", the one member that is a list of objects")
 		}
 	}
@@ -165,7 +153,7 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 	if err := json.Unmarshal(raw, &entries); err != nil {
 		return nil, nil, fmt.Errorf("its answer is no list: %w", err)
 	}
-	return entries, warnings, nil
+	return entries, guesses, nil
 }
 
 // guess begins a remark about what was found by its shape.
@@ -227,7 +215,7 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 		}
 		if name, raw := onlyMember(entry, m.fits); name != "" {
 			entry[m.known] = raw
-			remarks = append(remarks, guess+"its "+m.what+" is taken to be "+shown(name)+
+			remarks = append(remarks, guess+"a provider's "+m.what+" is taken to be "+shown(name)+
 				"; if that is right, say so in registry.fields")
 		}
 	}

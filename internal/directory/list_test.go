@@ -94,9 +94,9 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 		t.Errorf("deactivated at %s", gone.Deactivation)
 	}
 	said := strings.Join(problems, "\n")
-	for _, want := range []string{`"registries"`, `its id is taken to be "id"`, `its URL is taken to be "endpoint"`,
-		`its deactivation is taken to be "deactivationDate"`, "registry.fields"} {
-		if strings.Count(said, want) < 1 || strings.HasPrefix(want, "its id") && strings.Count(said, want) != 1 {
+	for _, want := range []string{`"registries"`, `'s id is taken to be "id"`, `'s URL is taken to be "endpoint"`,
+		`'s deactivation is taken to be "deactivationDate"`, "registry.fields"} {
+		if strings.Count(said, want) < 1 || strings.HasPrefix(want, "'s id") && strings.Count(said, want) != 1 {
 			t.Errorf("%q is not said once: %s", want, said)
 		}
 	}
