@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,17 +39,48 @@ func prefixes(list ...string) []netip.Prefix {
 	return p
 }
 
-// caller compiles one rule that matches everybody.
-func caller(t testing.TB, c config.Caller) *Caller {
-	t.Helper()
-	if c.Name == "" {
-		c.Name = "hr"
-	}
-	return NewCallers([]config.Caller{c}).List()[0]
+// ruled is the caller of one rule that matches everybody.
+func ruled(rule config.Caller) *Caller {
+	rule.Name = cmp.Or(rule.Name, "hr")
+	return NewCallers([]config.Caller{rule}).List()[0]
 }
 
-// anybody is the caller of a gateway without rules.
-func anybody() *Caller { return NewCallers(nil).List()[0] }
+// asked is a call, "POST /path @header >target ?query body", of which only the method must be
+// there; "_" in a header is a blank.
+func asked(t testing.TB, call string) (method string, claim Claim) {
+	t.Helper()
+	method, rest, _ := strings.Cut(call, " ")
+	query, body := "", ""
+	for part := range strings.FieldsSeq(rest) {
+		switch part[0] {
+		case '/':
+			claim.Path, claim.HasPath = part[1:], true
+		case '@':
+			claim.Header = append(claim.Header, strings.ReplaceAll(part[1:], "_", " "))
+		case '>':
+			claim.Target = number(part[1:])
+		case '?':
+			query = part[1:]
+		default:
+			body = part
+		}
+	}
+	var err error
+	if claim.Query, err = NamedInQuery(query); err != nil {
+		t.Fatal(err)
+	}
+	if claim.Body, err = NamedInBody([]byte(body), "application/json", ""); err != nil {
+		t.Fatal(err)
+	}
+	return method, claim
+}
+
+// listing is what a call that lists for somebody ends in.
+func listing(t testing.TB, r *Resolver, rule config.Caller, route *Route, call string) (Tenant, error) {
+	t.Helper()
+	method, claim := asked(t, call)
+	return r.Resolve(ruled(rule), route, ebox.List, method, claim)
+}
 
 // status is the status of the problem that err is; 0 without one.
 func status(t testing.TB, err error) int {
@@ -112,10 +144,8 @@ var (
 	eboxRoute  = &Route{Name: "ebox-providers", Group: "ebox", Enterprise: config.Required}
 	grantRoute = &Route{Name: "grant-citizen", Group: "mandates", Enterprise: config.Optional, Mandates: true}
 	registry   = &Route{Name: "ebox-registry", Group: "ebox", Enterprise: config.None}
+	partition  = &Route{Name: "ebox-partition", Group: "ebox", Own: dairy}
 	ownRoute   = &Route{Name: "payslips", Enterprise: config.Optional}
 )
-
-func inPath(s string) Claim      { return Claim{Path: s, HasPath: true} }
-func inHeader(s ...string) Claim { return Claim{Header: s} }
 
 var everything = config.Caller{May: ebox.All, Own: true}
