@@ -142,15 +142,15 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	switch {
 	case s.own:
-		return r.own(c, s.form)
+		return r.own(c)
 	case s.number != 0:
-		return r.tenant(c, route, s.number, s.form)
+		return r.tenant(c, route, s.number)
 	case route.Enterprise == config.None:
 		return Tenant{Client: r.defaultClient}, nil
 	case c.DefaultEnterprise != 0:
-		return r.tenant(c, route, c.DefaultEnterprise, FormDefault)
+		return r.tenant(c, route, c.DefaultEnterprise)
 	case route.Enterprise == config.Optional:
-		return r.own(c, FormNone)
+		return r.own(c)
 	default:
 		return Tenant{}, missingEnterprise(c.Own)
 	}
@@ -197,17 +197,16 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		return Tenant{}, err
 	}
 	if s.own {
-		return r.own(c, s.form)
+		return r.own(c)
 	}
 	free := action == ebox.None // /health acts for nobody
 	present := claim.Query.Present || claim.Body.Present
-	form := s.form
 	if !free && !present && number == 0 && c.DefaultEnterprise != 0 {
-		number, form = c.DefaultEnterprise, FormDefault
+		number = c.DefaultEnterprise
 	}
 	t := Tenant{Client: r.defaultClient}
 	if number != 0 {
-		if t, err = r.tenant(c, route, number, form); err != nil {
+		if t, err = r.tenant(c, route, number); err != nil {
 			return Tenant{}, err
 		}
 	}
@@ -222,7 +221,7 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 			return Tenant{}, notRepeated(number, claim.place(method))
 		}
 	case number == 0 && route.Enterprise == config.Optional:
-		return r.own(c, FormNone)
+		return r.own(c)
 	case number == 0:
 		return Tenant{}, missingEnterprise(c.Own)
 	case method == http.MethodPost:
@@ -246,7 +245,7 @@ type mention struct {
 func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterprise.Number, error) {
 	var mentions []mention
 	switch {
-	case s.number != 0 && s.form == FormPath:
+	case s.number != 0 && claim.HasPath:
 		mentions = append(mentions, mention{"path", "number", s.number})
 	case s.number != 0:
 		mentions = append(mentions, mention{"header", call.RepresentedField, s.number})
@@ -284,12 +283,12 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 }
 
 // tenant admits n and makes the Tenant of it.
-func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form Form) (Tenant, error) {
+func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number) (Tenant, error) {
 	row, err := r.admit(c, route, n)
 	if err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{Number: n, Client: r.defaultClient, Form: form, Enterprise: row}
+	t := Tenant{Number: n, Client: r.defaultClient, Enterprise: row}
 	if row != nil && row.Client != "" {
 		t.Client = row.Client
 	}
@@ -300,11 +299,11 @@ func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form For
 }
 
 // own makes the Tenant of a call as the client itself.
-func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
+func (r *Resolver) own(c *Caller) (Tenant, error) {
 	if !c.Own {
 		return Tenant{}, ownNotAllowed(c)
 	}
-	return Tenant{Own: true, Client: r.defaultClient, Form: form}, nil
+	return Tenant{Own: true, Client: r.defaultClient}, nil
 }
 
 // admit reports whether c may act for n on route now. The row is nil for a number

@@ -96,17 +96,16 @@ func status(t testing.TB, err error) int {
 }
 
 // outcome is how resolving ended: the status of a refusal, or for whom the call is, a number,
-// "own" or "nobody", and where that was said.
+// "own" or "nobody".
 func outcome(t testing.TB, got Tenant, err error) string {
 	t.Helper()
-	if err != nil {
+	switch {
+	case err != nil:
 		return strconv.Itoa(status(t, err))
+	case got.Own:
+		return "own"
 	}
-	who := cmp.Or(got.Number.String(), "nobody")
-	if got.Own {
-		who = "own"
-	}
-	return who + [...]string{FormNone: "", FormPath: " path", FormHeader: " header", FormDefault: " default"}[got.Form]
+	return cmp.Or(got.Number.String(), "nobody")
 }
 
 func issues(err error) []problem.Issue {

@@ -22,19 +22,6 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
-// Form is where a request said which enterprise it is for. Links of the answer
-// lead back in the same form.
-type Form uint8
-
-// The forms. FormNone is also the form of a call that names its enterprise in the path
-// of the API, in the body or in the query alone.
-const (
-	FormNone Form = iota
-	FormPath
-	FormHeader
-	FormDefault
-)
-
 // Route is what this package has to know of a route.
 type Route struct {
 	// Name and Group are what the routes of a caller or an enterprise are
@@ -94,8 +81,6 @@ type Tenant struct {
 	Own bool
 	// Client is the name of the OAuth client.
 	Client string
-	// Form is where the request named the enterprise, FormPath for /enterprises/own.
-	Form Form
 	// Enterprise is the row of the configuration, nil for a number that mode Any serves
 	// without one, and without a number.
 	Enterprise *config.Enterprise
@@ -104,17 +89,4 @@ type Tenant struct {
 	// Query is the parameter, "name=value", that the query needs on its way to the
 	// upstream so that this knows for whom the call is; empty for none.
 	Query string
-}
-
-// PathPrefix is what links that lead back to the same tenant begin with:
-// "/enterprises/0206731645" or "/enterprises/own" for FormPath, else "".
-func (t *Tenant) PathPrefix() string {
-	switch {
-	case t.Form != FormPath:
-		return ""
-	case t.Own:
-		return enterprisesPath + ownSegment
-	default:
-		return string(t.Number.AppendText10(append(make([]byte, 0, len(enterprisesPath)+11), enterprisesPath...)))
-	}
 }
