@@ -121,7 +121,7 @@ func TestWithoutRulesEverybodyMayEverything(t *testing.T) {
 			callers := NewCallers(list)
 			got, ok := callers.Identify(Peer{})
 			if !ok || got.Name != "" || !got.Own || got.May != ebox.All || !got.mayRepresent(dairy) ||
-				!eboxRoute.in(got.Routes) || got.Class != config.Interactive {
+				!eboxRoute.In(got.Routes) || got.Class != config.Interactive {
 				t.Fatalf("%+v, %v", got, ok)
 			}
 			if len(callers.List()) != 1 || callers.List()[0] != got {

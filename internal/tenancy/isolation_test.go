@@ -131,7 +131,7 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 			return
 		}
 		action := ebox.List
-		if route.Mandates {
+		if route.Kind == config.KindMandates {
 			action = ebox.Mandates
 		}
 		tenant, err := NewResolver(config.Tenancy{
@@ -186,7 +186,7 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 				t.Fatalf("%q became %+v", s, tenant)
 			}
 		}
-		if !route.Mandates {
+		if route.Kind != config.KindMandates {
 			return
 		}
 		sent := r

@@ -48,7 +48,7 @@ func TestWhatACallMayName(t *testing.T) {
 		claim := Claim{Path: c.target, HasPath: true}
 		claim.Named = []ebox.Named{{Number: c.number, Part: c.part, In: "body", At: "/x"}}
 		_, err := NewResolver(config.Tenancy{Mode: config.Listed, Enterprises: listed}, clock).
-			Resolve(ruled(c.rule), &Route{Name: "ebox", Own: c.known}, ebox.Change, "PATCH", claim)
+			Resolve(ruled(c.rule), &Route{Route: eboxRoute.Route, Own: c.known}, ebox.Change, "PATCH", claim)
 		if status(t, err) != c.status {
 			t.Errorf("%s: %v, want %d", c.name, err, c.status)
 		}

@@ -99,7 +99,7 @@ func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
 // caller, the route, the action, then the form of the numbers, then whether this
 // caller may represent them, and only then what the gateway knows of them.
 //
-// On a route with Mandates the enterprise is named in the body or query, and a call
+// On a route of kind mandates the enterprise is named in the body or query, and a call
 // that names it elsewhere alone would be made in the client's own name. So there
 //   - every number found must be one that the caller may represent, and they must
 //     all be the same, the one in path or header included;
@@ -125,7 +125,7 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	if err != nil {
 		return Tenant{}, err
 	}
-	if route.Mandates {
+	if route.Kind == config.KindMandates {
 		return r.resolveMandates(c, route, action, method, &claim, s)
 	}
 	t, err := r.resolve(c, route, s)
@@ -138,7 +138,7 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	return t, nil
 }
 
-// resolve finds the Tenant of a call to any route without Mandates.
+// resolve finds the Tenant of a call to any route of another kind.
 func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	switch {
 	case s.own:
@@ -173,7 +173,7 @@ func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Cl
 	case c == nil:
 		return said{}, problem.Forbidden("No caller rule recognises this caller by its address, listener or client " +
 			"certificate. Ask the platform team for one.")
-	case !route.in(c.Routes):
+	case !route.In(c.Routes):
 		return said{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
 			". Ask the platform team to add it to the rule's routes.")
 	case !c.May.Has(action):
@@ -330,7 +330,7 @@ func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.
 	case !row.Until.IsZero() && !r.now().Before(row.Until):
 		return nil, notServed(n, "no longer served: the last day of its service has passed. Ask the platform team if that "+
 			"is wrong.")
-	case !route.in(row.Routes):
+	case !route.In(row.Routes):
 		return nil, notServed(n, "not served on the route "+route.Name+". Ask the platform team to add it to the "+
 			"enterprise's routes.")
 	}

@@ -17,7 +17,7 @@ func TestResolve(t *testing.T) {
 	nobody := config.Caller{May: ebox.All, Enterprises: []enterprise.Number{}}
 	defaulted := config.Caller{May: ebox.All, Own: true, DefaultEnterprise: bakery}
 	one := config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery}, DefaultEnterprise: bakery}
-	mandatory := &Route{Name: "grant-citizen", Enterprise: config.Required, Mandates: true}
+	mandatory := routed("grant-citizen", config.KindMandates, config.Required)
 	for name, c := range map[string]struct {
 		caller     config.Caller
 		route      *Route
@@ -109,13 +109,12 @@ func TestWhoMay(t *testing.T) {
 		action  ebox.Action
 		allowed bool
 	}{
-		"a route by its group":         {config.Caller{May: ebox.All, Routes: all}, eboxRoute, ebox.List, true},
-		"a route by its name":          {config.Caller{May: ebox.All, Routes: all}, ownRoute, ebox.List, true},
-		"another route":                {config.Caller{May: ebox.All, Routes: all}, &Route{Name: "other"}, ebox.List, false},
-		"an empty name is not a group": {config.Caller{May: ebox.All, Routes: []string{""}}, ownRoute, ebox.List, false},
-		"an action":                    {config.Caller{May: lists}, eboxRoute, ebox.List, true},
-		"nothing at all":               {config.Caller{}, eboxRoute, ebox.List, false},
-		"what needs no permission":     {config.Caller{}, eboxRoute, ebox.None, true},
+		"a route by its group":     {config.Caller{May: ebox.All, Routes: all}, eboxRoute, ebox.List, true},
+		"a route by its name":      {config.Caller{May: ebox.All, Routes: all}, ownRoute, ebox.List, true},
+		"another route":            {config.Caller{May: ebox.All, Routes: all}, routed("other", config.KindPlain, config.Required), ebox.List, false},
+		"an action":                {config.Caller{May: lists}, eboxRoute, ebox.List, true},
+		"nothing at all":           {config.Caller{}, eboxRoute, ebox.List, false},
+		"what needs no permission": {config.Caller{}, eboxRoute, ebox.None, true},
 	} {
 		_, claim := asked(t, "GET /0206731645")
 		_, err := resolver(config.Listed).Resolve(ruled(c.rule), c.route, c.action, "GET", claim)

@@ -140,11 +140,15 @@ func enterprises(n int) []config.Enterprise {
 }
 
 var (
-	eboxRoute  = &Route{Name: "ebox-providers", Group: "ebox", Enterprise: config.Required}
-	grantRoute = &Route{Name: "grant-citizen", Group: "mandates", Enterprise: config.Optional, Mandates: true}
-	registry   = &Route{Name: "ebox-registry", Group: "ebox", Enterprise: config.None}
-	partition  = &Route{Name: "ebox-partition", Group: "ebox", Own: dairy}
-	ownRoute   = &Route{Name: "payslips", Enterprise: config.Optional}
+	eboxRoute  = routed("ebox-providers", config.KindEBox, config.Required)
+	grantRoute = routed("grant-citizen", config.KindMandates, config.Optional)
+	registry   = routed("ebox-registry", config.KindRegistry, config.None)
+	ownRoute   = routed("payslips", config.KindPlain, config.Optional)
+	partition  = &Route{Route: eboxRoute.Route, Own: dairy}
 )
+
+func routed(name string, kind config.Kind, enterprise config.Demand) *Route {
+	return &Route{Route: &config.Route{Name: name, Kind: kind, Enterprise: enterprise}}
+}
 
 var everything = config.Caller{May: ebox.All, Own: true}
