@@ -48,7 +48,12 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 	for name, query := range map[string]string{
 		"a semicolon":               "a=1;representedEnterpriseNumber=0206731645",
 		"a broken escape in a name": "represented%4=1",
-		"encoded twice":             "%2572epresentedEnterpriseNumber=0206731645",
+		"a name encoded twice":      "%2572epresentedEnterpriseNumber=0206731645",
+		"a value encoded twice":     "representedEnterpriseNumber=02121488%25396",
+		"a value of another kind":   "representedEnterpriseNumber=%25u0030212148896",
+		"hidden in a value":         "status=x%252526representedEnterpriseNumber%25253D0212148896",
+		"hidden in a name":          "status%3Dx%26representedEnterpriseNumber=0212148896",
+		"hidden in a URL":           "next=%2Fmandates%3Frepresented_enterprise_number%3D0212148896",
 		"an overlong encoding":      "%C1%B2epresentedEnterpriseNumber=0206731645",
 		"no UTF-8 in a value":       "representedEnterpriseNumber=0206731645%FF",
 		"named twice":               "representedEnterpriseNumber=0206731645&representedEnterpriseNumber=0206731645",
@@ -63,28 +68,8 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestQueriesThatAServerWouldDecodeTwice(t *testing.T) {
-	for _, q := range []string{
-		"representedEnterpriseNumber=%2530212148896",
-		"representedEnterpriseNumber=02121488%25396",
-		"representedEnterpriseNumber=%25u0030212148896",
-		"status=x%252526representedEnterpriseNumber%25253D0212148896",
-		"status%3Dx%26representedEnterpriseNumber=0212148896",
-		"x%3Fa%3D1%26represented_enterprise_number%3D0212148896",
-		"next=%2Fmandates%3FrepresentedEnterpriseNumber%3D0212148896",
-		"represented%2545nterpriseNumber=0212148896",
-	} {
-		if n, err := NamedInQuery(q); err == nil {
-			t.Errorf("%s: %+v", q, n)
-		}
-	}
-	for _, q := range []string{
-		"", "representedEnterpriseNumber=0212148896", "representedEnterpriseNumber=BE%200212.148.896",
-		"representedEnterpriseNumber=0212+148+896",
-		"q=100%25", "q=50%2525%20off", "q=a%26b%3Dc", "sort=representedEnterpriseNumber", "q=%C3%A9%25zz",
-	} {
+	for _, q := range []string{"representedEnterpriseNumber=BE%200212.148.896", "q=100%25", "q=50%2525%20off", "q=a%26b%3Dc",
+		"sort=representedEnterpriseNumber", "q=%C3%A9%25zz"} {
 		if _, err := NamedInQuery(q); err != nil {
 			t.Errorf("%s: %v", q, err)
 		}
