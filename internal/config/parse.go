@@ -165,8 +165,9 @@ func parseFloat(s string) (float64, error) {
 	return v, nil
 }
 
-// parseURL reads a base URL; a slash at its end is dropped.
-func parseURL(s string) (*url.URL, error) {
+// BaseURL reads the URL that paths are appended to. A slash at its end is dropped, host and scheme
+// are in lower case. Its errors continue a sentence that begins with the URL, and hold nothing of it.
+func BaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil, errors.New("is no URL: https://host/path is expected")
@@ -182,18 +183,27 @@ func parseURL(s string) (*url.URL, error) {
 	case !validPort(u.Host, u.Port()):
 		return nil, errors.New("has no valid port: 1 to 65535 is expected")
 	}
-	escaped := u.EscapedPath()
-	if strings.ContainsAny(escaped, `\;`) || strings.Contains(escaped, "//") || strings.Contains(escaped, "%") {
-		return nil, errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
+	if strings.ContainsAny(u.EscapedPath(), `\;%`) {
+		return nil, errBasePath
 	}
-	for _, segment := range strings.Split(u.Path, "/") {
+	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
 			return nil, errors.New("has dot segments in its path: write the path they lead to")
 		}
 	}
-	u.Host = strings.ToLower(u.Host)
-	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
+	u.Host, u.Path, u.RawPath = strings.ToLower(u.Host), strings.TrimRight(u.Path, "/"), ""
 	return u, nil
+}
+
+var errBasePath = errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
+
+// parseURL is BaseURL for what an operator writes.
+func parseURL(s string) (*url.URL, error) {
+	u, err := BaseURL(s)
+	if err == nil && strings.Contains(u.Path, "//") {
+		return nil, errBasePath
+	}
+	return u, err
 }
 
 func validPort(hostport, port string) bool {

@@ -7,10 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-
-	"golang.org/x/net/idna"
 
 	"ebox-gateway/internal/config"
 )
@@ -91,64 +88,26 @@ func (l *hostList) refusal(u *url.URL) string {
 		"config.yaml: allowedHosts: [\"%s\"]", u.Host, strings.Join(append(slices.Clip(l.written), line), `", "`))
 }
 
-// cleanURL returns the one form in which a base URL is compared, shown and called:
-// scheme and host in lower case, host in ASCII without a final dot, no default
-// port, no slash at the end. The error says why it can be nobody's base URL.
-func cleanURL(u *url.URL) (*url.URL, error) {
-	scheme := u.Scheme
-	if scheme != "https" && scheme != "http" {
-		return nil, errors.New("its URL is not an https URL")
-	}
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return nil, errors.New("its URL holds a user, a query or a fragment, which a base URL must not")
-	}
-	host, err := canonicalHost(u.Hostname())
+// cleanURL reads a base URL in the one form in which it is compared, shown and called: scheme and
+// host in lower case, no final dot, no default port, an address in its shortest form, no slash at
+// the end. The error says why it can be nobody's base URL.
+func cleanURL(link string) (*url.URL, error) {
+	u, err := config.BaseURL(link)
 	if err != nil {
+		return nil, fmt.Errorf("its URL %w", err)
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Zone() == "" {
+		host = addr.Unmap().String()
+	} else if !config.IsHostName(host) || strings.HasSuffix(host, ".") {
 		return nil, errors.New("its URL has no valid host")
-	}
-	port := u.Port()
-	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
-		return nil, errors.New("its URL has no valid port")
-	}
-	path := strings.TrimRight(u.EscapedPath(), "/")
-	if err := checkBasePath(path); err != nil {
-		return nil, err
 	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	if port != "" && (scheme != "https" || port != "443") && (scheme != "http" || port != "80") {
+	if port := u.Port(); port != "" && portOf(&url.URL{Scheme: u.Scheme}) != port {
 		host += ":" + port
 	}
-	// Parsed anew, so that Path and RawPath agree with the trimmed text.
-	return url.Parse(scheme + "://" + host + path)
-}
-
-// checkBasePath refuses what a server could read as another path than the one
-// that links and requests are compared with.
-func checkBasePath(escaped string) error {
-	for segment := range strings.SplitSeq(escaped, "/") {
-		plain, err := url.PathUnescape(segment)
-		if err != nil || plain == "." || plain == ".." || strings.ContainsAny(plain, "/\\\x00%") {
-			return errors.New("its URL's path holds a dot segment or an encoded slash, backslash or percent sign")
-		}
-	}
-	return nil
-}
-
-// canonicalHost returns a host in lower case and ASCII (RFC 5891), without a final
-// dot, an address in its shortest form.
-func canonicalHost(host string) (string, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		if addr.Zone() != "" {
-			return "", errors.New("an address with a zone means another thing on every machine")
-		}
-		return addr.Unmap().String(), nil
-	}
-	// Lookup maps full-width dots and letters, so what comes out is checked, not what went in.
-	ascii, err := idna.Lookup.ToASCII(strings.ToLower(strings.TrimSuffix(host, ".")))
-	if err != nil || strings.HasSuffix(ascii, ".") || !config.IsHostName(ascii) {
-		return "", errors.New("no host name, nor an address in its usual form")
-	}
-	return ascii, nil
+	u.Host = host
+	return u, nil
 }

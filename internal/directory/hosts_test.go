@@ -21,31 +21,24 @@ func TestWhichHostsAreBelieved(t *testing.T) {
 		"a host that ends like a wildcard":       {[]string{"*.a.example"}, false, "https://xa.example/", false},
 		"a host that begins like an allowed one": {[]string{"a.example"}, false, "https://a.example.attack.test/", false},
 		"upper case and a final dot":             {[]string{"a.example"}, false, "https://a.EXAMPLE./", true},
-		"an international name":                  {[]string{"xn--bcher-kva.example"}, false, "https://BÜCHER.example/", true},
-		// the same name by RFC 5895
-		"a full-width look-alike":              {[]string{"a.example"}, false, "https://ａ.example/", true},
-		"a Cyrillic look-alike":                {[]string{"a.example"}, false, "https://а.example/", false},
-		"the default port, written":            {[]string{"a.example"}, false, "https://a.example:443/", true},
-		"another port":                         {[]string{"a.example"}, false, "https://a.example:8443/", false},
-		"a listed port":                        {[]string{"a.example:8443"}, false, "https://a.example:8443/", true},
-		"the default port beside a listed one": {[]string{"a.example:8443"}, false, "https://a.example/", false},
-		"the default port, listed":             {[]string{"a.example:443"}, false, "https://a.example/", true},
-		"any port":                             {[]string{"*.a.example:*"}, false, "https://x.a.example:9/", true},
-		"plain http":                           {[]string{"a.example"}, false, "http://a.example/", false},
-		"plain http in a lab":                  {[]string{"a.example"}, true, "http://a.example:8080/", true},
-		"an address, listed":                   {[]string{"192.0.2.1"}, false, "https://192.0.2.1/", true},
-		"an IPv6 address, listed":              {[]string{"2001:db8::1"}, false, "https://[2001:DB8:0::1]/", true},
-		"an IPv6 address with a port, listed":  {[]string{"[2001:db8::1]:8443"}, false, "https://[2001:db8::1]:8443/", true},
-		"an IPv4-mapped form of a listed one":  {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
-		"metadata over https":                  {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
+		"the default port, written":              {[]string{"a.example"}, false, "https://a.example:443/", true},
+		"another port":                           {[]string{"a.example"}, false, "https://a.example:8443/", false},
+		"a listed port":                          {[]string{"a.example:8443"}, false, "https://a.example:8443/", true},
+		"the default port beside a listed one":   {[]string{"a.example:8443"}, false, "https://a.example/", false},
+		"the default port, listed":               {[]string{"a.example:443"}, false, "https://a.example/", true},
+		"any port":                               {[]string{"*.a.example:*"}, false, "https://x.a.example:9/", true},
+		"plain http":                             {[]string{"a.example"}, false, "http://a.example/", false},
+		"plain http in a lab":                    {[]string{"a.example"}, true, "http://a.example:8080/", true},
+		"an address, listed":                     {[]string{"192.0.2.1"}, false, "https://192.0.2.1/", true},
+		"an IPv6 address, listed":                {[]string{"2001:db8::1"}, false, "https://[2001:DB8:0::1]/", true},
+		"an IPv6 address with a port, listed":    {[]string{"[2001:db8::1]:8443"}, false, "https://[2001:db8::1]:8443/", true},
+		"an IPv4-mapped form of a listed one":    {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
+		"metadata over https":                    {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hosts := newHostList(c.allowed, c.http)
-			u, err := url.Parse(c.link)
+			u, err := cleanURL(c.link)
 			if err != nil {
-				t.Fatal(err)
-			}
-			if u, err = cleanURL(u); err != nil {
 				t.Fatal(err)
 			}
 			if refusal := hosts.refusal(u); (refusal == "") != c.believed {

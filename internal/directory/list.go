@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -243,11 +242,7 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 	if err != nil || link == "" {
 		return out, nil, fmt.Errorf("its %s is missing or no text", p.fields.URL)
 	}
-	u, err := url.Parse(link)
-	if err != nil { // the error would repeat the URL, and with it a password
-		return out, nil, fmt.Errorf("its %s is no URL", p.fields.URL)
-	}
-	if out.Base, err = cleanURL(u); err != nil {
+	if out.Base, err = cleanURL(link); err != nil {
 		return out, nil, err
 	}
 	out.Refusal = p.hosts.refusal(out.Base)

@@ -140,9 +140,9 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 		"no URL":                      {`{"messageProviderId": "x"}`, "missing"},
 		"a URL that is none":          {`{"messageProviderId": "x", "messageProviderUrl": "https://[::1"}`, "no URL"},
 		"another scheme": {
-			`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "not an https URL"},
+			`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "no URL"},
 		"a URL without a host": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no valid host"},
+			`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no URL"},
 		"a URL whose host a resolver might read as an address": {
 			`{"messageProviderId": "x", "messageProviderUrl": "https://127.1/v3"}`, "no valid host"},
 		"a URL with a user": {
@@ -150,7 +150,11 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 		"a URL with a fragment": {
 			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/#x"}`, "fragment"},
 		"a URL with dot segments": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/%2e%2e/b"}`, "dot segment"},
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/../b"}`, "dot segment"},
+		"a URL with an escape": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2fb"}`, "an escape"},
+		"a host in another script": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://а.socialsecurity.be/"}`, "no valid host"},
 		"a URL with port 0": {
 			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
@@ -282,7 +286,7 @@ func FuzzParse(f *testing.F) {
 				b.Host != strings.ToLower(b.Host) {
 				t.Fatalf("base %v", b)
 			}
-			again, err := cleanURL(b)
+			again, err := cleanURL(b.String())
 			if err != nil || again.String() != b.String() {
 				t.Fatalf("base %s cleaned again: %v, %v", b, again, err)
 			}

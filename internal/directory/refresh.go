@@ -220,7 +220,7 @@ func follow(at, list, link string) (string, error) {
 		return "", elsewhere
 	}
 	own, theirs := strings.TrimRight(home.EscapedPath(), "/"), strings.TrimRight(u.EscapedPath(), "/")
-	if theirs != own && !strings.HasPrefix(theirs, own+"/") || checkBasePath(theirs) != nil {
+	if theirs != own && !strings.HasPrefix(theirs, own+"/") || strings.ContainsAny(theirs, `%\`) {
 		return "", elsewhere
 	}
 	u.Fragment = ""
