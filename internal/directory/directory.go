@@ -108,7 +108,7 @@ func New(o Options) *Directory {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Directory{o: o}
-	d.parser = parser{o.Registry.Fields, newHostList(o.Registry.AllowedHosts, o.Registry.AllowHTTP)}
+	d.parser = parser{o.Registry.Fields, hostList{o.Registry.AllowedHosts, o.Registry.AllowHTTP}}
 	d.static, d.broken = staticProviders(o.Registry.Providers)
 	d.lastTry.Store(new(try))
 	first := &snapshot{list: d.static, byID: byID(d.static)}

@@ -14,46 +14,25 @@ import (
 
 // hostList is the operator's list of the hosts that a registry may name.
 type hostList struct {
-	patterns  []hostPattern
-	written   []string // as in the configuration, for the line to add
+	lines     []string // as the configuration has checked them and brought them into one form
 	allowHTTP bool
 }
 
-// hostPattern is one line of the list: a host, or with wild everything below it.
-type hostPattern struct {
-	host string
-	wild bool
-	port string // "" is the scheme's own, "*" any
-}
-
-// newHostList takes lines that the configuration has checked and brought into one form.
-func newHostList(lines []string, allowHTTP bool) hostList {
-	l := hostList{written: lines, allowHTTP: allowHTTP}
-	for _, line := range lines {
-		var p hostPattern
-		p.host, p.wild = strings.CutPrefix(line, "*.")
-		if host, port, err := net.SplitHostPort(p.host); err == nil { // an IPv6 address alone is none
-			p.host, p.port = host, port
-		}
-		p.host = strings.Trim(p.host, "[]")
-		l.patterns = append(l.patterns, p)
-	}
-	return l
-}
-
-// allows reports whether a clean URL's host and port stand on the list. An address
-// has to stand there itself: no wildcard reaches it.
+// allows reports whether a clean URL's host and port stand on the list. A line is a host or, with
+// "*." before it, everything below it; its port is the scheme's own if it has none, and any if it
+// is "*". An address has to stand there itself: no wildcard reaches it.
 func (l *hostList) allows(u *url.URL) bool {
-	host, port := u.Hostname(), u.Port()
-	for _, p := range l.patterns {
-		if p.wild && !strings.HasSuffix(host, "."+p.host) || !p.wild && host != p.host {
-			continue
+	return slices.ContainsFunc(l.lines, func(line string) bool {
+		host, port, err := net.SplitHostPort(line)
+		if err != nil { // there is none, nor has an IPv6 address alone
+			host = strings.Trim(line, "[]")
 		}
-		if p.port == "*" || p.port == portOf(u) || p.port == "" && (port == "" || l.allowHTTP) {
-			return true
+		domain, wild := strings.CutPrefix(host, "*")
+		if wild && !strings.HasSuffix(u.Hostname(), domain) || !wild && host != u.Hostname() {
+			return false
 		}
-	}
-	return false
+		return port == "*" || port == portOf(u) || port == "" && (u.Port() == "" || l.allowHTTP)
+	})
 }
 
 func portOf(u *url.URL) string {
@@ -85,7 +64,7 @@ func (l *hostList) refusal(u *url.URL) string {
 		}
 	}
 	return fmt.Sprintf("its host %s is not allowed; if you know it to be right, write under registry in "+
-		"config.yaml: allowedHosts: [\"%s\"]", u.Host, strings.Join(append(slices.Clip(l.written), line), `", "`))
+		"config.yaml: allowedHosts: [\"%s\"]", u.Host, strings.Join(append(slices.Clip(l.lines), line), `", "`))
 }
 
 // cleanURL reads a base URL in the one form in which it is compared, shown and called: scheme and

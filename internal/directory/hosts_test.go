@@ -36,7 +36,7 @@ func TestWhichHostsAreBelieved(t *testing.T) {
 		"metadata over https":                    {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hosts := newHostList(c.allowed, c.http)
+			hosts := hostList{c.allowed, c.http}
 			u, err := cleanURL(c.link)
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +55,7 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 		"https://[2001:db8::7]/", "https://[2001:db8::7]:8443/",
 	} {
 		given := []string{"*.socialsecurity.be"}
-		hosts := newHostList(given, false)
+		hosts := hostList{given, false}
 		u, _ := url.Parse(link)
 		refusal := hosts.refusal(u)
 		_, line, found := strings.Cut(refusal, "allowedHosts: [")
@@ -66,7 +66,7 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 		for part := range strings.SplitSeq(strings.TrimSuffix(line, "]"), ", ") {
 			lines = append(lines, strings.Trim(part, `"`))
 		}
-		hosts = newHostList(lines, false)
+		hosts = hostList{lines, false}
 		if refusal := hosts.refusal(u); refusal != "" {
 			t.Errorf("%s: with %q still %q", link, lines, refusal)
 		}
@@ -74,7 +74,7 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 }
 
 func TestARefusalNeverAdvisesTheImpossible(t *testing.T) {
-	hosts := newHostList(nil, false)
+	hosts := hostList{nil, false}
 	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://0.0.0.0/",
 		"https://224.0.0.1/", "http://a.example/"} {
 		u, _ := url.Parse(link)

@@ -13,7 +13,7 @@ import (
 
 // lab is a parser that believes socialsecurity.be.
 func lab() *parser {
-	return &parser{fields: config.OfficialFields(), hosts: newHostList([]string{"*.socialsecurity.be"}, false)}
+	return &parser{fields: config.OfficialFields(), hosts: hostList{[]string{"*.socialsecurity.be"}, false}}
 }
 
 const whole = `{"messageProviderId": "nsso",
