@@ -95,7 +95,7 @@ func (k *check) tenancy() {
 	t, clients := &k.c.Tenancy, k.c.OAuth.Clients
 	switch {
 	case t.DefaultClient != "":
-		k.client("tenancy.defaultClient", t.DefaultClient)
+		k.complain("tenancy.defaultClient", k.unknownClient(t.DefaultClient))
 	case len(clients) == 1:
 		t.DefaultClient = sorted(clients)[0]
 	case len(clients) > 1 && !k.given("tenancy.defaultClient"):
@@ -104,9 +104,9 @@ func (k *check) tenancy() {
 	}
 }
 
-// client checks a reference to a client; without one there is nothing to check.
-func (k *check) client(at, name string) {
-	if message := k.unknownClient(name); name != "" && message != "" {
+// complain is fail for a message, if there is one.
+func (k *check) complain(at, message string) {
+	if message != "" {
 		k.fail(at, "%s", message)
 	}
 }
@@ -118,9 +118,7 @@ func (k *check) unknownClient(name string) string {
 // names checks a list of references.
 func (k *check) names(at string, list []string, unknown func(string) string) {
 	for i, name := range list {
-		if message := unknown(name); message != "" && name != "" {
-			k.fail(item(at, i), "%s", message)
-		}
+		k.complain(item(at, i), unknown(name))
 	}
 }
 
@@ -128,9 +126,9 @@ func (k *check) unknownRoute(name string) string {
 	return unknownName("route", name, k.routes, "routes")
 }
 
-// unknownName says that there is no such name; nothing if there is one.
+// unknownName says that there is no such name; nothing if there is one, or none is meant.
 func unknownName[V any](what, name string, known map[string]V, where string) string {
-	if _, ok := known[name]; ok {
+	if _, ok := known[name]; ok || name == "" {
 		return ""
 	}
 	names := sorted(known)

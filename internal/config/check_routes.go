@@ -65,7 +65,7 @@ func (k *check) route(at string, r *Route) {
 	for i := range r.Reads {
 		k.readRule(item(at+".reads", i), &r.Reads[i], r.Kind)
 	}
-	k.client(at+".client", r.Client)
+	k.complain(at+".client", k.unknownClient(r.Client))
 	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
 	k.callerCredentials(at, r)
 	k.rate(k.decoder, at+".rate", r.Rate, false)
@@ -188,7 +188,7 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 func (k *check) registry() {
 	g := &k.c.Registry
 	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
-	k.client("registry.client", g.Client)
+	k.complain("registry.client", k.unknownClient(g.Client))
 	for i, h := range g.AllowedHosts {
 		host, _, _ := strings.Cut(h, ":")
 		k.belongs(item("registry.allowedHosts", i), host, false)

@@ -92,10 +92,8 @@ func (t *enterpriseTable) add(e *Enterprise, from origin) (message string) {
 
 // wrong says what is wrong with an enterprise as a whole, and with which part.
 func (t *enterpriseTable) wrong(e *Enterprise) (part, message string) {
-	if e.Client != "" {
-		if message := t.k.unknownClient(e.Client); message != "" {
-			return "client", message
-		}
+	if message := t.k.unknownClient(e.Client); message != "" {
+		return "client", message
 	}
 	for _, name := range e.Routes {
 		if message := t.k.unknownRoute(name); message != "" {

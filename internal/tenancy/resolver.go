@@ -17,19 +17,13 @@ import (
 // Resolver finds the Tenant of a request. Any number of goroutines may use it, while
 // further enterprises are suspended.
 type Resolver struct {
-	// mode tells which enterprises are served. Listed serves those of the configuration; Any
-	// serves every valid number and leaves the mandate to the upstream, except for what the
-	// configuration says of the numbers it has.
-	mode config.Mode
-	// rows are the configuration's own.
-	rows []config.Enterprise
-	// index gives the position of a number in rows. Without pointers in it, the collector
+	// t is the configuration's. Mode listed serves its rows; any serves every valid number and
+	// leaves the mandate to the upstream, except for what the rows say of the numbers they have.
+	t config.Tenancy
+	// index gives the position of a number in the rows. Without pointers in it, the collector
 	// passes it over: an enterprise costs some 20 bytes here.
 	index map[enterprise.Number]int32
-	// defaultClient names the OAuth client of enterprises without one of their own and of
-	// calls as the client itself.
-	defaultClient string
-	now           func() time.Time
+	now   func() time.Time
 
 	mu sync.Mutex // held by Suspend
 	// suspended are the numbers that are suspended now; a map is replaced, never changed.
@@ -39,10 +33,7 @@ type Resolver struct {
 // NewResolver returns a Resolver of what the configuration has checked. It keeps the rows,
 // which must not change any more. now is the clock that dates are compared with.
 func NewResolver(t config.Tenancy, now func() time.Time) *Resolver {
-	r := &Resolver{
-		mode: t.Mode, rows: t.Enterprises, index: make(map[enterprise.Number]int32, len(t.Enterprises)),
-		defaultClient: t.DefaultClient, now: now,
-	}
+	r := &Resolver{t: t, index: make(map[enterprise.Number]int32, len(t.Enterprises)), now: now}
 	for i := range t.Enterprises {
 		r.index[t.Enterprises[i].Number] = int32(i)
 	}
@@ -86,7 +77,7 @@ func (r *Resolver) Suspend(numbers []enterprise.Number) (added int) {
 // row finds the row of n; nil if it is not listed.
 func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
 	if i, listed := r.index[n]; listed {
-		return &r.rows[i]
+		return &r.t.Enterprises[i]
 	}
 	return nil
 }
@@ -146,7 +137,7 @@ func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	case s.number != 0:
 		return r.tenant(c, route, s.number)
 	case route.Enterprise == config.None:
-		return Tenant{Client: r.defaultClient}, nil
+		return Tenant{Client: r.t.DefaultClient}, nil
 	case c.DefaultEnterprise != 0:
 		return r.tenant(c, route, c.DefaultEnterprise)
 	case route.Enterprise == config.Optional:
@@ -204,7 +195,7 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 	if !free && !present && number == 0 && c.DefaultEnterprise != 0 {
 		number = c.DefaultEnterprise
 	}
-	t := Tenant{Client: r.defaultClient}
+	t := Tenant{Client: r.t.DefaultClient}
 	if number != 0 {
 		if t, err = r.tenant(c, route, number); err != nil {
 			return Tenant{}, err
@@ -288,7 +279,7 @@ func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number) (Tenant,
 	if err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{Number: n, Client: r.defaultClient, Enterprise: row}
+	t := Tenant{Number: n, Client: r.t.DefaultClient, Enterprise: row}
 	if row != nil && row.Client != "" {
 		t.Client = row.Client
 	}
@@ -303,7 +294,7 @@ func (r *Resolver) own(c *Caller) (Tenant, error) {
 	if !c.Own {
 		return Tenant{}, ownNotAllowed(c)
 	}
-	return Tenant{Own: true, Client: r.defaultClient}, nil
+	return Tenant{Own: true, Client: r.t.DefaultClient}, nil
 }
 
 // admit reports whether c may act for n on route now. The row is nil for a number
@@ -320,7 +311,7 @@ func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.
 	switch {
 	case r.Suspended()[n]:
 		return nil, notServed(n, "suspended at this gateway. Ask the platform team why.")
-	case row == nil && r.mode == config.Any:
+	case row == nil && r.t.Mode == config.Any:
 		return nil, nil
 	case row == nil:
 		return nil, notServed(n, "not listed at this gateway. Ask the platform team to add it to the enterprises.")
