@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +91,124 @@ func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 	}
 	if _, err := LoadSuspended(path + ".gone"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
+	}
+}
+
+const fileTestConfig = `environment: simulation
+oauth:
+  clients:
+    office: {clientId: a, keystore: {file: a.p12}}
+    branch: {clientId: b, keystore: {file: b.p12}}
+tenancy:
+  defaultClient: office
+  enterprises:
+    - {number: 0206.731.645, client: branch}
+`
+
+func TestEnterprisesInAFileOfItsOwn(t *testing.T) {
+	c, err := Parse("test.yaml", []byte(fileTestConfig), t.TempDir(), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		file, content string
+		want          []string // number client
+		wrong         string
+	}{
+		"plain numbers, with comments, one of them twice": {
+			file: "list.txt", content: "# customers\n0206.731.645\nBE0212148896 # new\n\n0212148896\n",
+			want: []string{"0206731645 branch", "0212148896 office"},
+		},
+		"a spreadsheet": {
+			file: "list.csv", content: "\xef\xbb\xbfnumber;name;client\n212148896;Second;branch\n0206731645;;\n",
+			want: []string{"0212148896 branch", "0206731645 branch"},
+		},
+		"YAML": {
+			file: "list.yaml", content: "- {number: 0212148896}\n", want: []string{"0212148896 office"}},
+		"a wrong check digit":       {file: "list.txt", content: "0206731646\n", wrong: ":1:1: "},
+		"a client that is not here": {file: "list.csv", content: "number,client\n0206731645,brunch\n", wrong: "branch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, err := c.EnterprisesIn(file(t, t.TempDir(), tc.file, tc.content))
+			var mistakes Errors
+			if tc.wrong != "" {
+				if !errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.wrong) {
+					t.Fatalf("%v instead of a mistake with %q", err, tc.wrong)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range list {
+				got = append(got, e.Number.String()+" "+e.Client)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	if _, err := c.EnterprisesIn(filepath.Join(t.TempDir(), "nowhere.csv")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// Spreadsheets leave more in a file than people see.
+func TestSpreadsheetsAreReadAsTheyAre(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty columns at the end":               "number,name,,,\n0206731645,A,,,\n0474028805,B,,,\n",
+		"rows without their last delimiters":     "number;name;client;routes\n0206731645;A\n0474028805\n",
+		"rows with more delimiters than columns": "number,name\n0206731645,A,,,,\n0474028805,B,,\n",
+		"a line of delimiters first":             ";;;\r\nnumber;name\r\n0206731645;A\r\n0474028805;B\r\n",
+		"Excel's own first line":                 "sep=;\nnumber;name\n0206731645;A\n0474028805;B\n",
+		"empty rows between and after":           "number,name\n0206731645,A\n,\n\n0474028805,B\n,\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := withFile(t, "list.csv", content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.Tenancy.Enterprises) != 2 {
+				t.Errorf("%+v", c.Tenancy.Enterprises)
+			}
+		})
+	}
+}
+
+func TestOneFileGivesAHundredMistakesAtMost(t *testing.T) {
+	_, err := withFile(t, "list.csv", "number,name\n"+strings.Repeat("x,y\n", 2000))
+	if err == nil || !strings.Contains(err.Error(), ":101:1: ") || !strings.Contains(err.Error(), "and 1900 more mistakes") {
+		t.Errorf("%.2000s", err)
+	}
+}
+
+// A stop file in another encoding still stops whom it names.
+func TestASuspendedFileInUTF16Suspends(t *testing.T) {
+	text := "\xff\xfe" + strings.Join(strings.Split("0206731645\r\n", ""), "\x00") + "\x00"
+	numbers, err := LoadSuspended(file(t, t.TempDir(), "stop.txt", text))
+	if len(numbers) != 1 || err == nil || !strings.Contains(err.Error(), "UTF-16") {
+		t.Errorf("%v, %v", numbers, err)
+	}
+}
+
+// A day begins and ends at midnight in Brussels, also when it has 23 or 25 hours.
+func TestDaysAreBrusselsDays(t *testing.T) {
+	for written, want := range map[string][2]string{
+		"2026-01-31": {"2026-01-30T23:00:00Z", "2026-01-31T23:00:00Z"},
+		"2026-03-29": {"2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"},
+		"2026-10-25": {"2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
+		"2028-02-29": {"2028-02-28T23:00:00Z", "2028-02-29T23:00:00Z"},
+	} {
+		start, err := parseDay(written)
+		end, errEnd := parseLastDay(written)
+		if err != nil || errEnd != nil || !start.Equal(day(t, want[0])) || !end.Equal(day(t, want[1])) {
+			t.Errorf("%s is from %v (%v) until %v (%v)", written, start, err, end, errEnd)
+		}
+	}
+	for _, bad := range []string{"", "2026-02-29", "2026-1-1", "01/02/2026", "2026-01-01T00:00:00Z"} {
+		if _, err := parseDay(bad); err == nil {
+			t.Errorf("%q is taken for a day", bad)
+		}
 	}
 }
