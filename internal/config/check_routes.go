@@ -95,7 +95,6 @@ func (k *check) routePath(at string, r *Route) {
 		}
 		return
 	}
-	below := func(prefix string) bool { return r.Path == prefix || strings.HasPrefix(r.Path, prefix+"/") }
 	holes := strings.Count(r.Path, "{")
 	switch {
 	case !cleanPath(r.Path) || strings.Contains(r.Path, "*"):
@@ -108,17 +107,16 @@ func (k *check) routePath(at string, r *Route) {
 		k.fail(at, "a route to the registry's providers needs the segment %s in its path", providerSegment)
 	case !r.Registry && holes == 1 && r.Upstream != nil:
 		k.fail(at, "%s is for upstream: {registry: true}", providerSegment)
-	case below("/enterprises"):
+	case below(r.Path, "/enterprises"):
 		k.fail(at, "/enterprises/{number} stands in front of every path and cannot be a route")
-	case answeredHere(r.Path) || below("/ebox/providers") && !r.Registry:
+	case answeredHere(r.Path) || below(r.Path, "/ebox/providers") && !r.Registry:
 		k.fail(at, "the gateway answers %s itself: choose another path", r.Path)
 	}
 }
 
 // answeredHere tells the paths that the gateway answers itself.
 func answeredHere(path string) bool {
-	return path == "/ebox" || path == "/ebox/providers" || path == "/ebox/messages" ||
-		strings.HasPrefix(path, "/ebox/messages/")
+	return path == "/ebox" || path == "/ebox/providers" || below(path, "/ebox/messages")
 }
 
 // enterpriseIn checks where a route has the number in its paths.

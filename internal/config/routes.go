@@ -66,8 +66,7 @@ func beginRoute(ahead *Route) Route {
 		kind = kindOfPath(path, ahead.Registry)
 	}
 	r := newRoute(kind)
-	if kind == KindEBox && (ahead.Name == routePartition || path == partitionRoute ||
-		strings.HasPrefix(path, partitionRoute+"/")) {
+	if kind == KindEBox && (ahead.Name == routePartition || below(path, partitionRoute)) {
 		r.EnterpriseIn = partitionPaths
 	}
 	return r
@@ -92,14 +91,16 @@ func newRoute(kind Kind) Route {
 	return r
 }
 
+// below reports whether a path is prefix or lies below it.
+func below(path, prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
+
 func kindOfPath(path string, registry bool) Kind {
-	under := func(prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
 	switch {
-	case under("/grant/citizen"):
+	case below(path, "/grant/citizen"):
 		return KindMandates
-	case under("/ebox/registry"):
+	case below(path, "/ebox/registry"):
 		return KindRegistry
-	case registry || under("/ebox"):
+	case registry || below(path, "/ebox"):
 		return KindEBox
 	default:
 		return KindPlain
