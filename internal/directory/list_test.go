@@ -71,6 +71,11 @@ func entry(id, rest string) string {
 	return `{"messageProviderId": "` + id + `", "messageProviderUrl": "https://a.socialsecurity.be/"` + rest + `}`
 }
 
+// linked is an entry with a URL.
+func linked(url string) string {
+	return `{"messageProviderId": "x", "messageProviderUrl": "` + url + `"}`
+}
+
 func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	body := `{"registries": [
 		{"id": "nsso", "ownerId": "0206731645", "endpoint": "https://a.socialsecurity.be/v3", "version": "3.5",
@@ -138,25 +143,16 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 		"an id of 101 characters":     {entry(strings.Repeat("é", 101), ""), "100 characters"},
 		"an id that stands twice":     {entry("good", ""), "before"},
 		"no URL":                      {`{"messageProviderId": "x"}`, "missing"},
-		"a URL that is none":          {`{"messageProviderId": "x", "messageProviderUrl": "https://[::1"}`, "no URL"},
-		"another scheme": {
-			`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "no URL"},
-		"a URL without a host": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no URL"},
-		"a URL whose host a resolver might read as an address": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://127.1/v3"}`, "no valid host"},
-		"a URL with a user": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://services.socialsecurity.be@evil.example/"}`, "user"},
-		"a URL with a fragment": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/#x"}`, "fragment"},
-		"a URL with dot segments": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/../b"}`, "dot segment"},
-		"a URL with an escape": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2fb"}`, "an escape"},
-		"a host in another script": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://а.socialsecurity.be/"}`, "no valid host"},
-		"a URL with port 0": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
+		"a URL that is none":          {linked("https://[::1"), "no URL"},
+		"another scheme":              {linked("file:///etc/passwd"), "no URL"},
+		"a URL without a host":        {linked("https:///v3"), "no URL"},
+		"a URL whose host a resolver might read as an address": {linked("https://127.1/v3"), "no valid host"},
+		"a URL with a user":              {linked("https://services.socialsecurity.be@evil.example/"), "user"},
+		"a URL with a fragment":          {linked("https://a.socialsecurity.be/#x"), "fragment"},
+		"a URL with dot segments":        {linked("https://a.socialsecurity.be/a/../b"), "dot segment"},
+		"a URL with an escape":           {linked("https://a.socialsecurity.be/a%2fb"), "an escape"},
+		"a host in another script":       {linked("https://а.socialsecurity.be/"), "no valid host"},
+		"a URL with port 0":              {linked("https://a.socialsecurity.be:0/"), "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
 		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "neither a date"},
 	} {
