@@ -178,7 +178,8 @@ func TestSpreadsheetsAreReadAsTheyAre(t *testing.T) {
 
 func TestOneFileGivesAHundredMistakesAtMost(t *testing.T) {
 	_, err := withFile(t, "list.csv", "number,name\n"+strings.Repeat("x,y\n", 2000))
-	if err == nil || !strings.Contains(err.Error(), ":101:1: ") || !strings.Contains(err.Error(), "and 1900 more mistakes") {
+	if err == nil || !strings.Contains(err.Error(), ":101:1: ") ||
+		!strings.Contains(err.Error(), "and 1900 more mistakes") {
 		t.Errorf("%.2000s", err)
 	}
 }

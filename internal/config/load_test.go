@@ -227,7 +227,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(content)
 	}
 	f.Add([]byte("a: &a [*a]"))
-	f.Add([]byte("x: &tenancy y\n? *tenancy\n: {enterprises: []}\ntenancy: {enterprises: [{number: 1}, {number: 0206731645}]}"))
+	f.Add([]byte("x: &tenancy y\n? *tenancy\n: {enterprises: []}\n" +
+		"tenancy: {enterprises: [{number: 1}, {number: 0206731645}]}"))
 	f.Add([]byte("tenancy.enterprises: []\ncallers[0]: {}\ntenancy: &t {enterprises: [{number: 0206731645}], mode: *t}"))
 	f.Add([]byte("environment: custom\nserver: &s {listen: *s}"))
 	dir := f.TempDir()

@@ -162,7 +162,8 @@ routes:
   - {name: *name, maxBody: 2MB}
   - {name: own, kind: *kind, path: /own, upstream: "https://own.example.be", scopes: []}
 `)
-	if citizen := route(t, c, "grant-citizen"); citizen.Kind != KindMandates || citizen.MaxBody != 2e6 || len(c.Routes) != 6 {
+	if citizen := route(t, c, "grant-citizen"); citizen.Kind != KindMandates || citizen.MaxBody != 2e6 ||
+		len(c.Routes) != 6 {
 		t.Errorf("%d routes, %+v", len(c.Routes), citizen)
 	}
 	if own := route(t, c, "own"); own.Kind != KindMandates || own.MaxBody != 1e6 {

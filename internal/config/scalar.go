@@ -194,8 +194,9 @@ func (d *decoder) text(s, form string) (string, error) {
 
 // forms of texts that need no more than the text.
 var forms = map[string]func(string) (string, error){
-	"name": parseName, "address": parseAddress, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
-	"pattern": parsePattern, "destination": parseDestination,
+	"name": parseName, "address": parseAddress, "hostpattern": parseHostPattern, "origin": parseOrigin,
+	"fingerprint": parseFingerprint,
+	"pattern":     parsePattern, "destination": parseDestination,
 	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
 	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
 	"keyid":   parsed(`^[A-Za-z0-9_-]{1,32}$`, `is no id: up to 32 letters, digits, "-" and "_" are expected`),

@@ -83,7 +83,8 @@ func TestExcerptsHideSecretsHoweverTheyAreWritten(t *testing.T) {
 func TestSecretsAreHiddenWhereverTheyStand(t *testing.T) {
 	texts := []string{
 		// What was meant to name a file may be the secret itself, in a section that has none.
-		"admin: {token: S3cr3t}", "redis: {encryptionKeys: [{id: a, key: S3cr3t}]}", "oauth: {clients: {office: {key: S3cr3t}}}",
+		"admin: {token: S3cr3t}", "redis: {encryptionKeys: [{id: a, key: S3cr3t}]}",
+		"oauth: {clients: {office: {key: S3cr3t}}}",
 		"admin: {token: S3cr3t", "audit:\n  key: S3cr3t: x",
 	}
 	for _, block := range []string{"|", ">", "|-", ">2"} {

@@ -281,8 +281,8 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remark
 		}
 	}
 	if n := len(list) - len(windows); n > 0 {
-		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, whose %s and %s are not both date-times",
-			n, p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
+		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, whose %s and %s are not both "+
+			"date-times", n, p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
 	}
 	windows, backwards := merged(windows)
 	if backwards > 0 {

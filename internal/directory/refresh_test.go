@@ -243,7 +243,8 @@ func TestProvidersOfTheConfiguration(t *testing.T) {
 	o.Registry.Providers = []config.StaticProvider{{ID: "lab", URL: link}, {ID: "nowhere", URL: new(url.URL)}}
 	d := New(o)
 	p, ok := d.Lookup("lab")
-	if !ok || p.State(time.Now()) != Active || p.Base.String() != "http://localhost:8080/v3" || link.Host != "LOCALHOST:8080" {
+	if !ok || p.State(time.Now()) != Active || p.Base.String() != "http://localhost:8080/v3" ||
+		link.Host != "LOCALHOST:8080" {
 		t.Fatalf("before the registry: %+v", p)
 	}
 	if s := d.Status(); s.Source != SourceConfiguration || s.Providers != 1 || len(s.Problems) != 1 {

@@ -68,8 +68,8 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 			}
 		})
 	}
-	for _, q := range []string{"representedEnterpriseNumber=BE%200212.148.896", "q=100%25", "q=50%2525%20off", "q=a%26b%3Dc",
-		"sort=representedEnterpriseNumber", "q=%C3%A9%25zz"} {
+	for _, q := range []string{"representedEnterpriseNumber=BE%200212.148.896", "q=100%25", "q=50%2525%20off",
+		"q=a%26b%3Dc", "sort=representedEnterpriseNumber", "q=%C3%A9%25zz"} {
 		if _, err := NamedInQuery(q); err != nil {
 			t.Errorf("%s: %v", q, err)
 		}
