@@ -224,14 +224,8 @@ func (k *check) registry() {
 
 // tokens checks that there is somebody to get tokens for, and somewhere.
 func (k *check) tokens() {
-	needed := k.c.Registry.URL != nil && len(k.c.Registry.Scopes) > 0
-	for i := range k.c.Routes {
-		r := &k.c.Routes[i]
-		needed = needed || len(r.Scopes) > 0
-		for _, rule := range r.Rules {
-			needed = needed || len(rule.Scopes) > 0
-		}
-	}
+	needed := k.c.Registry.URL != nil && len(k.c.Registry.Scopes) > 0 ||
+		slices.ContainsFunc(k.c.Routes, func(r Route) bool { return r.SendsToken() })
 	if !needed || k.c.Environment == "" {
 		return
 	}
@@ -243,9 +237,8 @@ func (k *check) tokens() {
 		}
 		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
 	}
-	n := k.at("oauth.clients")
-	empty := n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0 // else what is there was reported
-	if empty && len(k.c.OAuth.Clients) == 0 {
+	n := k.at("oauth.clients") // what is no mapping was reported
+	if len(k.c.OAuth.Clients) == 0 && (n == nil || n.Kind == yaml.MappingNode) {
 		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
 	}
 }
@@ -261,7 +254,7 @@ func (k *check) callerCredentials(at string, r *Route) {
 	switch {
 	case r.Kind != KindPlain || r.Registry:
 		k.fail(at, "only a route of kind plain, to an upstream of your own, can pass them on: leave it false")
-	case len(r.Scopes)+len(r.Rules) > 0 || r.Client != "":
+	case r.SendsToken() || r.Client != "":
 		k.fail(at, "this route sends a token of the gateway's, and a call has one credential: leave it false, or write "+
 			"scopes: [] and no rules or client")
 	case r.Enterprise != None:

@@ -29,6 +29,7 @@ func (t *enterpriseTable) csv(src *source) {
 	reader.ReuseRecord = true
 	reader.FieldsPerRecord = -1
 	var header []string // the column of each cell; "" for none
+	var broken *csv.ParseError
 	for {
 		record, err := reader.Read()
 		switch {
@@ -38,8 +39,8 @@ func (t *enterpriseTable) csv(src *source) {
 					strings.Join(columns, ","))
 			}
 			return
-		case err != nil:
-			t.broken(src, err)
+		case errors.As(err, &broken):
+			t.d.m.add(src, broken.Line, src.characters(broken.Line, broken.Column), "", "this is no CSV: "+broken.Err.Error())
 		case blank(record) || header == nil && strings.HasPrefix(record[0], "sep="):
 			// Rows of a spreadsheet in which nothing stands, and Excel's own first line.
 		case header == nil:
@@ -180,13 +181,6 @@ var scientific = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
 func (t *enterpriseTable) cell(src *source, reader *csv.Reader, i int, message string) {
 	line, column := reader.FieldPos(i)
 	t.d.m.add(src, line, src.characters(line, column), "", message)
-}
-
-func (t *enterpriseTable) broken(src *source, err error) {
-	var where *csv.ParseError // what a reader of memory fails with
-	if errors.As(err, &where) {
-		t.d.m.add(src, where.Line, src.characters(where.Line, where.Column), "", "this is no CSV: "+where.Err.Error())
-	}
 }
 
 // characters turns a column counted in bytes into one counted in characters.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -156,9 +157,7 @@ func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
 	for i, entry := range items {
 		one := &(*l)[i]
 		d.decode(path(i), entry, reflect.ValueOf(one).Elem(), "")
-		if one.Name == "" {
-			one.Name = one.Address
-		}
+		one.Name = cmp.Or(one.Name, one.Address)
 	}
 }
 

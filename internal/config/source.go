@@ -8,12 +8,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/text/encoding/charmap"
 	utf16 "golang.org/x/text/encoding/unicode"
+
+	"ebox-gateway/internal/printable"
 )
 
 // source is the text of one file, for the excerpts in errors.
@@ -61,20 +62,12 @@ func (s *source) excerpt(line int) string {
 		}
 	}
 	text = userInfo.ReplaceAllString(text, "://"+hidden+"@")
-	text = strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
-	text = strings.TrimSpace(text)
+	text = strings.TrimSpace(strings.ReplaceAll(text, "\t", " "))
+	shown := printable.Text(text, maxExcerpt)
 	if len(text) > maxExcerpt {
-		text = strings.ToValidUTF8(text[:maxExcerpt], "") + " …"
+		shown += " …"
 	}
-	return text
+	return shown
 }
 
 var (
@@ -155,14 +148,7 @@ func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
 // namesSecret tells a key that names a secret by the look of it, also when it is misspelt or
 // nobody knows it: a token or key may stand where its file was meant.
 func namesSecret(key string) bool {
-	key = strings.ToLower(key)
-	switch {
-	case strings.HasSuffix(key, "file"), key == "idempotencykey":
-		return false
-	case strings.HasSuffix(key, "token"), strings.HasSuffix(key, "key"):
-		return true
-	}
-	return strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret")
+	return secretKey.MatchString(key+":") && !strings.HasSuffix(strings.ToLower(key), "file") && key != "idempotencyKey"
 }
 
 // cutAt parts a line before a column, counted in characters from 1.
