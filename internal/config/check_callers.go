@@ -20,12 +20,10 @@ func (k *check) callers() {
 	names, taken := make(map[string]bool), make(map[Criterion]string)
 	for i := range k.c.Callers {
 		c, at := &k.c.Callers[i], item("callers", i)
-		if c.Name != "" {
-			if names[c.Name] {
-				k.fail(at+".name", "two callers are named %s: give each a name of its own, or make one rule of them", quote(c.Name))
-			}
-			names[c.Name] = true
+		if names[c.Name] && c.Name != "" {
+			k.fail(at+".name", "two callers are named %s: give each a name of its own, or make one rule of them", quote(c.Name))
 		}
+		names[c.Name] = true
 		k.criteria(at, c, listeners, certificates)
 		k.tie(at, c, taken)
 		k.names(at+".routes", c.Routes, k.unknownRoute)

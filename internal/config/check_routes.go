@@ -1,13 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
-
-	"ebox-gateway/internal/ebox"
 )
 
 func (k *check) checkRoutes() {
@@ -18,11 +17,10 @@ func (k *check) checkRoutes() {
 		if at == "" && r.Name == "" {
 			continue // a route without a name was reported
 		}
-		k.route(at, r)
-		if r.Path == "" {
-			continue
+		if at != "" { // else the file does not touch the environment's
+			k.route(at, r)
 		}
-		if other, taken := paths[r.Path]; taken {
+		if other, taken := paths[r.Path]; taken && r.Path != "" {
 			k.fail(join(at, "path"), "the path %s is the route %s's already", r.Path, other)
 		}
 		paths[r.Path] = r.Name
@@ -31,12 +29,8 @@ func (k *check) checkRoutes() {
 	k.c.Absent = slices.DeleteFunc(slices.Clone(k.c.Absent), func(a AbsentAPI) bool { return paths[a.Path] != "" })
 }
 
-// route checks one route; at is "" for one of the environment's that the file
-// does not touch.
+// route checks one route.
 func (k *check) route(at string, r *Route) {
-	if at == "" {
-		return
-	}
 	if r.Name == groupEBox {
 		k.fail(at+".name", "%q stands for all e-Box routes: choose another name", groupEBox)
 	}
@@ -59,11 +53,19 @@ func (k *check) route(at string, r *Route) {
 		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
 	}
 	k.enterpriseIn(at+".enterpriseIn", r)
-	for i := range r.Rules {
-		k.scopeRule(item(at+".rules", i), &r.Rules[i], r.Kind)
+	for i, rule := range r.Rules {
+		at := item(at+".rules", i)
+		if k.given(at) && !k.given(at, "methods", "paths", "apiVersions", "for") { // not an environment's own rule
+			k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
+		}
+		k.methods(at+".methods", rule.Methods, false, r.Kind == KindPlain)
 	}
-	for i := range r.Reads {
-		k.readRule(item(at+".reads", i), &r.Reads[i], r.Kind)
+	for i, rule := range r.Reads {
+		at := item(at+".reads", i) + ".methods"
+		k.methods(at, rule.Methods, false, r.Kind == KindPlain)
+		if j := slices.Index(rule.Methods, "GET"); j >= 0 {
+			k.fail(item(at, j), "GET reads without being named: name the other methods that do")
+		}
 	}
 	k.complain(at+".client", k.unknownClient(r.Client))
 	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
@@ -141,22 +143,6 @@ func (k *check) enterpriseIn(at string, r *Route) {
 	}
 }
 
-func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
-	if k.given(at) && !k.given(at, "methods", "paths", "apiVersions", "for") { // not an environment's own rule
-		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
-	}
-	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
-}
-
-func (k *check) readRule(at string, r *ebox.ReadRule, kind Kind) {
-	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
-	for i, m := range r.Methods {
-		if m == "GET" {
-			k.fail(item(at+".methods", i), "GET reads without being named: name the other methods that do")
-		}
-	}
-}
-
 var methodNames = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 // ownMethod is the name of a method that only an upstream of one's own may have.
@@ -194,9 +180,7 @@ func (k *check) registry() {
 	ids := make(map[string]bool)
 	for i := range g.Providers {
 		p, at := &g.Providers[i], item("registry.providers", i)
-		if p.Name == "" {
-			p.Name = p.ID
-		}
+		p.Name = cmp.Or(p.Name, p.ID)
 		if p.ID != "" && ids[p.ID] {
 			k.fail(at+".id", "the provider %s is given twice", quote(p.ID))
 		}

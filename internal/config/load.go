@@ -69,11 +69,8 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, err
 	}
 	c.warnings, _ = d.warnings.errors().(Errors)
-	for _, f := range d.files {
-		if !slices.Contains(c.files, f) {
-			c.files = append(c.files, f)
-		}
-	}
+	slices.Sort(d.files)
+	c.files = slices.Compact(d.files)
 	c.hash = sums.hash(content, c.files)
 	return c, nil
 }
