@@ -293,7 +293,9 @@ func parseHostPattern(s string) (string, error) {
 
 // IsHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
 // an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
-func IsHostName(h string) bool { return isHost(h) && !numericEnd.MatchString(h) }
+func IsHostName(h string) bool {
+	return len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
+}
 
 var numericEnd = regexp.MustCompile(`(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 

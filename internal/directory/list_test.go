@@ -151,6 +151,7 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 		"a URL with a fragment":          {linked("https://a.socialsecurity.be/#x"), "fragment"},
 		"a URL with dot segments":        {linked("https://a.socialsecurity.be/a/../b"), "dot segment"},
 		"a URL with an escape":           {linked("https://a.socialsecurity.be/a%2fb"), "an escape"},
+		"an address with a zone":         {linked("https://[fe80::1%25eth0]/"), "no valid host"},
 		"a host in another script":       {linked("https://а.socialsecurity.be/"), "no valid host"},
 		"a URL with port 0":              {linked("https://a.socialsecurity.be:0/"), "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
