@@ -476,6 +476,7 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ link, says string }{
 		"another host":          {"https://evil.example/v1/messageProviders?page=2", "not its own"},
+		"another scheme":        {"http://r.socialsecurity.be/v1/messageProviders?page=2", "not its own"},
 		"another port":          {"https://r.socialsecurity.be:8443/v1/messageProviders?page=2", "not its own"},
 		"another path":          {"/v1/messageProvidersX?page=2", "not its own"},
 		"a dot segment":         {"/v1/messageProviders/%2e%2e/x", "not its own"},
