@@ -116,8 +116,7 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		return
 	}
 	if tag.Get("config") == "all" && n.Kind == yaml.ScalarNode && n.Value == "all" {
-		v.SetZero()
-		return
+		return // no list
 	}
 	if isText(v.Type()) {
 		d.scalar(at, n, v, tag)

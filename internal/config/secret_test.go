@@ -86,6 +86,7 @@ func TestSecretsAreHiddenWhereverTheyStand(t *testing.T) {
 		"admin: {token: S3cr3t}", "redis: {encryptionKeys: [{id: a, key: S3cr3t}]}",
 		"oauth: {clients: {office: {key: S3cr3t}}}",
 		"admin: {token: S3cr3t", "audit:\n  key: S3cr3t: x",
+		"admin: {token:\n  S3cr3t: ]", // the rest of a value that began above
 	}
 	for _, block := range []string{"|", ">", "|-", ">2"} {
 		texts = append(texts, "oauth:\n  clients:\n    office:\n      keystore:\n        password: "+block+
