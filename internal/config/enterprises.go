@@ -34,9 +34,8 @@ type origin struct {
 // the tenancy.
 func (d *decoder) enterprises(c *Config, k *check, sums fileSums) {
 	before := len(d.m.list)
-	inline := c.Tenancy.Enterprises
 	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
-	t.decoded(d, "tenancy.enterprises", inline)
+	t.decoded(d, "tenancy.enterprises", c.Tenancy.Enterprises)
 	read := func(at string, paths []string, use func(at string, src *source)) {
 		for i, path := range paths {
 			if path == "" {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -127,27 +128,22 @@ func (d *decoder) read(v reflect.Value, form, s string) (err error) {
 // within holds a number, a size or a duration to the bounds that its field's tag gives.
 func (d *decoder) within(v reflect.Value, tag reflect.StructTag) error {
 	var expected []string
-	broken := false
-	for _, bound := range []struct {
-		key, words string
-		breaks     func(value, limit float64) bool
-	}{
-		{"least", "at least ", func(value, limit float64) bool { return value < limit }},
-		{"above", "more than ", func(value, limit float64) bool { return value <= limit }},
-		{"most", "at most ", func(value, limit float64) bool { return value > limit }},
-	} {
-		text, given := tag.Lookup(bound.key)
+	broken, float := false, reflect.TypeFor[float64]()
+	bound := func(key, words string, breaks func(order int) bool) {
+		text, given := tag.Lookup(key)
 		if !given {
-			continue
+			return
 		}
 		limit := reflect.New(v.Type()).Elem()
 		if err := d.read(limit, "", text); err != nil {
 			panic("config: a bound in a tag: " + text + " " + err.Error())
 		}
-		expected = append(expected, bound.words+text)
-		float := reflect.TypeFor[float64]()
-		broken = broken || bound.breaks(v.Convert(float).Float(), limit.Convert(float).Float())
+		expected = append(expected, words+text)
+		broken = broken || breaks(cmp.Compare(v.Convert(float).Float(), limit.Convert(float).Float()))
 	}
+	bound("least", "at least ", func(order int) bool { return order < 0 })
+	bound("above", "more than ", func(order int) bool { return order <= 0 })
+	bound("most", "at most ", func(order int) bool { return order > 0 })
 	if broken {
 		return errors.New("has to be " + strings.Join(expected, " and "))
 	}

@@ -192,41 +192,35 @@ type node = yaml.Node
 // parseYAML reads the one document in content. Without a document the node is
 // nil. A syntax error is reported to m.
 func parseYAML(src *source, m *mistakes) *node {
+	src.unparsed = true
 	if i := strangeBreak(src.content); i >= 0 {
 		line, column := src.position(i)
-		src.unparsed = true
 		m.add(src, line, column, "", "a NUL byte or a line break other than LF and CR LF: save the file as plain text")
 		return nil
 	}
 	if at := tabs.FindIndex(src.content); at != nil {
 		line, _ := src.position(at[0])
-		src.unparsed = true
 		m.add(src, line, 1, "", "a tab in the indentation: YAML takes blanks alone, two for each level")
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(src.content))
-	var document node
-	err := decoder.Decode(&document)
-	if errors.Is(err, io.EOF) {
-		return nil
+	var documents [2]node
+	for i := range documents {
+		if err := decoder.Decode(&documents[i]); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			addSyntax(src, m, err)
+			return nil
+		}
 	}
-	if err != nil {
-		addSyntax(src, m, err)
-		return nil
-	}
-	var second node
-	switch err := decoder.Decode(&second); {
-	case errors.Is(err, io.EOF):
-	case err != nil:
-		addSyntax(src, m, err)
-		return nil
-	default:
+	src.unparsed = false
+	if second := &documents[1]; !second.IsZero() {
 		m.add(src, second.Line, second.Column, "", "a second YAML document (---): put everything into one")
 	}
-	if len(document.Content) == 0 {
+	if len(documents[0].Content) == 0 {
 		return nil
 	}
-	return document.Content[0]
+	return documents[0].Content[0]
 }
 
 // strangeBreak finds what YAML takes for a line break and editors do not, or
@@ -242,7 +236,6 @@ func strangeBreak(content []byte) int {
 var tabs = regexp.MustCompile(`(?m)^ *\t[\t ]*[^\s#]`)
 
 func addSyntax(src *source, m *mistakes, err error) {
-	src.unparsed = true
 	var several *yaml.LoadErrors
 	var one *yaml.LoadError
 	switch {
