@@ -124,22 +124,17 @@ func (f fileSums) read(path string) ([]byte, error) {
 	return content, nil
 }
 
-// hash is over the configuration and every file it names. One that cannot be
-// read counts as absent.
+// hash is over the configuration and every file it names. One that cannot be read has the zero sum.
 func (f fileSums) hash(content []byte, paths []string) string {
 	whole := sha256.New()
 	own := sha256.Sum256(content)
 	whole.Write(own[:])
 	for _, path := range paths {
 		sum, known := f[path]
-		state := "read"
 		if !known {
-			var err error
-			if sum, err = files.Sum(path); err != nil {
-				state = "absent"
-			}
+			sum, _ = files.Sum(path)
 		}
-		fmt.Fprintf(whole, "%q %s %x\n", path, state, sum)
+		fmt.Fprintf(whole, "%q %x\n", path, sum)
 	}
 	return hex.EncodeToString(whole.Sum(nil))
 }
