@@ -150,7 +150,7 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 	v.bundle = &bundleFiles{each: func(name string, content []byte) error {
 		return writeOnce(filepath.Join(dir, name), content)
 	}}
-	err = v.run(o)
+	err = v.run()
 	return &v.report, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,6 +105,7 @@ type chainFiles struct {
 // filesOf lists the directory of a chain.
 func filesOf(dir string) (chainFiles, error) {
 	var files chainFiles
+	found := make(map[string]fs.FileInfo)
 	// Twice: of a segment that is compressed at this moment, a listing that takes its
 	// time may show neither form.
 	for range 2 {
@@ -112,36 +114,30 @@ func filesOf(dir string) (chainFiles, error) {
 			return files, fmt.Errorf("listing the evidence: %w", err)
 		}
 		for _, e := range entries {
-			path := filepath.Join(dir, e.Name())
-			s, ok := parseSegment(path)
 			info, err := e.Info()
-			switch {
-			case errors.Is(err, fs.ErrNotExist): // compressed since
-			case err != nil:
+			if err == nil {
+				found[e.Name()] = info
+			} else if !errors.Is(err, fs.ErrNotExist) { // compressed since
 				return files, fmt.Errorf("listing the evidence: %w", err)
-			case !e.Type().IsRegular():
-				files.foreign = append(files.foreign, path)
-			case ok:
-				s.size = info.Size()
-				files.segments = append(files.segments, s)
-			case isCheckpoints(e.Name()):
-				files.checkpoints = append(files.checkpoints, path)
-			case !isOwnFile(e.Name()):
-				files.foreign = append(files.foreign, path)
 			}
 		}
 	}
-	slices.Sort(files.foreign)
-	files.foreign = slices.Compact(files.foreign)
-	slices.Sort(files.checkpoints) // format 1 wrote checkpoints.jsonl, which is not last by its name
-	files.checkpoints = slices.Compact(files.checkpoints)
-	// A plain name is the beginning of the compressed one, and so comes first.
-	list := files.segments
-	slices.SortFunc(list, func(a, b segment) int {
-		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
-	})
+	for _, name := range slices.Sorted(maps.Keys(found)) { // checkpoints.jsonl, of format 1, is not the first
+		path, info := filepath.Join(dir, name), found[name]
+		switch s, ok := parseSegment(path); {
+		case info.Mode().IsRegular() && ok:
+			s.size = info.Size()
+			files.segments = append(files.segments, s)
+		case info.Mode().IsRegular() && isCheckpoints(name):
+			files.checkpoints = append(files.checkpoints, path)
+		case !info.Mode().IsRegular() || !isOwnFile(name):
+			files.foreign = append(files.foreign, path)
+		}
+	}
+	slices.SortStableFunc(files.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	// Where both forms are there, a process was killed, or is at work, between the last two steps of compressing.
-	files.segments = slices.CompactFunc(list, func(a, b segment) bool { return a.plain() == b.plain() })
+	// A plain name is the beginning of the compressed one, and so came first.
+	files.segments = slices.CompactFunc(files.segments, func(a, b segment) bool { return a.plain() == b.plain() })
 	return files, nil
 }
 

@@ -13,30 +13,6 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-// A file that was renamed to another day is found by verifying, and searching does not pass
-// over it: what day it is of, its first record says.
-func TestASegmentThatWasRenamedIsFoundAndSearched(t *testing.T) {
-	for _, c := range []struct{ name, from, to, want string }{
-		{"to another day", "20260305", "20310101", "its name says 2031-01-01: it was renamed"},
-		{"to another number", "-000000000001", "-000000000007", "its name says seq 7"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			at(t, dir, "2026-03-05", "sought")
-			path := segmentsOf(t, dir)[0].path
-			must(t, os.Rename(path, strings.Replace(path, c.from, c.to, 1)))
-			if got := findings(t, dir, VerifyOptions{}); !strings.Contains(got, c.want) {
-				t.Errorf("verifying: %s", got)
-			}
-			day := time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC)
-			all, s := find(t, dir, Query{From: day, To: day.Add(24 * time.Hour)})
-			if ids(all) != "sought" || len(s.Findings) == 0 {
-				t.Errorf("searching: %q, %+v", ids(all), s)
-			}
-		})
-	}
-}
-
 // The directory is looked at with each checkpoint, also where nothing is written.
 func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T) {
 	type loss struct {

@@ -59,7 +59,7 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 	for _, chain := range chains {
 		v := newVerifier(chain, o)
 		v.shipped = shipped
-		if err := v.run(o); err != nil {
+		if err := v.run(); err != nil {
 			return reports, findings, err
 		}
 		r := v.report

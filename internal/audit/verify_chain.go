@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 // verifier goes along a chain.
 type verifier struct {
+	o       VerifyOptions
 	dir     string
 	replica string
 	trust   trust
@@ -24,7 +24,6 @@ type verifier struct {
 	shipped map[string]mark
 	// noted are the last signed records, for the time stamps of their notes.
 	noted  []checkpoint
-	roots  *x509.CertPool
 	bundle *bundleFiles // nil if it is none
 	// dropped are the ends of segments that were dropped, by a signed record.
 	dropped []link
@@ -49,7 +48,7 @@ type mark struct {
 const mostNoted = 1024
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
-	v := &verifier{dir: dir, trust: newTrust(o.Keys), roots: o.Authorities, marks: make(map[uint64][]mark),
+	v := &verifier{o: o, dir: dir, trust: newTrust(o.Keys), marks: make(map[uint64][]mark),
 		shipped: make(map[string]mark)}
 	v.chain = chain{find: v.find, read: o.Read}
 	v.report.Dir = dir
@@ -62,9 +61,9 @@ func newVerifier(dir string, o VerifyOptions) *verifier {
 func (v *verifier) find(f Finding) { v.report.find(f) }
 
 // run verifies the chain.
-func (v *verifier) run(o VerifyOptions) error {
+func (v *verifier) run() error {
 	dir := v.dir
-	if len(o.Keys) == 0 {
+	if len(v.o.Keys) == 0 {
 		var err error
 		if v.trust.keys, err = publicKeys(dir); err != nil {
 			return err
@@ -97,7 +96,7 @@ func (v *verifier) run(o VerifyOptions) error {
 		}
 	}
 	first := len(v.shipped) == 0
-	for _, file := range o.Checkpoints {
+	for _, file := range v.o.Checkpoints {
 		if err := v.readMarks(file, false, first); err != nil {
 			return err
 		}
@@ -308,7 +307,7 @@ func (v *verifier) stamp(l *line) error {
 		return nil
 	}
 	of := v.noted[i]
-	stamped, err := openStamp(f.Token, of, v.roots)
+	stamped, err := openStamp(f.Token, of, v.o.Authorities)
 	if err != nil {
 		v.find(l.finding("of the time stamp of seq %d: %v", f.Of, err))
 		return nil
