@@ -27,16 +27,15 @@ type summary struct {
 }
 
 // Summary gives the summary of all providers together, with each one's own under
-// providers; what counts only some of them says so by the member incomplete. query is
-// sent on. self and list are the URLs of the summary and of the list as this caller
+// providers; what counts only some of them says so by the member incomplete. self and list are the URLs of the summary and of the list as this caller
 // reaches them. The error is as List's.
-func (r *Round) Summary(ctx context.Context, query string, whole bool, self, list string) (*Result, error) {
+func (r *Round) Summary(ctx context.Context, q *Query, self, list string) (*Result, error) {
 	asked, result := r.begin()
 	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	each(len(asked), func(i int) {
-		all[i], missing[i] = r.summaryOf(limited, asked[i].ID, query)
+		all[i], missing[i] = r.summaryOf(limited, asked[i].ID, q.sent)
 	})
 	if isGone(ctx) {
 		return result, ctx.Err()
@@ -50,7 +49,7 @@ func (r *Round) Summary(ctx context.Context, query string, whole bool, self, lis
 			there = append(there, all[i])
 		}
 	}
-	if err := r.settle(result, absent, len(there), whole); err != nil {
+	if err := r.settle(result, absent, len(there), q.Whole); err != nil {
 		return result, err
 	}
 	own := make([][]byte, len(there))

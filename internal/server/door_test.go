@@ -134,7 +134,7 @@ func (d *door) ask(line string, fields ...string) *httptest.ResponseRecorder {
 		d.edit(r)
 	}
 	w := httptest.NewRecorder()
-	d.ServeHTTP(w, r.WithContext(server.WithPeer(context.Background(), "main", netip.MustParseAddr("127.0.0.1"))))
+	d.ServeHTTP(w, r.WithContext(server.WithPeer(r.Context(), "main", netip.MustParseAddr("127.0.0.1"))))
 	return w
 }
 
