@@ -72,7 +72,7 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 		}
 	}
 	round := roundOf(answers{"a": refuses(200)}, "a", "b")
-	round.Providers[1].Refusal, round.Providers[1].Reason = problem.Unavailable("in maintenance", time.Minute), "maintenance"
+	round.Providers[1].Reason, round.Providers[1].Refusal = "maintenance", problem.Unavailable("Later.", time.Minute)
 	if r, status, err := round.Change(t.Context(), c); status != 207 || HeaderOf(r.Missing) != "b;reason=maintenance" {
 		t.Errorf("one that cannot be called now: %d, %v, %s", status, err, r.Body)
 	}

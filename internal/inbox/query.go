@@ -65,8 +65,8 @@ func (w *window) countable() bool {
 // last is the position of the page's last message, counted from 1.
 func (q *Query) last() int { return q.skip + q.Page*q.PageSize }
 
-// ParseQuery reads the query of a list, or of a summary, which has no pages. Parameters that the API does not have are sent
-// on. The error is a *problem.Problem, 400 with the issues.
+// ParseQuery reads the query of a list, or of a summary, which has no pages. Parameters that the
+// API does not have are sent on. The error is a *problem.Problem, 400 with the issues.
 func ParseQuery(raw string) (*Query, error) {
 	r := queryReader{q: Query{Page: 1, PageSize: defaultPageSize}, seen: make(map[string]string)}
 	for pair := range strings.SplitSeq(raw, "&") {

@@ -59,7 +59,8 @@ func TestWhatOfAQueryGoesOn(t *testing.T) {
 		sent  string
 		whole bool
 	}{
-		"": {}, "partial=false": {"", true}, "p%61rtial=false&&x=1": {"x=1", true}, "a=%2f&partial=true&page=2": {"a=%2f", false},
+		"": {}, "partial=false": {"", true}, "p%61rtial=false&&x=1": {"x=1", true},
+		"a=%2f&partial=true&page=2": {"a=%2f", false},
 		// A moment is sent as a day that includes it, wherever the provider is.
 		"receivedBefore=2026-11-20T23:30:00%2B01:00": {"receivedBefore=2026-11-22", false},
 		"receivedBefore=9999-12-31T23:59:59Z":        {"receivedBefore=9999-12-31", false},

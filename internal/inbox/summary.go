@@ -27,8 +27,9 @@ type summary struct {
 }
 
 // Summary gives the summary of all providers together, with each one's own under
-// providers; what counts only some of them says so by the member incomplete. self and list are the URLs of the summary and of the list as this caller
-// reaches them. The error is as List's.
+// providers; what counts only some of them says so by the member incomplete. self and list
+// are the URLs of the summary and of the list as this caller reaches them. The error is as
+// List's.
 func (r *Round) Summary(ctx context.Context, q *Query, self, list string) (*Result, error) {
 	asked, result := r.begin()
 	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))

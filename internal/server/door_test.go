@@ -453,6 +453,13 @@ func TestACallSaysWhereItGoesAndForWhom(t *testing.T) {
 	if c.IdempotencyKey != `"1"` {
 		t.Errorf("%q", c.IdempotencyKey)
 	}
+	passes := openDoor(t, func(o *server.Options) { o.Routes[0].IdempotencyKey = config.KeyPassed })
+	for field, want := range map[string]string{"X: y": "", `Idempotency-Key: "1"`: `"1"`} {
+		c := passes.admits("a key is the caller's", passes.ask("POST "+nsso+"/ebox/messages", field))
+		if c.IdempotencyKey != want {
+			t.Errorf("%s: %q", field, c.IdempotencyKey)
+		}
+	}
 	d.refuses("for nobody", d.ask("GET /ebox/providers/nsso/ebox"), 400, "enterprise")
 	d.refuses("for two", d.ask("GET "+nsso, "On-Behalf-Of-Enterprise-Number: 0212148896"), 400, "enterprise")
 	d = openDoor(t, func(o *server.Options) {
