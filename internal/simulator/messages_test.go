@@ -3,10 +3,7 @@ package simulator
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
-	"encoding/base64"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -16,69 +13,21 @@ import (
 
 func (l *lab) consumer() sending { return l.as(l.token(ScopeDocumentConsumer), mandated) }
 
-type (
-	messagePage    = itemPage[shownMessage]
-	attachmentPage = itemPage[attachment]
-)
+type messagePage = itemPage[shownMessage]
 
 // shownMessage is a message as a client reads it.
 type shownMessage struct {
 	message
-	Documents *attachmentPage `json:"attachments"`
+	Documents *itemPage[attachment] `json:"attachments"`
 }
-
-// digestIn is the digest that an attachment was shown with.
-func digestIn(a attachment) any { return a.Digest.(map[string]any)["digestValue"] }
 
 // itemPage is a page of either form.
 type itemPage[T any] struct {
 	Items             []T
 	Total, TotalItems int
-	Next              string
-	Links             links `json:"_links"`
 }
 
 func (p itemPage[T]) count() int { return p.Total + p.TotalItems }
-
-func TestMessagesArePagedNewestFirst(t *testing.T) {
-	l := newLab(t)
-	get := l.consumer()
-	for _, form := range []PageForm{PagePlain, PageHAL} {
-		if err := l.SetPageForm("nsso", form); err != nil {
-			t.Fatal(err)
-		}
-		seen, last := map[string]bool{}, l.now()
-		for target := l.ProviderURL("nsso") + "/ebox/messages?pageSize=15"; target != ""; {
-			r := get("GET", target, "")
-			page := decode[messagePage](t, r)
-			if page.count() != 40 || (form == PagePlain) != (page.Total == 40) {
-				t.Fatalf("%s: total %d, totalItems %d", form, page.Total, page.TotalItems)
-			}
-			for _, m := range page.Items {
-				if seen[m.ID] || m.Published.IsZero() || m.Published.After(last) {
-					t.Fatalf("message %s of %s is out of order or repeated", m.ID, m.Published)
-				}
-				seen[m.ID], last = true, m.Published
-			}
-			next, field := page.Next, ""
-			if form == PageHAL {
-				if next = page.Links["next"].Href; next != "" {
-					field = "<" + next + `>; rel="next"`
-				}
-			}
-			if r.header.Get("Link") != field {
-				t.Errorf("%s: Link %q beside next %q", form, r.header.Get("Link"), next)
-			}
-			target = next
-		}
-		if len(seen) != 40 {
-			t.Errorf("%s: %d messages", form, len(seen))
-		}
-	}
-	if l.SetPageForm("nobody", PageHAL) == nil || l.SetPageForm("nsso", "other") == nil {
-		t.Error("an unknown provider or form was taken")
-	}
-}
 
 func TestMessagesAreFiltered(t *testing.T) {
 	l := newLab(t)
@@ -135,62 +84,6 @@ func TestOpeningTheMainContentMarksItRead(t *testing.T) {
 	}
 }
 
-func TestContentHasRangesDigestAndTag(t *testing.T) {
-	l := newLab(t)
-	get := l.consumer()
-	page := decode[attachmentPage](t, get("GET", l.ProviderURL("nsso")+"/ebox/messages/"+LargeMessage+"/attachments", ""))
-	for i, a := range page.Items[:3] {
-		r := get("GET", a.Content, "")
-		sum := sha256.Sum256(r.body)
-		if int64(len(r.body)) != largeSizes[i] || a.Size*1024 != float64(largeSizes[i]) ||
-			base64.RawURLEncoding.EncodeToString(sum[:]) != digestIn(a) ||
-			!strings.Contains(r.header.Get("Content-Disposition"), a.FileName) {
-			t.Errorf("attachment %s: %d bytes, %v", a.ID, len(r.body), r.header)
-		}
-	}
-	big := page.Items[4].Content
-	whole := get("HEAD", big, "")
-	tag := whole.header.Get("ETag")
-	end := get("GET", big, "", "Range", "bytes=-10", "If-Range", tag)
-	if len(end.body) != 10 || end.header.Get("Content-Range") != "bytes 67108854-67108863/67108864" {
-		t.Errorf("range: %d %v", end.status, end.header)
-	}
-	r := get("GET", big, "", "If-None-Match", tag)
-	if whole.header.Get("Content-Length") != "67108864" || r.status != 304 {
-		t.Errorf("length %v, If-None-Match: %d", whole.header, r.status)
-	}
-}
-
-func TestReferenceDataMayBeKept(t *testing.T) {
-	l := newLab(t)
-	get := l.consumer()
-	base := l.ProviderURL("nsso") + "/referenceData"
-	for _, path := range []string{"/messageTypes", "/messageTypes/invoice"} {
-		r := get("GET", base+path, "")
-		if r.status != 200 || !strings.Contains(r.header.Get("Cache-Control"), "public, max-age=172800") {
-			t.Errorf("%s: %d %q", path, r.status, r.header.Get("Cache-Control"))
-		}
-		if again := get("GET", base+path, "", "If-None-Match", r.header.Get("ETag")); again.status != 304 ||
-			len(again.body) > 0 || again.header.Get("ETag") == "" {
-			t.Errorf("%s again: %d", path, again.status)
-		}
-	}
-	type organization struct {
-		Logos []struct {
-			Content string `json:"contentHref"`
-		} `json:"organizationLogos"`
-	}
-	orgs := decode[itemPage[organization]](t, get("GET", base+"/senderOrganizations?pageSize=1", ""))
-	if len(orgs.Items) != 1 || orgs.count() != 2 || !strings.HasSuffix(orgs.Next, "?page=2&pageSize=1") {
-		t.Fatalf("%+v", orgs)
-	}
-	// The link to a logo is an absolute path.
-	if r := get("GET", l.main.base+orgs.Items[0].Logos[0].Content, ""); http.DetectContentType(r.body) != "image/png" {
-		t.Errorf("logo: %d", r.status)
-	}
-	is(t, get("GET", base+"/messageTypes/none", ""), 404, "", "unknown type")
-}
-
 func TestPatchChangesAllOrNothing(t *testing.T) {
 	l := newLab(t)
 	send := l.consumer()
@@ -240,29 +133,6 @@ func TestAListIsCompressedForThoseWhoTakeIt(t *testing.T) {
 	}
 }
 
-func TestAMessageCanBeAddedFromOutside(t *testing.T) {
-	l := newLab(t)
-	id, err := l.AddMessage("nsso", mandated, Draft{Subject: "Huge", Sizes: []int64{3 << 20, 0}, Body: "see inside"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	get := l.consumer()
-	newest := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/messages?pageSize=1", "")).Items[0]
-	if newest.ID != id || newest.Subject["fr"] != "Huge" || newest.Documents.count() != 2 {
-		t.Fatalf("%+v", newest)
-	}
-	for i, size := range []int{3 << 20, 0} {
-		if r := get("GET", newest.Documents.Items[i].Content, ""); r.status != 200 || len(r.body) != size {
-			t.Errorf("document %d: %d, %d bytes", i, r.status, len(r.body))
-		}
-	}
-	for provider, d := range map[string]Draft{"nobody": {}, "nsso": {Sizes: []int64{-1}}} {
-		if _, err := l.AddMessage(provider, mandated, d); err == nil {
-			t.Errorf("%s took %+v", provider, d)
-		}
-	}
-}
-
 func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 	l := newLab(t)
 	token := l.token(ScopeDocumentConsumer)
@@ -308,25 +178,6 @@ func TestPreferencesAndConsents(t *testing.T) {
 	is(t, send("POST", l.FederationURL()+"/citizenEboxConsents/search",
 		`{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`, "Content-Type", jsonType), 200, `"hasConsent":true`,
 		"consents")
-}
-
-func TestTheRegistryHasBothShapes(t *testing.T) {
-	l := newLab(t)
-	get := l.as(l.token(ScopeRegistry), 0)
-	items := decode[itemPage[Provider]](t, get("GET", l.RegistryURL()+"/messageRegistries", "")).Items
-	array := decode[[]Provider](t, get("GET", l.OldRegistryURL()+"/messageProviders", ""))
-	if len(items) != 5 || len(array) != 5 {
-		t.Fatalf("%d and %d providers", len(items), len(array))
-	}
-	for i, p := range items {
-		if array[i].ID != p.ID || p.URL != l.ProviderURL(p.ID) || p.Name["fr"] == "" {
-			t.Errorf("%+v", p)
-		}
-	}
-	for _, base := range []string{l.OldRegistryURL() + "/messageProviders/", l.RegistryURL() + "/messageRegistries/"} {
-		is(t, get("GET", base+"regional", ""), 200, `"apiSupportedVersion":"2.1"`, "one provider")
-		is(t, get("GET", base+"none", ""), 404, "", "unknown provider")
-	}
 }
 
 func TestTheListOfProvidersCanChange(t *testing.T) {

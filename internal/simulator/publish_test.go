@@ -171,23 +171,6 @@ func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
 	}
 }
 
-func TestALargeFilePassesAndItsDigestIsChecked(t *testing.T) {
-	l := newLab(t)
-	large := strings.Repeat("0123456789abcdef", 3<<20/16)
-	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "large.pdf", "application/pdf", large})
-	send := l.as(l.token(ScopePublicationSender), 0)
-	r := send("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
-	if r.status != 201 {
-		t.Fatalf("%d %s", r.status, r.body)
-	}
-	a := decode[attachmentPage](t, l.consumer()("GET", r.header.Get("Location")+"/attachments", "")).Items[0]
-	sum := sha256.Sum256([]byte(large))
-	if a.Size != 3<<10 || digestIn(a) != base64.RawURLEncoding.EncodeToString(sum[:]) {
-		t.Errorf("%+v", a)
-	}
-	is(t, l.consumer()("GET", a.Content, ""), 404, "", "content that is not kept")
-}
-
 func TestAPublicationIsRefusedFor(t *testing.T) {
 	l := newLab(t)
 	good := describe("", "")
