@@ -20,9 +20,9 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 		{"providerId":"a","messageId":"1","visible":true,"partitionId":null},
 		{"messageId":"2","visible":false,"providerId":"b"}], "reason": {"x": 1}}`
 	sent := map[string]string{
-		"a": `{"items":[{"messageId":"1","visible":true,"partitionId":null}],"totalItems":1,"reason": {"x": 1}}`,
-		"b": `{"items":[{"messageId": "1","visible": false},{"messageId":"2","visible":false}],"totalItems":2,` +
-			`"reason": {"x": 1}}`,
+		"a": `{"items":[{"messageId":"1","partitionId":null,"visible":true}],"reason":{"x":1},"totalItems":1}`,
+		"b": `{"items":[{"messageId":"1","visible":false},{"messageId":"2","visible":false}],"reason":{"x":1},` +
+			`"totalItems":2}`,
 	}
 	media := []string{"application/merge-patch+json"}
 	c, err := ParseChanges([]byte(body), media, []Provider{{ID: "a"}, {ID: "b"}, {ID: "c"}}, nil)

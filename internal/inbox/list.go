@@ -132,7 +132,7 @@ func (w *listWriter) write(links []pageLink) []byte {
 	for i, m := range w.page {
 		s := w.from[i]
 		if ids[s] == nil {
-			ids[s] = jsonscan.Quoted(s.provider)
+			ids[s] = jsonscan.Encoded(s.provider)
 		}
 		if i > 0 {
 			b = append(b, ',')
@@ -146,12 +146,15 @@ func (w *listWriter) write(links []pageLink) []byte {
 	}
 	hal := make([]string, len(links))
 	for i, l := range links {
-		url := jsonscan.Quoted(l.url)
+		url := jsonscan.Encoded(l.url)
 		b = fmt.Appendf(b, `,"%s":%s`, l.relation, url)
 		hal[i] = fmt.Sprintf(`"%s":{"href":%s}`, l.relation, url)
 	}
 	b = fmt.Appendf(b, `,"_links":{%s}`, strings.Join(hal, ","))
-	return append(appendIncomplete(b, w.missing), "}\n"...)
+	if len(w.missing) > 0 {
+		b = fmt.Appendf(b, `,"incomplete":%s`, jsonscan.Encoded(w.missing))
+	}
+	return append(b, "}\n"...)
 }
 
 // total is the sum of what the providers count, if it is true.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -41,12 +39,12 @@ const maxProblem = 64 << 10
 
 // Missing is a provider of which an answer lacks something, or everything.
 type Missing struct {
-	Provider string
+	Provider string `json:"providerId"`
 	// Reason is a token, Status what the provider's own route would have answered.
-	Reason string
-	Status int
+	Reason string `json:"reason"`
+	Status int    `json:"-"`
 	// Problem is the problem document, as JSON.
-	Problem json.RawMessage
+	Problem json.RawMessage `json:"problem"`
 
 	retry time.Time // when to try again, zero if that is not known
 }
@@ -186,7 +184,7 @@ func (r *Round) refusal(missing []*Missing, some bool) *problem.Problem {
 	}
 	p := problem.Unavailable(detail, r.wait(missing, some))
 	if len(missing) > 0 {
-		p.With("incomplete", json.RawMessage(incomplete(missing)))
+		p.With("incomplete", missing)
 		if p.Header == nil {
 			p.Header = make(http.Header, 1)
 		}
@@ -212,27 +210,4 @@ func (r *Round) wait(missing []*Missing, all bool) time.Duration {
 		return 0
 	}
 	return max(until.Sub(r.Now()), time.Second)
-}
-
-// incomplete is the value of the member of that name.
-func incomplete(missing []*Missing) []byte {
-	list := make([][]byte, len(missing))
-	for i, m := range missing {
-		list[i] = fmt.Appendf(nil, `{"providerId":%s,"reason":%s,"problem":%s}`,
-			jsonscan.Quoted(m.Provider), jsonscan.Quoted(m.Reason), m.Problem)
-	}
-	return array(list)
-}
-
-// appendIncomplete appends that member behind others, if something is missing.
-func appendIncomplete(b []byte, missing []*Missing) []byte {
-	if len(missing) == 0 {
-		return b
-	}
-	return fmt.Appendf(b, `,"incomplete":%s`, incomplete(missing))
-}
-
-// array makes a JSON array of values.
-func array(values [][]byte) []byte {
-	return fmt.Appendf(nil, `[%s]`, bytes.Join(values, []byte{','}))
 }

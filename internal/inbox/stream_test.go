@@ -216,7 +216,7 @@ func TestWhoHasToWaitHowLong(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-	if got := round.refusalOfAll([]*Missing{never}, []byte("[]")).Header.Get("Retry-After"); got != "9223372037" {
+	if got := round.refusalOfAll([]*Missing{never}, nil).Header.Get("Retry-After"); got != "9223372037" {
 		t.Errorf("changes that nobody takes before the end of time: %q", got)
 	}
 }

@@ -251,11 +251,12 @@ func Without(object []byte, key string) []byte {
 	return kept
 }
 
-// Quoted is s as JSON, with nothing escaped that need not be.
-func Quoted(s string) []byte {
+// Encoded is v as JSON, with nothing escaped that need not be. It is for what always can be
+// encoded: texts, numbers, and JSON that was read.
+func Encoded(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always can be
+	_ = e.Encode(v)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
