@@ -57,7 +57,7 @@ func TestReadsByPost(t *testing.T) {
 			}
 		}
 	}
-	if !KnownRead("/mandates/search") || KnownRead("/mandates/17/search") || KnownRead("/mandates") || KnownRead("") {
+	if !knownRead("/mandates/search") || knownRead("/mandates/17/search") || knownRead("/mandates") || knownRead("") {
 		t.Error("the reads of grant/citizen")
 	}
 }

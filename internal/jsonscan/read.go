@@ -94,7 +94,7 @@ func (r *reading) pointer() string {
 		if s.key == nil {
 			at += "/" + strconv.Itoa(s.index)
 		} else {
-			at = Pointer(at, string(s.key))
+			at = pointer(at, string(s.key))
 		}
 	}
 	return at
@@ -102,7 +102,7 @@ func (r *reading) pointer() string {
 
 // next gives the byte behind white space.
 func (r *reading) next() byte {
-	r.rest = Blanks(r.rest)
+	r.rest = blanks(r.rest)
 	return r.rest[0]
 }
 
