@@ -157,9 +157,9 @@ func TestTheOldestIsForgotten(t *testing.T) {
 		registry.keys[strconv.Itoa(i)] = true
 		l.citizen.list = append(l.citizen.list, &citizenMandate{})
 	}
-	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	post := l.as(l.token(ScopePublicationSender), 0)
-	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType,
+	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", mixed,
 		"Idempotency-Key", `"new"`), 201, "", "a publication")
 	createdID(t, l.citizens()("POST", l.GrantURL()+"/mandates", `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`,
 		"Content-Type", jsonType))
