@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,6 +132,15 @@ func TestInboxAsksEachProviderWithACallOfItsOwn(t *testing.T) {
 	}
 }
 
+// floods answers without an end.
+func floods(w http.ResponseWriter, _ *http.Request, _ *call.Call) {
+	for {
+		if _, err := io.WriteString(w, strings.Repeat(" ", 100_000)); err != nil {
+			return
+		}
+	}
+}
+
 // What else a provider may answer is in package inbox.
 func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 	begins := says(200, `{"items":[`)
@@ -154,14 +164,7 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}, "cut-short", 502},
 		{"refusing", says(403, `{"type":"x","status":403}`), "refused", 403},
-		{"answering without an end", func(w http.ResponseWriter, r *http.Request, c *call.Call) {
-			begins(w, r, c)
-			for {
-				if _, err := io.WriteString(w, strings.Repeat(" ", 100_000)); err != nil {
-					return
-				}
-			}
-		}, "malformed", 502},
+		{"answering without an end", floods, "malformed", 502},
 		{"not called, by the gateway's word", func(w http.ResponseWriter, r *http.Request, c *call.Call) {
 			p := problem.Unavailable("The circuit is open.", time.Minute)
 			c.Record.ProblemType = p.Type
@@ -217,19 +220,23 @@ func TestInboxLeavesNothingRunningWhenTheCallerGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := openInbox(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		left := 0
+		var left atomic.Int32
+		f.says["nsso"] = func(w http.ResponseWriter, r *http.Request, c *call.Call) {
+			floods(w, r, c)
+			time.Sleep(time.Minute) // it takes a while, in the bubble's time
+			left.Add(1)
+		}
 		f.says["b"] = func(_ http.ResponseWriter, r *http.Request, _ *call.Call) {
 			<-r.Context().Done()
-			time.Sleep(time.Second) // it takes a while, in the bubble's time
-			left++
+			left.Add(1)
 			panic(http.ErrAbortHandler)
 		}
 		f.edit = func(r *http.Request) { *r = *r.WithContext(ctx) }
 		time.AfterFunc(time.Second, cancel)
 		defer func() {
-			if fault := recover(); fault != http.ErrAbortHandler || left != 1 ||
+			if fault := recover(); fault != http.ErrAbortHandler || left.Load() != 2 ||
 				f.records[len(f.records)-1].Status != call.StatusClientGone {
-				t.Errorf("%v; %d calls ended; %+v", fault, left, f.records)
+				t.Errorf("%v; %d calls ended; %+v", fault, left.Load(), f.records)
 			}
 		}()
 		f.ask("GET " + inboxPath)
