@@ -178,7 +178,7 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 		{"no main content",
 			strings.Replace(good, `"isMainContent":true`, `"isMainContent":false`, 1), []sheet{file}, "main content"},
 		{"no subject", strings.Replace(good, `"subject"`, `"object"`, 1), []sheet{file}, "/subject"},
-		{"the names of version 2", inVersion2(good), []sheet{file}, "mainContent"},
+		{"the names of version 2", inVersion2(good), []sheet{file}, "/isReplyAuthorized"},
 		{"the sender in the name of version 2",
 			describe("", `,"senderOrganizationId":"0406798006"`), []sheet{file}, "/senderOrganizationId"},
 		{"a sender that is not the client", describe("", stranger), []sheet{file}, "/sender"},
