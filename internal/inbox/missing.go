@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -151,16 +152,12 @@ func HeaderOf(missing []*Missing) string {
 	return b.String()
 }
 
+// token is what may stand in the header without quotes (RFC 9651, section 3.3.4).
+var token = regexp.MustCompile("^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$")
+
 // item writes an id as a token, or as a string if it cannot be one.
 func item(id string) string {
-	const others = "!#$%&'*+-.^_`|~:/"
-	token := id[0] >= 'a' && id[0] <= 'z' || id[0] >= 'A' && id[0] <= 'Z' || id[0] == '*'
-	for i := range len(id) {
-		c := id[i]
-		token = token && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-			strings.IndexByte(others, c) >= 0)
-	}
-	if token {
+	if token.MatchString(id) {
 		return id
 	}
 	return `"` + url.PathEscape(id) + `"`

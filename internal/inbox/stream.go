@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -309,19 +310,14 @@ func (s *stream) turn(next string) {
 	}
 }
 
-// followable reports whether a query that a provider wrote can stand in a request line:
-// what url.Parse lets through, a blank among it, need not be fit for one.
+// plainQuery is what can stand in a request line: what url.Parse lets through, a blank among
+// it, need not be fit for one.
+var plainQuery = regexp.MustCompile(`^[!#-;=?-\[\]-~]+$`)
+
+// followable reports whether a query that a provider wrote can be sent.
 func followable(query string) bool {
-	if query == "" || len(query) > maxQuery {
-		return false
-	}
-	for i := range len(query) {
-		if c := query[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '\\' {
-			return false
-		}
-	}
 	_, err := url.ParseQuery(query)
-	return err == nil
+	return err == nil && len(query) <= maxQuery && plainQuery.MatchString(query)
 }
 
 // sum is how many messages there are in all, false if that is not known.
