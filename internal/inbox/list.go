@@ -20,20 +20,19 @@ import (
 func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error) {
 	asked, result := r.begin()
 	streams := make([]*stream, len(asked))
+	for i, p := range asked {
+		streams[i] = newStream(r, p.ID, q)
+	}
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	each(len(asked), func(i int) {
-		streams[i] = newStream(r, asked[i].ID, q)
-		streams[i].head(limited)
-	})
-	w := listWriter{q: q, self: self, streams: streams, memory: r.Memory}
-	for i := range q.last() {
-		s := newest(limited, streams)
-		if s == nil {
-			break
+	w := merge(limited, q, streams)
+	for n := 0; n < maxRestarts && slices.ContainsFunc(streams, func(s *stream) bool { return s.shrank }); n++ {
+		for i, s := range streams {
+			streams[i] = s.anew()
 		}
-		w.take(s, i >= q.last()-q.PageSize)
+		w = merge(limited, q, streams)
 	}
+	w.self, w.memory = self, r.Memory
 	if isGone(ctx) {
 		return result, ctx.Err()
 	}
@@ -59,6 +58,20 @@ func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error
 		return result, memory.Full()
 	}
 	return result, nil
+}
+
+// merge reads the lists as far as the page goes.
+func merge(ctx context.Context, q *Query, streams []*stream) *listWriter {
+	each(len(streams), func(i int) { streams[i].head(ctx) })
+	w := &listWriter{q: q, streams: streams}
+	for i := range q.last() {
+		s := newest(ctx, streams)
+		if s == nil {
+			break
+		}
+		w.take(s, i >= q.last()-q.PageSize)
+	}
+	return w
 }
 
 // newest finds the list with the newest message; of the same moment, the one of the
@@ -95,7 +108,7 @@ func (w *listWriter) take(s *stream, wanted bool) {
 	if wanted {
 		w.page, w.from = append(w.page, *m), append(w.from, s)
 	} else {
-		w.memory.Give(m.size())
+		s.round.Memory.Give(m.size())
 	}
 	if at := m.received.Truncate(time.Millisecond); at.Equal(w.latest) {
 		w.tied++

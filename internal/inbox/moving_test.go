@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,10 +50,12 @@ type mailbox struct {
 	gone   bool // a page without messages is a 404
 
 	letters []*letter // newest first
+	began   []*letter // those that there were when its first page was given last
 	changes []change
 	asks    int
 	arrived int
-	shrunk  int // how often the list became shorter
+	clock   *atomic.Int64 // dates what comes in, at whichever of them
+	shrunk  int           // how often the list became shorter
 	moved   bool
 }
 
@@ -87,8 +90,10 @@ func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 }
 
 // listed gives what a query selects.
-func (m *mailbox) listed(q url.Values) (list []*letter) {
-	for _, l := range m.letters {
+func (m *mailbox) listed(q url.Values) []*letter { return listedOf(m.letters, q) }
+
+func listedOf(letters []*letter, q url.Values) (list []*letter) {
+	for _, l := range letters {
 		if !q.Has("receivedBefore") || l.received.Before(dayOf(q.Get("receivedBefore"))) {
 			list = append(list, l)
 		}
@@ -126,7 +131,7 @@ func (m *mailbox) move(q url.Values) {
 		for range c.arrive {
 			m.arrived++
 			m.letters = slices.Concat([]*letter{{provider: m.id, id: strconv.Itoa(5000 + m.arrived),
-				received: noon.Add(time.Duration(m.arrived) * time.Second), late: true}}, m.letters)
+				received: noon.Add(time.Duration(m.clock.Add(1)) * time.Second), late: true}}, m.letters)
 		}
 		m.moved = true
 	}
@@ -140,6 +145,9 @@ func (m *mailbox) answer(raw string) *Answer {
 	m.asks++
 	m.move(q)
 	page, _ := strconv.Atoi(q.Get("page"))
+	if page == 1 {
+		m.began = m.letters
+	}
 	size, _ := strconv.Atoi(q.Get("pageSize"))
 	size = min(size, m.limit)
 	all := m.listed(q)
@@ -193,8 +201,10 @@ func (a mailboxes) Ask(_ context.Context, r *Request) (*Answer, error) {
 func drawn(t *rapid.T, moves bool) (mailboxes, *Round) {
 	boxes := make(mailboxes)
 	ids := []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "providers")]
+	clock := new(atomic.Int64)
 	for _, id := range ids {
 		boxes[id] = drawMailbox(t, id, moves)
+		boxes[id].clock = clock
 	}
 	return boxes, roundOf(boxes, ids...)
 }
@@ -205,7 +215,7 @@ type shown struct {
 	full    bool
 	total   *int64
 	missing map[string]bool
-	// was and is are what the query selects, in order, before and after the reading.
+	// was and is are what the query selects, in order, when the reading was begun last and after it.
 	was, is []*letter
 	links   map[string]struct{ Href string }
 }
@@ -218,7 +228,6 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 	}
 	q := queryOf(t, query)
 	s := &shown{missing: make(map[string]bool)}
-	s.was = a.selected(values)
 	asks, arrived := make(map[string]int), make(map[string]int)
 	for id, m := range a {
 		asks[id], arrived[id] = m.asks, m.arrived
@@ -242,17 +251,23 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 			t.Fatalf("%v in %s", err, result.Body)
 		}
 	}
-	s.is, s.links, s.total, s.full = a.selected(values), l.Links, l.Total, len(l.Items) == q.PageSize
+	s.links, s.total, s.full = l.Links, l.Total, len(l.Items) == q.PageSize
 	for _, m := range result.Missing {
 		s.missing[m.Provider] = true
 	}
+	shrunk := 0
+	for _, m := range a {
+		s.was, s.is = append(s.was, listedOf(m.began, values)...), append(s.is, m.listed(values)...)
+		shrunk += m.shrunk
+	}
+	slices.SortStableFunc(s.was, (*letter).before)
 	for id, m := range a {
 		size := min(q.last(), maxPageSize, m.limit)
 		most := (maxRestarts + 1) * ((q.last()+m.arrived+len(m.letters))/size + maxRepeats)
 		if n := m.asks - asks[id]; n < 1 || n > most {
 			t.Fatalf("%s was asked %d times for %d messages, %d a page", id, n, q.last(), size)
 		}
-		if m.shrunk <= maxRestarts && m.arrived-arrived[id] < maxRepeats*size && s.missing[id] {
+		if shrunk <= maxRestarts && m.arrived-arrived[id] < maxRepeats*size && s.missing[id] {
 			t.Fatalf("%s is named for a list that became shorter %d times: %s", id, m.shrunk, result.Body)
 		}
 	}
@@ -276,15 +291,6 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 	}
 	a.checkTotal(t, s)
 	return s
-}
-
-// selected gives what a query of the gateway selects, in order.
-func (a mailboxes) selected(q url.Values) (all []*letter) {
-	for _, m := range a {
-		all = append(all, m.listed(q)...)
-	}
-	slices.SortStableFunc(all, (*letter).before)
-	return all
 }
 
 // stays reports whether a letter is there after the reading as well.
@@ -353,6 +359,9 @@ func TestThePagesOfAListThatMovesGiveEachMessageOnce(t *testing.T) {
 			s := boxes.look(t, round, query)
 			if pages == 0 {
 				first = s.was
+				for _, w := range first {
+					w.late = false // it was there when the reading was begun
+				}
 				s.beginsTheList(t, boxes)
 			}
 			all = append(all, s.letters...)
