@@ -101,26 +101,24 @@ func (v *valueScan) end(b []byte) (n int, whole bool) {
 	return 0, false
 }
 
-// Member is one member of an object: its key without escapes, its value as written,
-// and where it stands, from its key to the end of its value.
+// Member is one member of an object: its key without escapes, its value as written, and the
+// whole of it, from its key to the end of its value.
 type Member struct {
-	Key, Value []byte
-	Start, End int
+	Key, Value, Text []byte
 }
 
 // Members gives the members of an object.
 func Members(object []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
-		at := func(rest []byte) int { return len(object) - len(rest) }
 		for rest := blanks(object[1:]); rest[0] != '}'; {
-			m := Member{Start: at(rest)}
+			from := rest
 			n := valueEnd(rest)
-			m.Key = inside(rest[:n])
+			key := inside(rest[:n])
 			rest = blanks(blanks(rest[n:])[1:])
 			n = valueEnd(rest)
-			m.Value, rest = rest[:n], rest[n:]
-			m.End = at(rest)
-			if !yield(m) {
+			value := rest[:n]
+			rest = rest[n:]
+			if !yield(Member{key, value, from[:len(from)-len(rest)]}) {
 				return
 			}
 			if rest = blanks(rest); rest[0] == ',' {
@@ -230,23 +228,15 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 // what stands between its braces. It is empty if nothing is left. Many readers take
 // ProviderId for providerId, and the last of them for the one that counts.
 func Without(object []byte, key string) []byte {
-	all := bytes.TrimRight(blanks(object[1:len(object)-1]), " \t\r\n")
-	name, there := []byte(key), false
+	kept := make([]byte, 0, len(object))
 	for m := range Members(object) {
-		there = there || bytes.EqualFold(m.Key, name)
-	}
-	if !there {
-		return all
-	}
-	kept := make([]byte, 0, len(all))
-	for m := range Members(object) {
-		if bytes.EqualFold(m.Key, name) {
+		if bytes.EqualFold(m.Key, []byte(key)) {
 			continue
 		}
 		if len(kept) > 0 {
 			kept = append(kept, ',')
 		}
-		kept = append(kept, object[m.Start:m.End]...)
+		kept = append(kept, m.Text...)
 	}
 	return kept
 }
