@@ -240,7 +240,7 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 func TestInboxBeforeTheRegistryHasGivenAList(t *testing.T) {
 	t.Parallel()
 	h := build(t, edit("/messageRegistries\n", "/nowhere\n"), func(t *testing.T, text string) string {
-		return theProvider.lead(t, text, "http://"+theHost(text))
+		return leadProvider(t, text, "http://"+theHost(text))
 	})
 	if l := h.list(t, inboxPath); len(l.Items) == 0 || l.missing() != "*;reason=registry" || l.Total != nil {
 		t.Errorf("%d messages, missing %q", len(l.Items), l.missing())
