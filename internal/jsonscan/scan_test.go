@@ -15,7 +15,7 @@ import (
 func FuzzScan(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , {"b":"}]\""} ] , "providerId" : null } `, `{"providerId":"x"}`,
-		`{"providerId":"x","b":2}`,
+		`{"ProviderId":"x","b":2}`,
 		`{"b":2 ,"providerId":"x"}`, `["\\",{"a\u0022":-1e5}]`, `{"providerId":{"providerId":[]},"c":"é"}`,
 		`"text"`, `12.5`, `null`,
 	} {
