@@ -136,7 +136,8 @@ func PartsOf(action Action, path Path) *Parts { return &Parts{namingOf(action, p
 // which is the message (version 2 of the Message Registry; that of version 3 is not public),
 // and those that say that a value holds enterprises.
 func (p *Parts) Reads(name string) bool {
-	return jsonscan.Letters(name) == "messagetopublish" || p.n.named(name).held
+	var room jsonscan.Name
+	return string(jsonscan.Letters([]byte(name), &room)) == "messagetopublish" || p.n.named(name).held
 }
 
 // Read gives the enterprises that a part names and none before it did. The error is as
@@ -157,7 +158,7 @@ func (p *Parts) Read(name string, json bool, content []byte) ([]Named, error) {
 func (n *naming) named(name string) context {
 	c := n.base
 	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:\x00", r) }) {
-		c = n.below(c, part)
+		c = n.below(c, []byte(part))
 	}
 	return c
 }
@@ -186,8 +187,9 @@ type place struct {
 
 // below gives the context of the values under a name. Version 2 and the Federation API
 // have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
-func (n *naming) below(c context, name string) context {
-	switch jsonscan.Letters(name) {
+func (n *naming) below(c context, name []byte) context {
+	var room jsonscan.Name
+	switch string(jsonscan.Letters(name, &room)) {
 	case "mandataryenterprisenumber":
 		return context{part: Mandatary, held: true}
 	case "recipient", "recipients":
@@ -210,7 +212,7 @@ func (n *naming) below(c context, name string) context {
 func (n *naming) Member(depth int, key []byte) {
 	c := n.around[depth-1]
 	if key != nil {
-		c = n.below(c, string(key))
+		c = n.below(c, key)
 	}
 	n.around[depth] = c
 }
@@ -246,7 +248,7 @@ func (n *naming) Scalar(depth int, raw []byte, at func() string) error {
 // points reports whether a JSON pointer leads to, or below, a member with a number.
 func (n *naming) points(pointer string) bool {
 	for segment := range strings.SplitSeq(pointer, "/") {
-		if n.below(context{}, segment).held {
+		if n.below(context{}, []byte(segment)).held {
 			return true
 		}
 	}

@@ -101,24 +101,26 @@ func (v *valueScan) end(b []byte) (n int, whole bool) {
 	return 0, false
 }
 
-// Member is one member of an object: its key without escapes, its value as written, and the
-// whole of it, from its key to the end of its value.
+// Member is one member of an object: its key without escapes, its value as written,
+// and where it stands, from its key to the end of its value.
 type Member struct {
-	Key, Value, Text []byte
+	Key, Value []byte
+	Start, End int
 }
 
 // Members gives the members of an object.
 func Members(object []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
+		at := func(rest []byte) int { return len(object) - len(rest) }
 		for rest := blanks(object[1:]); rest[0] != '}'; {
-			from := rest
+			m := Member{Start: at(rest)}
 			n := valueEnd(rest)
-			key := inside(rest[:n])
+			m.Key = inside(rest[:n])
 			rest = blanks(blanks(rest[n:])[1:])
 			n = valueEnd(rest)
-			value := rest[:n]
-			rest = rest[n:]
-			if !yield(Member{key, value, from[:len(from)-len(rest)]}) {
+			m.Value, rest = rest[:n], rest[n:]
+			m.End = at(rest)
+			if !yield(m) {
 				return
 			}
 			if rest = blanks(rest); rest[0] == ',' {
@@ -228,15 +230,23 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 // what stands between its braces. It is empty if nothing is left. Many readers take
 // ProviderId for providerId, and the last of them for the one that counts.
 func Without(object []byte, key string) []byte {
-	kept := make([]byte, 0, len(object))
+	all := bytes.TrimRight(blanks(object[1:len(object)-1]), " \t\r\n")
+	name, there := []byte(key), false
 	for m := range Members(object) {
-		if bytes.EqualFold(m.Key, []byte(key)) {
+		there = there || bytes.EqualFold(m.Key, name)
+	}
+	if !there {
+		return all
+	}
+	kept := make([]byte, 0, len(all))
+	for m := range Members(object) {
+		if bytes.EqualFold(m.Key, name) {
 			continue
 		}
 		if len(kept) > 0 {
 			kept = append(kept, ',')
 		}
-		kept = append(kept, m.Text...)
+		kept = append(kept, object[m.Start:m.End]...)
 	}
 	return kept
 }
