@@ -25,7 +25,7 @@ func TestMessagesThatABodyNames(t *testing.T) {
 		"a value that looks like the name": {"PATCH", "/v3/ebox/messages",
 			`{"items":[{"a":"messageId","b":"x"},["messageId","y"]]}`, nil, false},
 		"a name in other letters": {"PATCH", "/messages", `{"MessageID":"M1"}`, []string{"M1"}, false},
-		"no JSON":                 {"PATCH", "/v3/ebox/messages", `{"items":[{"messageId":"M1"`, nil, true},
+		"no JSON":                 {"PATCH", "/v3/ebox/messages", `{"items":[{"messageId":"M1"`, []string{"M1"}, true},
 		"more than is recorded":   {"PATCH", "/v3/ebox/messages", many, nil, true},
 		"a long one hides no other": {"PATCH", "/messages", `[{"messageId":"` + strings.Repeat("x", mostMessageBytes) +
 			`1"},{"messageId":"M1"}]`, []string{"M1"}, true},

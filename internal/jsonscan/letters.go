@@ -21,7 +21,7 @@ const (
 var ascii = func() (is [utf8.RuneSelf]byte) {
 	for c := range is {
 		switch c := byte(c); {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z':
+		case isDigit(c), c >= 'a' && c <= 'z':
 			is[c] = c
 		case c >= 'A' && c <= 'Z':
 			is[c] = c | 0x20

@@ -36,14 +36,6 @@ func blanks(b []byte) []byte {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
-// plain are the bytes that stand in a string for themselves.
-var plain = func() (is [256]bool) {
-	for c := range is {
-		is[c] = c >= ' ' && c != '"' && c != '\\'
-	}
-	return is
-}()
-
 // valueEnd gives the length of the value that b begins with.
 func valueEnd(b []byte) int {
 	var scan valueScan
