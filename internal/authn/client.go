@@ -29,7 +29,7 @@ type client struct {
 	sources []*Source // in the order of their scopes; replaced, not changed
 	pending *pendingKey
 	// keyFailure says why the files as they are cannot be loaded; nil if they can.
-	keyFailure *failure
+	keyFailure *Failure
 	// wake has the files looked at, and a pending key tried, at once.
 	wake chan struct{}
 }
@@ -89,15 +89,19 @@ func (c *client) retry() {
 	}
 }
 
-// noKey is the error of a client that has nothing to sign with.
+// unavailable is a failure that is no refusal.
+func (c *client) unavailable(reason string, cause error) *Failure {
+	return &Failure{Client: c.name, Code: Unavailable, reason: reason, cause: cause}
+}
+
+// noKey is the failure of a client that has nothing to sign with.
 func (c *client) noKey() error {
-	e := &UnavailableError{Client: c.name, Reason: "there is no key to sign with", NoKey: true}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.keyFailure != nil {
-		e.Err, e.Since = c.keyFailure.err, c.keyFailure.since
+	if c.keyFailure == nil {
+		return c.unavailable("its key has just been loaded", nil)
 	}
-	return e
+	return c.keyFailure
 }
 
 // warnOfExpiry logs once a day that the certificate needs attention, and at once when it

@@ -2,7 +2,6 @@ package authn
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -20,7 +19,7 @@ type pendingKey struct {
 	key   *Key
 	since time.Time
 	// last is the last failure to get a token with it, nil before the first try.
-	last *failure
+	last *Failure
 }
 
 // watch looks at the key files every so often, and tries a pending key, until ctx
@@ -55,8 +54,11 @@ func (c *client) reload() {
 	current := c.key.Load()
 	if err != nil {
 		c.pending = nil
-		c.keyFailure = c.keyFailure.next(err, now, 0)
-		c.keyFailure.until = time.Time{} // the next try comes with the next change
+		failed := &Failure{Client: c.name, Code: noKey, Since: now, reason: "there is no key to sign with", cause: err}
+		if c.keyFailure != nil {
+			failed.Since = c.keyFailure.Since
+		}
+		c.keyFailure = failed
 		log.Error("the key cannot be loaded", "error", err, "formerKeySigns", current != nil)
 		return
 	}
@@ -165,7 +167,7 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 func (c *client) postpone(p *pendingKey, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.last = p.last.next(err, c.tokens.now(), rand.Float64())
+	p.last = failureOf(err).after(p.last, c.tokens.now(), rand.Float64())
 	if p.last.inRow == 1 && c.pending == p {
 		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.name, "key", p.key,
 			"error", err, "reason", p.reason(c.tokens.now()))
@@ -187,12 +189,11 @@ func (p *pendingKey) reason(now time.Time) string {
 	case p.last == nil:
 		return "No token was asked for with it yet; that happens within seconds once a route of this client is in use."
 	}
-	var refused *RefusedError
-	if !errors.As(p.last.err, &refused) {
+	if !p.last.refused() {
 		return "The Authorization Server gave no usable answer; it is tried again." + formerSigns
 	}
-	if refused.Code != "invalid_client" {
-		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its " +
+	if p.last.Code != "invalid_client" {
+		return "The Authorization Server answers " + p.last.Code + ": look up the client's registration in Chaman and its " +
 			"onboarding." + formerSigns
 	}
 	subject := ""

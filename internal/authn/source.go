@@ -38,7 +38,7 @@ type Source struct {
 	// mu guards what follows. It is never held over the network.
 	mu      sync.Mutex
 	flight  *flight
-	failure *failure
+	failure *Failure
 	// due is when current is to be replaced in the background.
 	due time.Time
 	// suspect is the token that an upstream refused last. It comes back if the
@@ -66,8 +66,8 @@ func (s *Source) Client() string { return s.client.name }
 func (s *Source) Scopes() []string { return s.scopes }
 
 // Token returns a valid token, fetching one if need be. ctx ends the waiting and
-// nothing else: the request goes on for the others. The error is a *RefusedError,
-// an *UnavailableError, or, if ctx was cancelled, has ctx's own in its chain.
+// nothing else: the request goes on for the others. The error is a *Failure, or, if ctx was
+// cancelled, has ctx's own in its chain.
 //
 // With a token at hand it takes no lock and allocates nothing.
 func (s *Source) Token(ctx context.Context) (Token, error) {
@@ -110,14 +110,9 @@ func (s *Source) wait(ctx context.Context) (Token, error) {
 // time ran out while the Authorization Server was thinking.
 func (s *Source) gaveUp(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &UnavailableError{Client: s.client.name, Reason: "the request's time ran out before the Authorization " +
-			"Server answered", Err: err}
+		return s.client.unavailable("the request's time ran out before the Authorization Server answered", err)
 	}
 	return fmt.Errorf("waiting for a token of %s: %w", s.client.name, err)
-}
-
-func (s *Source) stopping() error {
-	return &UnavailableError{Client: s.client.name, Reason: "the gateway is stopping"}
 }
 
 // join returns the flight to wait for, beginning one if there is none, or else a
@@ -137,10 +132,10 @@ func (s *Source) join() (*flight, Token, error) {
 		return nil, Token{}, s.client.noKey()
 	}
 	if s.failure != nil && now.Before(s.failure.until) {
-		return nil, Token{}, s.failure.report(now)
+		return nil, Token{}, s.failure.at(now)
 	}
 	if !s.begin() {
-		return nil, Token{}, s.stopping()
+		return nil, Token{}, s.client.unavailable("the gateway is stopping", nil)
 	}
 	return s.flight, Token{}, nil
 }
@@ -165,11 +160,7 @@ func (s *Source) begin() bool {
 
 // fetch is what a flight does.
 func (s *Source) fetch(ctx context.Context, f *flight, stale string) {
-	key := s.client.key.Load()
-	if key == nil {
-		s.end(f, nil, Token{}, s.client.noKey())
-		return
-	}
+	key := s.client.key.Load() // there is one: once loaded, it is replaced and never given up
 	t, err := s.asking(key).obtain(ctx, stale)
 	s.end(f, key, t, err)
 }
@@ -191,19 +182,17 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 		return
 	}
 	if tokens.base.Err() != nil { // what was cut off by our own end is nobody's failure
-		f.err = s.stopping()
+		f.err = s.client.unavailable("the gateway is stopping", nil)
 		return
 	}
-	var unavailable *UnavailableError
-	outage := errors.As(err, &unavailable)
-	if outage {
-		s.counted.Outages++
-	} else {
-		s.counted.Refusals++
-	}
 	now := tokens.now()
-	failed := s.failure.next(err, now, rand.Float64())
-	f.err = failed.report(now)
+	failed := failureOf(err).after(s.failure, now, rand.Float64())
+	f.err = failed.at(now)
+	if failed.refused() {
+		s.counted.Refusals++
+	} else {
+		s.counted.Outages++
+	}
 	if s.client.key.Load() == key {
 		s.failure, s.due = failed, failed.until
 		s.logFailure(failed)
@@ -212,7 +201,7 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 		// against the new one.
 		s.failure, s.due = nil, now
 	}
-	if outage && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
+	if !failed.refused() && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
 		s.current.Store(s.suspect)
 	}
 }
@@ -222,7 +211,7 @@ func (s *Source) store(h *held, key *Key) {
 	tokens := s.client.tokens
 	if s.failure != nil {
 		tokens.log.Info("tokens are issued again", "client", s.client.name, "scopes", s.scopes,
-			"failingSince", s.failure.since)
+			"failingSince", s.failure.Since)
 		s.failure = nil
 	}
 	if s.suspect != nil && s.suspect.hash != h.hash {
@@ -340,12 +329,12 @@ func (s *Source) hasHadToken() bool {
 
 // logFailure logs the first failure in a row as a warning, since callers log the
 // rest.
-func (s *Source) logFailure(f *failure) {
+func (s *Source) logFailure(f *Failure) {
 	log := s.client.tokens.log
 	if f.inRow == 1 {
-		log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", f.err, "retry", f.until)
+		log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", f, "retry", f.until)
 		return
 	}
-	log.Debug("still no token", "client", s.client.name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since",
-		f.since, "retry", f.until)
+	log.Debug("still no token", "client", s.client.name, "scopes", s.scopes, "error", f, "inRow", f.inRow, "since",
+		f.Since, "retry", f.until)
 }

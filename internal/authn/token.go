@@ -28,10 +28,7 @@ type held struct {
 	header string
 	hash   string
 	key    TokenKey
-	// extra are the scopes that were granted without being asked for.
-	extra []string
-	// granted are all scopes that the answer named, for one that was asked for without any.
-	granted []string
+	extra  []string // see Extra
 
 	obtained time.Time
 	// expires has a monotonic reading, expiresWall has none: a token is over when
@@ -70,10 +67,8 @@ func (t Token) held() *held {
 	return t.h
 }
 
-// Valid says whether the token may be sent at the moment now.
-func (t Token) Valid(now time.Time) bool {
-	return t.h != nil && t.h.valid(now)
-}
+// Valid reports whether the token may be sent at the moment now.
+func (t Token) Valid(now time.Time) bool { return t.h != nil && t.h.valid(now) }
 
 func (h *held) valid(now time.Time) bool {
 	return now.Before(h.expires) && now.UnixNano() < h.expiresWall
@@ -98,11 +93,8 @@ func (t Token) Obtained() time.Time { return t.held().obtained }
 // Key is what the token was issued for.
 func (t Token) Key() TokenKey { return t.held().key }
 
-// Granted are the scopes that the server named for a token that was asked for without
-// any: those of the client by default.
-func (t Token) Granted() []string { return t.held().granted }
-
-// Extra are the scopes that the token opens though they were not asked for.
+// Extra are the scopes that the token opens though they were not asked for: for one that was asked
+// for without any, all that the server names, which are the client's by default.
 func (t Token) Extra() []string { return t.held().extra }
 
 // String implements fmt.Stringer without the secret.

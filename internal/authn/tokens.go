@@ -49,9 +49,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Shared is a copy of the tokens that replicas share; nil for none.
 	Shared Shared
-	// Now tells the time; time.Now if nil.
-	Now func() time.Time
-	// Log receives what the platform team should know; discarded if nil.
+	Now    func() time.Time
+	// Log receives what the platform team should know.
 	Log *slog.Logger
 	// Environment is named in refusals, so that people look in the right Chaman.
 	Environment string
@@ -79,12 +78,11 @@ type Tokens struct {
 	// clock is what the last answer said of the server's clock.
 	clock atomic.Pointer[ClockStatus]
 
-	// base is the context of everything that runs in the background.
-	base   context.Context
-	cancel context.CancelFunc
-	mu     sync.Mutex // guards closed, and Add of running against its Wait
-	closed bool
-	// running counts the token requests under way.
+	// base is the context of everything that runs in the background, running the token requests
+	// under way. None begins after cancel, which mu guards.
+	base    context.Context
+	cancel  context.CancelFunc
+	mu      sync.Mutex
 	running sync.WaitGroup
 }
 
@@ -92,12 +90,6 @@ type Tokens struct {
 // until the files are mended, and Status says why. Tokens can be used at once; Run adds what
 // happens in the background.
 func New(o Options) *Tokens {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	t := &Tokens{
 		oauth: o.OAuth, environment: o.Environment, transport: o.Transport, shared: o.Shared, log: o.Log, now: o.Now,
 	}
@@ -118,18 +110,26 @@ func (t *Tokens) client(name string) (*client, error) {
 	return nil, fmt.Errorf("looking up OAuth client %q: there is none of this name", name)
 }
 
+// find is client, and the scopes in their canonical form.
+func (t *Tokens) find(name string, scopes []string) (*client, []string, error) {
+	c, err := t.client(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if scopes, err = canonicalScopes(scopes); err != nil {
+		return nil, nil, fmt.Errorf("preparing tokens of %s: %w", name, err)
+	}
+	return c, scopes, nil
+}
+
 // Source returns the source of the tokens of a client with the scopes, the same
 // one for the same set of scopes in any order. Callers keep it rather than look it
 // up per request. No scopes at all means a token with every scope that the client
 // has, which only an upstream of one's own should see; it is logged as a warning.
 func (t *Tokens) Source(client string, scopes []string) (*Source, error) {
-	c, err := t.client(client)
+	c, canonical, err := t.find(client, scopes)
 	if err != nil {
 		return nil, err
-	}
-	canonical, err := canonicalScopes(scopes)
-	if err != nil {
-		return nil, fmt.Errorf("preparing tokens of %s: %w", client, err)
 	}
 	return c.source(canonical), nil
 }
@@ -172,13 +172,9 @@ func (t *Tokens) Retry() {
 // its failure. With another, its key is loaded and signs; without, it is the one that
 // signs now.
 func (t *Tokens) Try(ctx context.Context, client string, scopes []string, another *config.Client) (Token, error) {
-	c, err := t.client(client)
+	c, canonical, err := t.find(client, scopes)
 	if err != nil {
 		return Token{}, err
-	}
-	canonical, err := canonicalScopes(scopes)
-	if err != nil {
-		return Token{}, fmt.Errorf("preparing a token of %s: %w", client, err)
 	}
 	key := c.key.Load()
 	if another != nil {
@@ -216,9 +212,8 @@ func (t *Tokens) Run(ctx context.Context) {
 	})
 	<-ctx.Done()
 	t.mu.Lock()
-	t.closed = true
-	t.mu.Unlock()
 	t.cancel()
+	t.mu.Unlock()
 	loops.Wait()
 	t.running.Wait()
 }
@@ -237,7 +232,7 @@ func (t *Tokens) renew() {
 func (t *Tokens) spawn(f func(ctx context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.base.Err() != nil {
 		return false
 	}
 	t.running.Go(func() { f(t.base) })
