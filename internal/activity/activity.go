@@ -26,7 +26,6 @@ import (
 
 // Options are what a Recent needs.
 type Options struct {
-	// Now is time.Now if nil.
 	Now func() time.Time
 	// Mask hides the numbers of citizens in a text; required.
 	Mask func(string) string
@@ -55,9 +54,6 @@ const maxSeries = 400
 
 // New makes a Recent in which nothing has happened.
 func New(o Options) *Recent {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	return &Recent{
 		o: o, started: o.Now(), all: new(series), parts: make(map[key]*series),
 		groups: groups{list: make(map[groupKey]*group)}, refused: refusedEnterprises{list: make(map[refusedKey]*Refused)},
@@ -68,7 +64,9 @@ func New(o Options) *Recent {
 func (a *Recent) Done(r *call.Record) {
 	at := r.Start.Add(r.Phases.Total)
 	out := outcomeOf(r)
-	took := firstByte(r)
+	// How long the answer takes after its first byte depends on its size and on the caller, and says
+	// nothing of how the upstream is doing.
+	took := max(r.Phases.Total-r.Phases.Body, 0)
 	k := key{route: r.Route}
 	if r.Provider != "" && a.o.Known(r.Provider) {
 		k.provider = r.Provider
@@ -83,12 +81,6 @@ func (a *Recent) Done(r *call.Record) {
 			a.problemOf(r, at, out, k.provider), r)
 	}
 	a.refused.note(r, at, k.provider, part)
-}
-
-// firstByte is the time until the answer began. How long the rest takes depends on
-// its size and on the caller, and says nothing of how the upstream is doing.
-func firstByte(r *call.Record) time.Duration {
-	return max(r.Phases.Total-r.Phases.Body, 0)
 }
 
 // seriesOf finds a series, or makes it. If there are too many, those that had no

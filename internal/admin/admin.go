@@ -74,8 +74,7 @@ type Options struct {
 	// Token is what changes need when they come from another machine, empty for
 	// "not at all".
 	Token func() (string, error)
-	// Now is time.Now if nil.
-	Now func() time.Time
+	Now   func() time.Time
 }
 
 // administration is the admin listener.
@@ -86,9 +85,6 @@ type administration struct {
 
 // New makes the admin listener's handler.
 func New(o Options) http.Handler {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	a := &administration{o: o, remembered: remembered{compute: o.Health, now: o.Now}}
 	r := chi.NewRouter()
 	r.Use(middleware.GetHead)
@@ -105,16 +101,20 @@ func New(o Options) http.Handler {
 	}
 	if o.Maintenance != nil {
 		shows(r, "/maintenance", a.maintenance)
-		r.Post("/maintenance", a.changes(a.maintain))
-		r.Delete("/maintenance", a.changes(a.maintain))
+		r.Post("/maintenance", a.change(a.maintain, "POST /maintenance takes provider=ID or gateway=true, for=2h, and "+
+			"reason=TEXT.", "provider", "gateway", "for", "reason"))
+		r.Delete("/maintenance", a.change(a.maintain, "DELETE /maintenance takes provider=ID or gateway=true.",
+			"provider", "gateway"))
 	}
-	r.Post("/configuration/confirm", a.changes(a.confirm))
-	r.Post(retryPath, a.changes(func(*http.Request) (any, error) {
+	r.Post("/configuration/confirm", a.change(a.confirm,
+		"Say which configuration, by hash= with the one that /status shows under configuration.rejected.", "hash"))
+	r.Post(retryPath, a.change(func(*http.Request, query) (any, error) {
 		o.Retry()
 		return changed, nil
-	}))
-	r.Post("/cache/purge", a.changes(a.purge))
-	r.Post("/log", a.changes(a.logLevel))
+	}, "It takes none."))
+	r.Post("/cache/purge", a.change(a.purge, "Say which stored answers are to be dropped, by one parameter: "+
+		"enterprise=NUMBER, route=NAME or all=true.", "enterprise", "route", "all"))
+	r.Post("/log", a.change(a.logLevel, "Say the level, by one parameter: level=debug, info, warn or error.", "level"))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, problem.NotFound("The admin listener has a page at /, the documentation at "+
 			"/docs/operations.md, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST "+

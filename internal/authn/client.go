@@ -20,10 +20,9 @@ type client struct {
 	key atomic.Pointer[Key]
 
 	// What follows belongs to the goroutine that watches: what was last seen of the key's
-	// files, and when the expiry of the certificate was last logged, and its state then.
-	files    *watch.Files
-	warned   time.Time
-	warnedOf string
+	// files, and when the expiry of the certificate was last logged.
+	files  *watch.Files
+	warned time.Time
 
 	mu      sync.Mutex
 	sources []*Source // in the order of their scopes; replaced, not changed
@@ -104,22 +103,17 @@ func (c *client) noKey() error {
 	return c.keyFailure
 }
 
-// warnOfExpiry logs once a day that the certificate needs attention, and at once when it
-// expires.
+// warnOfExpiry logs once a day that the certificate needs attention.
 func (c *client) warnOfExpiry() {
-	key := c.key.Load()
-	if key == nil {
+	now, key := c.tokens.now(), c.key.Load()
+	if key == nil || now.Sub(c.warned) < 24*time.Hour {
 		return
 	}
-	now := c.tokens.now()
 	s := key.Status(now)
 	if s.State == KeyUsable || s.State == KeyNoCertificate {
 		return
 	}
-	if s.State == c.warnedOf && now.Sub(c.warned) < 24*time.Hour {
-		return
-	}
-	c.warned, c.warnedOf = now, s.State
+	c.warned = now
 	c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
 		"client", c.name,
 		"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)

@@ -11,9 +11,6 @@ import (
 // a new key is loaded and set aside until the Authorization Server has issued a
 // token for it; the old one signs in the meantime.
 
-// maxProofs bounds the sets of scopes that one try of a pending key goes through.
-const maxProofs = 8
-
 // pendingKey is a key that was loaded and has not yet earned a token.
 type pendingKey struct {
 	key   *Key
@@ -92,28 +89,19 @@ func (c *client) adoptKey(old *Key) {
 	c.key.Store(old)
 }
 
-// prove asks for a token with the pending key, if there is one and its time has come. The sources
-// that have a token now come first: their scopes are known to be granted.
+// prove asks for a token with the pending key, if there is one and its time has come, with one set of
+// scopes after the other: a refusal of scopes says nothing about the key. Without a source there is
+// nothing to ask for yet; the next look asks again.
 func (c *client) prove(ctx context.Context) {
-	now := c.tokens.now()
 	c.mu.Lock()
 	p := c.pending
-	due := p != nil && (p.last == nil || !now.Before(p.last.until))
+	due := p != nil && (p.last == nil || !c.tokens.now().Before(p.last.until))
 	c.mu.Unlock()
 	if !due {
 		return
 	}
-	var candidates, others []*Source
+	var refused error
 	for _, s := range c.sourceList() {
-		if h := s.current.Load(); h != nil && h.valid(now) {
-			candidates = append(candidates, s)
-		} else {
-			others = append(others, s)
-		}
-	}
-	candidates = append(candidates, others...)
-	candidates = candidates[:min(len(candidates), maxProofs)]
-	for i, s := range candidates {
 		t, err := s.asking(p.key).fetch(ctx)
 		if err == nil {
 			c.promote(p, s, t)
@@ -122,13 +110,13 @@ func (c *client) prove(ctx context.Context) {
 		if ctx.Err() != nil {
 			return // stopping is no failure of the key
 		}
-		if scopeRefused(err) && i < len(candidates)-1 {
-			continue
+		if refused = err; !scopeRefused(err) {
+			break
 		}
-		c.postpone(p, err)
-		return
 	}
-	// Without a source there is nothing to ask for yet; the next look asks again.
+	if refused != nil {
+		c.postpone(p, refused)
+	}
 }
 
 // promote makes the pending key the one that signs, with the token t of source s
