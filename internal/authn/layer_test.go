@@ -1,4 +1,4 @@
-package authn
+package authn_test
 
 import (
 	"cmp"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
@@ -48,7 +49,7 @@ func newProvider(t *testing.T, accepts func(string) bool) *provider {
 func layers(t *testing.T, allowHTTP bool) call.Sender {
 	pool := &http.Transport{}
 	t.Cleanup(pool.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(carrier{transport(pool.RoundTrip)}, allowHTTP), "nsso")
+	return authn.NewTokenLayer(authn.NewCredentials(carrier{transport(pool.RoundTrip)}, allowHTTP), "nsso")
 }
 
 // carrier stands for the transport: what is below it sees the field where the wire has it.
@@ -67,7 +68,7 @@ func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request,
 }
 
 // callOf makes a call with tokens of s.
-func callOf(s *Source) *call.Call {
+func callOf(s *authn.Source) *call.Call {
 	c := call.New()
 	c.Credential = s.Session()
 	return c
@@ -98,10 +99,10 @@ func send(t *testing.T, layer call.Sender, c *call.Call, url string, body io.Rea
 }
 
 func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
-	clock := &clock{now: time.Now()}
-	s := source(t, setup(t, newAuthServer(t, mustLoad(t, newSource)), func(o *Options) {
-		o.Now = func() time.Time { clock.add(time.Second); return clock.Now() }
-	}))
+	now := time.Now()
+	_, _, s := with(t, func(o *authn.Options) {
+		o.Now = func() time.Time { now = now.Add(time.Second); return now }
+	})
 	token := mustToken(t, s)
 	p := newProvider(t, func(got string) bool { return got == token.Authorization() })
 	c, layer := callOf(s), layers(t, false)
@@ -114,7 +115,7 @@ func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
 }
 
 func TestA403DropsNothing(t *testing.T) {
-	_, s := withSource(t)
+	_, _, s := with(t)
 	token := mustToken(t, s)
 	p := newProvider(t, func(string) bool { return false })
 	p.refusal = http.StatusForbidden
@@ -143,7 +144,7 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 	}
 	for name, of := range cases {
 		t.Run(name, func(t *testing.T) {
-			as, s := withSource(t)
+			as, _, s := with(t)
 			revoked := mustToken(t, s)
 			as.set(func(as *authServer) { as.answer = of.renewal })
 			p := newProvider(t, func(got string) bool { return got != revoked.Authorization() })
@@ -174,7 +175,7 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 }
 
 func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
-	as, s := withSource(t)
+	as, _, s := with(t)
 	p := newProvider(t, func(string) bool { return false })
 	layer := layers(t, false)
 	for range 10 {
@@ -188,7 +189,7 @@ func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
 }
 
 func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
-	_, s := withSource(t)
+	_, _, s := with(t)
 	refused := mustToken(t, s).Authorization()
 	p := newProvider(t, func(got string) bool { return got != refused })
 	layer := layers(t, false)
@@ -226,7 +227,7 @@ type closable struct {
 func (c *closable) Close() error { c.closed = true; return nil }
 
 func TestTokensTravelOverHTTPSOnly(t *testing.T) {
-	as, s := withSource(t)
+	as, _, s := with(t)
 	for url, allowed := range map[string]bool{
 		"https://nsso.example/":          true,
 		"http://nsso.example/":           false,
@@ -247,7 +248,7 @@ func TestTokensTravelOverHTTPSOnly(t *testing.T) {
 			})
 			body := &closable{Reader: strings.NewReader("x")}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", url, body)
-			layer := NewTokenLayer(NewCredentials(carrier{next}, allowHTTP), "nsso")
+			layer := authn.NewTokenLayer(authn.NewCredentials(carrier{next}, allowHTTP), "nsso")
 			_, err := layer.Send(t.Context(), callOf(s), r)
 			if sent != (allowed || allowHTTP) || (err == nil) != sent {
 				t.Fatalf("%s, http allowed %t: sent %t, %v", url, allowHTTP, sent, err)
@@ -267,9 +268,7 @@ func TestNoRequestLeavesWithoutAToken(t *testing.T) {
 		t.Error("a request was sent")
 		return nil, errors.New("no")
 	})
-	down := source(t, setup(t, nil, func(o *Options) {
-		o.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") })
-	}))
+	down := source(t, setup(t, roundTripper(func(*http.Request) (*http.Response, error) { return nil, errNoRoute })))
 	none := call.New()
 	foreign := call.New()
 	foreign.Credential = otherCredential{}
@@ -277,11 +276,11 @@ func TestNoRequestLeavesWithoutAToken(t *testing.T) {
 		layer call.Sender
 		c     *call.Call
 	}{
-		"no credential":         {NewTokenLayer(next, "nsso"), none},
-		"one of somebody else":  {NewTokenLayer(next, "nsso"), foreign},
-		"no token layer above":  {NewCredentials(carrier{next}, true), callOf(down)},
-		"none, without a layer": {NewCredentials(carrier{next}, true), none},
-		"no token to be had":    {NewTokenLayer(NewCredentials(carrier{next}, true), "nsso"), callOf(down)},
+		"no credential":         {authn.NewTokenLayer(next, "nsso"), none},
+		"one of somebody else":  {authn.NewTokenLayer(next, "nsso"), foreign},
+		"no token layer above":  {authn.NewCredentials(carrier{next}, true), callOf(down)},
+		"none, without a layer": {authn.NewCredentials(carrier{next}, true), none},
+		"no token to be had":    {authn.NewTokenLayer(authn.NewCredentials(carrier{next}, true), "nsso"), callOf(down)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &closable{Reader: strings.NewReader("x")}
@@ -301,20 +300,22 @@ func (otherCredential) Scopes() []string       { return nil }
 func (otherCredential) Again() call.Credential { return otherCredential{} }
 
 func TestACredentialForAnotherCallHasNoTokenYet(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil), "a", "b")
+	as := newAuthServer(t, newClient)
+	s := source(t, setup(t, as), "a", "b")
 	p := newProvider(t, func(string) bool { return true })
 	c := callOf(s)
 	send(t, layers(t, false), c, p.URL, nil)
-	again, ok := c.Credential.Again().(*Session)
-	if !ok || again == c.Credential || again.token != (Token{}) {
-		t.Fatalf("%T that has a token", c.Credential.Again())
-	}
-	if again.Client() != s.Client() || !slices.Equal(again.Scopes(), s.Scopes()) {
-		t.Errorf("client %q, scopes %q", again.Client(), again.Scopes())
+	again := c.Credential.Again()
+	if again == c.Credential || again.Client() != s.Client() || !slices.Equal(again.Scopes(), s.Scopes()) {
+		t.Errorf("%v, client %q, scopes %q", again == c.Credential, again.Client(), again.Scopes())
 	}
 	beside := call.New()
 	beside.Credential = again
+	r := httptest.NewRequest("GET", p.URL, nil)
+	if _, err := authn.NewCredentials(carrier{transport(http.DefaultTransport.RoundTrip)}, false).Send(t.Context(), beside,
+		r); err == nil {
+		t.Error("it has a token already")
+	}
 	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 ||
 		beside.Record.TokenHash != c.Record.TokenHash {
 		t.Errorf("%d with token %q", status, beside.Record.TokenHash)

@@ -1,12 +1,14 @@
-package authn
+package authn_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +26,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
@@ -34,13 +37,17 @@ const (
 	password = "changeit"
 	tokenURL = "https://as.example/REST/oauth/v5/token"
 
+	// What the pauses after failures are bounded by, and how often key files are read.
+	longestOutage  = 15 * time.Second
+	longestRefusal = 5 * time.Minute
+	poll           = 10 * time.Second
 	// requestTime is more than a machine stands still; where it ends a request, time is synctest's.
 	requestTime = 2 * time.Minute
 )
 
 func fixture(name string) string { return filepath.Join("testdata", name) }
 
-// authServer is an Authorization Server that believes nothing: it verifies
+// authServer is an Authorization Server that takes nothing on trust: it verifies
 // assertions with another JOSE implementation than the one that made them. It is
 // a RoundTripper too, for tests whose time does not run while a socket is read.
 type authServer struct {
@@ -48,28 +55,28 @@ type authServer struct {
 
 	mu         sync.Mutex
 	registered []crypto.PublicKey
-	lifetime   any // expires_in
+	anyKey     bool // no assertion is verified
+	lifetime   any  // expires_in
 	granted    func(asked string) string
 	answer     http.HandlerFunc             // instead of a token, if not nil
 	before     func(n int, r *http.Request) // before every answer
 	jtis       map[string]bool
-	requests   int
 	forms      []map[string][]string
 	secrets    []string // all that must not show anywhere
 }
 
-func newAuthServer(t testing.TB, registered ...*Key) *authServer {
+// newAuthServer knows the certificates of clients.
+func newAuthServer(t testing.TB, registered ...config.Client) *authServer {
 	s := &authServer{t: t, lifetime: 3600, jtis: map[string]bool{}}
-	for _, k := range registered {
-		s.register(k)
+	for _, c := range registered {
+		s.register(c)
 	}
 	return s
 }
 
-func (s *authServer) register(k *Key) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.registered = append(s.registered, k.private.Public())
+func (s *authServer) register(c config.Client) {
+	public := certificateOf(s.t, c.Certificate.File).PublicKey
+	s.set(func(s *authServer) { s.registered = append(s.registered, public) })
 }
 
 func (s *authServer) set(f func(*authServer)) {
@@ -81,7 +88,7 @@ func (s *authServer) set(f func(*authServer)) {
 func (s *authServer) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.requests
+	return len(s.forms)
 }
 
 func (s *authServer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -105,9 +112,8 @@ func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("the form does not parse: %v", err)
 	}
 	s.mu.Lock()
-	s.requests++
-	n, before, answer := s.requests, s.before, s.answer
 	s.forms = append(s.forms, r.PostForm)
+	n, before, answer := len(s.forms), s.before, s.answer
 	s.secrets = append(s.secrets, r.PostForm.Get("client_assertion"))
 	s.mu.Unlock()
 	if before != nil {
@@ -153,6 +159,9 @@ func (s *authServer) verify(r *http.Request) string {
 	verified := slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool {
 		return assertion.Claims(k, &claims) == nil
 	})
+	if s.anyKey {
+		return ""
+	}
 	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" {
 		return "invalid_client"
 	}
@@ -172,33 +181,50 @@ func (s *authServer) leaks(text string) {
 	}
 }
 
-func mustLoad(t testing.TB, c config.Client) *Key {
+func mustLoad(t testing.TB, c config.Client) *authn.Key {
 	t.Helper()
-	k, err := LoadKey(c)
+	k, err := authn.LoadKey(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-var (
-	oldSource = clientOf("key=rsa-pkcs8.pem cert=rsa-cert.pem")
-	newSource = clientOf("key=ec-pkcs8.pem cert=ec-cert.pem")
-)
-
-// setup makes tokens of one client "payroll" whose key is registered at as.
-func setup(t testing.TB, as *authServer, change func(*Options)) *Tokens {
-	t.Helper()
-	o := Options{Transport: as, Environment: "simulation", OAuth: config.OAuth{
-		TokenURL: tokenURL, Audience: tokenURL, Timeout: requestTime, Clients: map[string]config.Client{"payroll": newSource},
-	}}
-	if change != nil {
-		change(&o)
-	}
-	return New(o)
+// fingerprint is that of a client's key.
+func fingerprint(t testing.TB, c config.Client) string {
+	return mustLoad(t, c).Status(time.Now()).Fingerprint
 }
 
-func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {
+var (
+	oldClient = clientOf("key=rsa-pkcs8.pem cert=rsa-cert.pem")
+	newClient = clientOf("key=ec-pkcs8.pem cert=ec-cert.pem")
+)
+
+// setup makes tokens of one client "payroll" with the new key.
+func setup(t testing.TB, transport http.RoundTripper, changes ...func(*authn.Options)) *authn.Tokens {
+	t.Helper()
+	o := authn.Options{Transport: transport, Environment: "simulation", Now: time.Now, Log: textLog(io.Discard),
+		OAuth: config.OAuth{TokenURL: tokenURL, Audience: tokenURL, Timeout: requestTime,
+			Clients: map[string]config.Client{"payroll": newClient}}}
+	for _, change := range changes {
+		change(&o)
+	}
+	return authn.New(o)
+}
+
+// signedBy has a key sign, see clientOf.
+func signedBy(key string) func(*authn.Options) {
+	return func(o *authn.Options) { o.OAuth.Clients["payroll"] = clientOf(key) }
+}
+
+// logging has the tokens log to w.
+func logging(w io.Writer) func(*authn.Options) { return func(o *authn.Options) { o.Log = textLog(w) } }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func source(t testing.TB, tokens *authn.Tokens, scopes ...string) *authn.Source {
 	t.Helper()
 	if len(scopes) == 0 {
 		scopes = []string{"scope:a"}
@@ -210,7 +236,7 @@ func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {
 	return s
 }
 
-func mustToken(t testing.TB, s *Source) Token {
+func mustToken(t testing.TB, s *authn.Source) authn.Token {
 	t.Helper()
 	token, err := s.Token(t.Context())
 	if err != nil {
@@ -219,24 +245,36 @@ func mustToken(t testing.TB, s *Source) Token {
 	return token
 }
 
-// withSource is a server, and a source of tokens whose key it knows.
-func withSource(t testing.TB) (*authServer, *Source) {
+// with is a server that knows the new key, and tokens and a source of it.
+func with(t testing.TB, changes ...func(*authn.Options)) (*authServer, *authn.Tokens, *authn.Source) {
 	t.Helper()
-	as := newAuthServer(t, mustLoad(t, newSource))
-	return as, source(t, setup(t, as, nil))
+	as := newAuthServer(t, newClient)
+	tokens := setup(t, as, changes...)
+	return as, tokens, source(t, tokens)
 }
 
-// bubble runs a test with them in a synctest bubble.
-func bubble(t *testing.T, f func(t *testing.T, as *authServer, s *Source)) {
+// bubble runs a test with them in a synctest bubble, where Run is running.
+func bubble(t *testing.T, f func(t *testing.T, as *authServer, tokens *authn.Tokens, s *authn.Source)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		as, s := withSource(t)
-		f(t, as, s)
+		as, tokens, s := with(t)
+		running(t, tokens)
+		f(t, as, tokens, s)
 	})
 }
 
+// statusOf is that of the first source's token.
+func statusOf(tokens *authn.Tokens) authn.TokenStatus { return tokens.Status()[0].Tokens[0] }
+
+// failureOf is the failure that an error is; an empty one for another error.
+func failureOf(err error) authn.Failure {
+	var f *authn.Failure
+	errors.As(err, &f)
+	return *cmp.Or(f, new(authn.Failure))
+}
+
 // running starts Run, which ends with the test or when stop is called.
-func running(t testing.TB, tokens *Tokens) (stop func()) {
+func running(t testing.TB, tokens *authn.Tokens) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { tokens.Run(ctx); close(done) }()
@@ -281,7 +319,14 @@ func textLog(w io.Writer) *slog.Logger {
 }
 
 // again tells that an upstream refused a token, and whether another is worth a try.
-func again(s *Source, t Token, upstream string) bool {
+func again(s *authn.Source, t authn.Token, upstream string) bool {
 	again, _ := s.Refused(t, upstream)
 	return again
+}
+
+func down(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+
+func refuse(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
 }
