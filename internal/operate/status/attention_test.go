@@ -55,14 +55,16 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 			Before: well}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.lately.Route, c.lately.Provider = "r", "p"
-			got := troubleOf(c.lately)
-			if got.Text != "" && got.Severity != c.severity || (got.Text == "") != (c.text == "") ||
-				!strings.Contains(got.Text, c.text) {
-				t.Errorf("%+v", got)
+			c.lately.Route = "r"
+			var got attentions
+			got.ofLately("provider p", c.lately)
+			if len(got) == 0 && c.text == "" {
+				return
 			}
-			if got.Text != "" && (got.Remedy == "" || !strings.HasPrefix(got.Runbook, "/docs/operations.md#ebox")) {
-				t.Errorf("nobody is told what to do: %+v", got)
+			if len(got) != 1 || c.text == "" || got[0].Severity != c.severity || !strings.Contains(got[0].Text, c.text) ||
+				got[0].Part != "provider p" || got[0].Remedy == "" ||
+				!strings.HasPrefix(got[0].Runbook, "/docs/operations.md#ebox") {
+				t.Errorf("%+v", got)
 			}
 		})
 	}
@@ -86,7 +88,7 @@ func TestWhatWasNotSentIsCountedToItsCause(t *testing.T) {
 		"a token":               {"client payroll", "provider nsso", ": 5", ""},
 		"a token, listed below": {"provider nsso", "client payroll", "", ": 5"},
 	} {
-		list := []Attention{{Severity: severityFailing, Part: c.first}, {Severity: severityFailing, Part: c.second}}
+		list := attentions{{Severity: severityFailing, Part: c.first}, {Severity: severityFailing, Part: c.second}}
 		symptoms(v, list)
 		for i, want := range []string{c.want, c.wantSecond} {
 			if got := list[i].Text; !strings.HasSuffix(got, want) || (got == "") != (want == "") {

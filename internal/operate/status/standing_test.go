@@ -20,7 +20,9 @@ func TestAListenersCertificateIsWatched(t *testing.T) {
 		6 * 24 * time.Hour:  severityDegraded,
 		-time.Minute:        severityFailing,
 	} {
-		if got := expiring("listener a", now.Add(left), now); got.Severity != want || (got.Text == "") != (want == "") {
+		var got attentions
+		got.ofListener("listener a", now.Add(left), now)
+		if (len(got) == 0) != (want == "") || len(got) > 0 && got[0].Severity != want {
 			t.Errorf("%s before the end: %+v", left, got)
 		}
 	}
@@ -40,7 +42,8 @@ func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
 			"find out": {Circuit: "half-open", UntriedSince: night.Add(-10 * time.Minute)},
 	} {
 		u := operate.Upstream{Name: "provider nsso", State: state}
-		list := causesOfUpstream(u, night)
+		var list attentions
+		list.ofUpstream(u, night)
 		if text == "" && len(list) == 0 {
 			continue
 		}
@@ -87,7 +90,8 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := causesOfClient(c.client, night)
+			var list attentions
+			list.ofClient(c.client, night)
 			if len(list) != 1 || list[0].Severity != c.severity || list[0].Runbook != runbook(c.runbook) ||
 				list[0].Remedy == "" {
 				t.Fatalf("%+v", list)
@@ -104,7 +108,8 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 // The alert fires while the tokens in use are good: whoever follows it has to find the cause.
 func TestAnAuthorizationServerThatIsGoneIsNamedBeforeCallsFail(t *testing.T) {
 	for since, want := range map[time.Duration]int{4 * time.Second: 0, 6 * time.Second: 1} {
-		list := causesOfClient(authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{
+		var list attentions
+		list.ofClient(authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{
 			Hash: "ab", Expires: night.Add(time.Minute),
 			Error: &authn.FailureStatus{Code: authn.Unavailable, Text: "it did not answer in time", Since: night.Add(-since)},
 		}}}, night)
@@ -127,7 +132,8 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 		"one slow call":                 {1, 6 * time.Second, false},
 		"one call for long":             {1, 16 * time.Second, true},
 	} {
-		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", State: resilience.State{Circuit: resilience.Closed},
+		var list attentions
+		list.ofUpstream(operate.Upstream{Name: "provider nsso", State: resilience.State{Circuit: resilience.Closed},
 			WaitingState: proxy.WaitingState{Calls: c.waiting, Oldest: night.Add(-c.since),
 				Unanswered: night.Add(-c.since)}}, night)
 		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" ||
