@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,22 +32,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// edit changes the text of the configuration: replace old by new, which must be there.
-func edit(old, new string) func(*testing.T, string) string {
-	return func(t *testing.T, text string) string {
-		t.Helper()
-		if !strings.Contains(text, old) {
-			t.Fatalf("the configuration does not hold %q:\n%s", old, text)
-		}
-		return strings.Replace(text, old, new, 1)
-	}
-}
-
-// add appends lines to the configuration.
-func add(lines string) func(*testing.T, string) string {
-	return func(_ *testing.T, text string) string { return text + lines }
 }
 
 // identity is a key with a self-signed certificate that ends at a time.
