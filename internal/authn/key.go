@@ -139,16 +139,8 @@ func (k *Key) same(other *Key) bool {
 		slices.EqualFunc(k.chain, other.chain, (*x509.Certificate).Equal)
 }
 
-// String implements fmt.Stringer with the algorithm and the fingerprint.
-func (k *Key) String() string {
-	if k == nil || k.method == nil {
-		return "no key"
-	}
-	return k.about.Algorithm + " key " + k.about.Fingerprint
-}
+// Format is fmt.Formatter's: every verb prints the algorithm and the fingerprint.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.LogValue().String()) }
 
-// Format implements fmt.Formatter: every verb prints what String does.
-func (k *Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
-
-// LogValue implements slog.LogValuer with what String gives.
-func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+// LogValue is what every verb prints.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.about.Algorithm + " key " + k.about.Fingerprint) }

@@ -269,7 +269,11 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 	}
 	var logged bytes.Buffer
 	textLog(&logged).Info("key", "key", k)
-	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %d %x", k, k, k, k, k, k), string(encoded), logged.String()} {
+	texts := []string{string(encoded), logged.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		texts = append(texts, fmt.Sprintf(verb, k), fmt.Sprintf(verb, *k))
+	}
+	for _, text := range texts {
 		for _, secret := range []string{private.D.String(), private.D.Text(16), private.Primes[0].String(),
 			private.Primes[0].Text(16)} {
 			if strings.Contains(text, secret) {

@@ -373,8 +373,11 @@ func TestATokenNeverPrintsItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	holder := struct{ T authn.Token }{token}
-	as.leaks(fmt.Sprintf("%v %+v %#v %s %q %x %d %v %+v %#v", token, token, token, token, token, token, token,
-		holder, holder, holder))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		as.leaks(fmt.Sprintf(verb, token))
+		as.leaks(fmt.Sprintf(verb, &token))
+		as.leaks(fmt.Sprintf(verb, holder))
+	}
 	as.leaks(logged.String())
 	as.leaks(string(encoded))
 	if !strings.Contains(logged.String(), token.Hash()) {

@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// redacted is what a Token shows of itself.
-const redacted = "<token>"
-
 // Token is an access token and what is known about it. It is a small value that
 // can be copied freely; the zero Token is none. However it is printed, logged or
 // encoded, the secret does not show: whoever needs the header value asks for it
@@ -97,20 +94,14 @@ func (t Token) Key() TokenKey { return t.held().key }
 // for without any, all that the server names, which are the client's by default.
 func (t Token) Extra() []string { return t.held().extra }
 
-// String implements fmt.Stringer without the secret.
-func (t Token) String() string { return redacted }
+// Format is fmt.Formatter's: every verb prints the same. Without it, one that does not fit would print
+// all that is behind the pointer.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "<token>") }
 
-// Format implements fmt.Formatter: every verb prints the same placeholder.
-func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer with what is fit for a log.
+// LogValue is what is fit for a log.
 func (t Token) LogValue() slog.Value {
 	if t.h == nil {
 		return slog.StringValue("")
 	}
 	return slog.GroupValue(slog.String("hash", t.h.hash), slog.Time("expires", t.h.expires))
 }
-
-// MarshalText implements encoding.TextMarshaler without the secret, and so keeps
-// it out of JSON as well.
-func (t Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
