@@ -2,7 +2,6 @@ package authn_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -308,5 +307,3 @@ func TestAnOpenCircuitsRetryAfterIsKept(t *testing.T) {
 		t.Fatalf("Retry-After %q of %v", got, err)
 	}
 }
-
-var errNoRoute = errors.New("no route")

@@ -143,4 +143,6 @@ func (k *Key) same(other *Key) bool {
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.LogValue().String()) }
 
 // LogValue is what every verb prints.
-func (k Key) LogValue() slog.Value { return slog.StringValue(k.about.Algorithm + " key " + k.about.Fingerprint) }
+func (k Key) LogValue() slog.Value {
+	return slog.StringValue(k.about.Algorithm + " key " + k.about.Fingerprint)
+}

@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,7 +47,7 @@ func TestSourceKeepsItsPromises(t *testing.T) {
 			}
 			switch mode.Load() {
 			case "down":
-				return nil, errNoRoute
+				return nil, errors.New("no route")
 			case "refusing":
 				return answer(400, `{"error":"invalid_client"}`)
 			}
