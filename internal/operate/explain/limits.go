@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
