@@ -40,7 +40,7 @@ type Recent struct {
 	started time.Time
 	// all counts what callers asked, without the parts that one answer was made of.
 	all     *series
-	mu      sync.RWMutex
+	mu      sync.Mutex
 	parts   map[key]*series
 	groups  groups
 	refused refusedEnterprises
@@ -86,14 +86,11 @@ func (a *Recent) Done(r *call.Record) {
 // seriesOf finds a series, or makes it. If there are too many, those that had no
 // request in the window go; if there still are, the series without names takes it.
 func (a *Recent) seriesOf(k key, at time.Time) *series {
-	a.mu.RLock()
-	s, ok := a.parts[k]
-	a.mu.RUnlock()
-	if ok {
-		return s
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s, ok := a.parts[k]; ok {
+		return s
+	}
 	if len(a.parts) >= maxSeries {
 		maps.DeleteFunc(a.parts, func(_ key, s *series) bool { return s.idleAt(at) })
 	}
@@ -103,7 +100,7 @@ func (a *Recent) seriesOf(k key, at time.Time) *series {
 	if s, ok := a.parts[k]; ok {
 		return s
 	}
-	s = new(series)
+	s := new(series)
 	// The strings are parts of a request's own text, which would stay with them.
 	a.parts[key{strings.Clone(k.route), strings.Clone(k.provider)}] = s
 	return s
@@ -111,7 +108,7 @@ func (a *Recent) seriesOf(k key, at time.Time) *series {
 
 // series are all series at this moment.
 func (a *Recent) series() map[key]*series {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return maps.Clone(a.parts)
 }

@@ -60,7 +60,7 @@ func (c *client) source(scopes []string) *Source {
 	if len(scopes) == 0 {
 		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.name)
 	}
-	s := &Source{client: c, scopes: scopes}
+	s := &Source{client: c, scopes: scopes, forced: make(map[string]time.Time)}
 	c.sources = slices.Insert(slices.Clone(c.sources), at, s)
 	return s
 }

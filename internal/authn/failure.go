@@ -17,9 +17,8 @@ const (
 	noKey = "key"
 )
 
-// Failure says why there is no token: the last of one or more failures of a kind in a row. It does
-// not change once it was given away, and holds nothing of the server's answer but the OAuth error
-// code (RFC 6749, section 5.2).
+// Failure says why there is no token: the last of one or more failures of a kind in a row. Callers
+// get copies. It holds nothing of the server's answer but the OAuth error code (RFC 6749, section 5.2).
 type Failure struct {
 	// Client is the name that the configuration gives the client.
 	Client string

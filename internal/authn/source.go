@@ -195,7 +195,9 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 	}
 	if s.client.key.Load() == key {
 		s.failure, s.due = failed, failed.until
-		s.logFailure(failed)
+		if failed.inRow == 1 { // callers log the rest
+			tokens.log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", failed, "retry", failed.until)
+		}
 	} else {
 		// The key that failed does not sign any more; what it earned is not held
 		// against the new one.
@@ -259,9 +261,7 @@ func (s *Source) retry() {
 	if s.failure == nil {
 		return
 	}
-	ended := *s.failure
-	ended.until = s.client.tokens.now()
-	s.failure = &ended
+	s.failure.until = s.client.tokens.now()
 	if s.flight == nil {
 		s.begin()
 	}
@@ -287,16 +287,8 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	if s.failure != nil && now.Before(s.failure.until) {
 		return false, 0
 	}
-	for name, at := range s.forced {
-		if now.Sub(at) >= forcedPause {
-			delete(s.forced, name)
-		}
-	}
-	if at, recently := s.forced[upstream]; recently {
+	if at, once := s.forced[upstream]; once && now.Sub(at) < forcedPause {
 		return false, forcedPause - now.Sub(at)
-	}
-	if s.forced == nil {
-		s.forced = make(map[string]time.Time)
 	}
 	s.forced[upstream] = now
 	s.counted.Forced++
@@ -325,16 +317,4 @@ func (s *Source) hasHadToken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counted.Granted > 0 || s.current.Load() != nil
-}
-
-// logFailure logs the first failure in a row as a warning, since callers log the
-// rest.
-func (s *Source) logFailure(f *Failure) {
-	log := s.client.tokens.log
-	if f.inRow == 1 {
-		log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", f, "retry", f.until)
-		return
-	}
-	log.Debug("still no token", "client", s.client.name, "scopes", s.scopes, "error", f, "inRow", f.inRow, "since",
-		f.Since, "retry", f.until)
 }

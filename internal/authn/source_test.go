@@ -77,12 +77,15 @@ func TestATokenRequestHasATimeoutOfItsOwn(t *testing.T) {
 	})
 }
 
+// Valid tokens are used to their end whatever the server says, and no longer.
 func TestATokenIsNeverUsedASecondTooLong(t *testing.T) {
-	for want, lifetime := range map[time.Duration]any{30 * time.Second: 30, time.Hour: 3600, time.Minute: nil,
-		24 * time.Hour: 365 * 86400} {
+	for want, c := range map[time.Duration]struct {
+		lifetime any
+		later    http.HandlerFunc // what the server answers when the token is to be renewed
+	}{30 * time.Second: {30, down}, time.Hour: {3600, refuse}, time.Minute: {nil, down}, 24 * time.Hour: {365 * 86400, down}} {
 		t.Run(want.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, as *authServer, _ *authn.Tokens, s *authn.Source) {
-				as.lifetime = lifetime
+			bubble(t, func(t *testing.T, as *authServer, tokens *authn.Tokens, s *authn.Source) {
+				as.lifetime = c.lifetime
 				// The answer takes 2 s, in which the server's clock runs already.
 				as.before = func(int, *http.Request) { time.Sleep(2 * time.Second) }
 				asked := time.Now()
@@ -90,10 +93,13 @@ func TestATokenIsNeverUsedASecondTooLong(t *testing.T) {
 				if got := token.Expires().Sub(asked); got != want {
 					t.Fatalf("expires after %s, want %s", got, want)
 				}
-				as.set(func(as *authServer) { as.answer = down })
+				as.set(func(as *authServer) { as.answer = c.later })
 				time.Sleep(time.Until(asked.Add(want - time.Nanosecond)))
 				if again := mustToken(t, s); again != token {
-					t.Fatal("another token while the server is down")
+					t.Fatal("another token")
+				}
+				if status := statusOf(tokens); status.Error == nil || status.Hash != token.Hash() {
+					t.Errorf("the status hides the failure: %+v", status)
 				}
 				time.Sleep(time.Nanosecond)
 				if again, err := s.Token(t.Context()); err == nil {
@@ -104,7 +110,7 @@ func TestATokenIsNeverUsedASecondTooLong(t *testing.T) {
 	}
 }
 
-func TestATokenInUseIsReplacedInTheBackground(t *testing.T) {
+func TestATokenInUseIsReplacedInTheBackgroundAndOneUnusedIsNot(t *testing.T) {
 	for _, lifetime := range []int{5, 30, 3600} {
 		t.Run(fmt.Sprint(lifetime), func(t *testing.T) {
 			bubble(t, func(t *testing.T, as *authServer, _ *authn.Tokens, s *authn.Source) {
@@ -121,27 +127,17 @@ func TestATokenInUseIsReplacedInTheBackground(t *testing.T) {
 						t.Fatalf("a caller waited %s", time.Since(asked))
 					}
 				}
-				if n := as.count(); n < 3 || n > 8 || mustToken(t, s) == first {
+				n := as.count()
+				if n < 3 || n > 8 || mustToken(t, s) == first {
 					t.Errorf("%d requests in three lifetimes", n)
+				}
+				time.Sleep(24 * time.Hour)
+				if more := as.count() - n; more > 1 {
+					t.Errorf("%d requests for tokens that nobody used", more)
 				}
 			})
 		})
 	}
-}
-
-func TestATokenUsedNowAndThenIsRenewedAndOneUnusedIsNot(t *testing.T) {
-	bubble(t, func(t *testing.T, as *authServer, _ *authn.Tokens, s *authn.Source) {
-		mustToken(t, s)
-		time.Sleep(59 * time.Minute)
-		synctest.Wait()
-		if as.count() != 2 {
-			t.Fatalf("%d requests: the token was used and not renewed", as.count())
-		}
-		time.Sleep(5 * time.Hour)
-		if as.count() != 2 {
-			t.Fatalf("%d requests for a token that nobody used", as.count())
-		}
-	})
 }
 
 func TestFailuresAreRememberedAndTheServerIsNotHammered(t *testing.T) {
@@ -176,29 +172,6 @@ func TestFailuresAreRememberedAndTheServerIsNotHammered(t *testing.T) {
 				mustToken(t, s)
 				if status := statusOf(tokens); status.Error != nil || status.Hash == "" {
 					t.Errorf("after the recovery: %+v", status)
-				}
-			})
-		})
-	}
-}
-
-func TestValidTokensAreUsedToTheirEndWhateverTheServerSays(t *testing.T) {
-	for name, answer := range map[string]http.HandlerFunc{"outage": down, "refusal": refuse} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, as *authServer, tokens *authn.Tokens, s *authn.Source) {
-				token := mustToken(t, s)
-				as.set(func(as *authServer) { as.answer = answer })
-				for time.Now().Before(token.Expires().Add(-time.Second)) {
-					if mustToken(t, s) != token {
-						t.Fatal("another token")
-					}
-					time.Sleep(time.Second)
-				}
-				if n := as.count(); n < 3 || n > 40 {
-					t.Errorf("%d requests", n)
-				}
-				if status := statusOf(tokens); status.Error == nil || status.Hash != token.Hash() {
-					t.Errorf("the status hides the failure: %+v", status)
 				}
 			})
 		})
