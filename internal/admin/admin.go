@@ -88,8 +88,10 @@ func New(o Options) http.Handler {
 	a := &administration{o: o, remembered: remembered{compute: o.Health, now: o.Now}}
 	r := chi.NewRouter()
 	r.Use(middleware.GetHead)
-	pages(r)
-	r.Get("/livez", a.livez)
+	r.Get("/", page)
+	r.Get("/page/*", page)
+	r.Get("/docs/*", document)
+	r.Get("/livez", probe(func() string { return "" }))
 	r.Get("/startupz", probe(o.Started))
 	r.Get("/readyz", probe(o.Ready))
 	r.Get("/health", a.health)

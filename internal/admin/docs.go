@@ -77,5 +77,5 @@ func document(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b.WriteString("</body>\n</html>\n")
-	file(b.Bytes(), mediaTypes[".html"])(w, r)
+	file(w, r, b.Bytes(), mediaTypes[".html"])
 }

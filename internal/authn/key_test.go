@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -119,8 +118,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	}
 	huge := read(t, fixture("one.jks"))
 	copy(huge[12:], "\x00\x00\x00\x01\xff\xff") // an alias longer than the file
-	scrypt := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
-	for src, want := range map[string]string{ // see clientOf; what the error says
+	for src, want := range map[string]string{   // see clientOf; what the error says
 		"":                                  "neither a keystore nor a key file",
 		"store=absent.p12":                  "absent.p12|no such file",
 		"key=rsa-pkcs8.pem cert=absent.pem": "absent.pem|no such file",
@@ -140,34 +138,33 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 		"store=trust-only.p12 pass=changeit":      "one private key",
 		"store=one.jks pass=wrong-pass":           "password is wrong",
 		"store=one.jks":                           "there is no password",
-		"store=" + file("cut.jks", read(t, fixture("one.jks"))[:700]) + " pass=changeit":      "damaged",
-		"store=" + file("damaged.jks", huge) + " pass=changeit":                               "damaged",
-		"store=keypass.jks pass=changeit":                                                     "configure the key password",
-		"store=two.jks pass=changeit":                                                         "2 keys|payroll, social",
-		"store=two.jks pass=changeit alias=other":                                             `"other"|payroll, social`,
-		"store=trust-only.jks pass=changeit":                                                  "only trusted certificates",
-		"store=jceks.jks pass=changeit":                                                       "JCEKS|keytool -importkeystore",
-		"key=rsa-pkcs8-aes.pem pass=wrong-pass":                                               "the password does not open it",
-		"key=rsa-pkcs8-aes.pem":                                                               "there is no password",
-		"key=rsa-pkcs8-outdated.pem pass=changeit":                                            "openssl pkcs8 -topk8 -v2",
-		"key=" + file("terabyte.der", derived(t, scrypt, 1<<30, 8, 1)) + " pass=changeit":     "more memory or time|openssl pkcs8",
-		"key=" + file("parallel.der", derived(t, scrypt, 1<<14, 8, 1<<30)) + " pass=changeit": "more memory or time",
-		"key=" + file("years.der", derived(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}, 1<<60, 0, 0)) +
-			" pass=changeit": "more memory or time",
-		"key=rsa-pkcs1-encrypted.pem pass=wrong-pass": "the password does not open it",
-		"key=rsa-pkcs1-encrypted.pem":                 "there is no password",
-		"key=two-keys.pem":                            "more than one private key",
-		"key=rsa-cert.pem":                            "no private key",
-		"key=rsa-cert.der":                            "this is no private key",
-		"key=rsa-pkcs8.pem cert=rsa-pkcs8.pem":        "no certificate in it",
-		"key=rsa-pkcs8.pem cert=ec-cert.pem":          "no certificate in testdata/ec-cert.pem belongs to the key",
-		"key=rsa-1024.pem":                            "2048",
-		"key=p384.pem":                                "only P-256",
-		"key=ed25519.pem":                             "neither RSA nor",
-		"key=rsa-pkcs8.pem alg=ES256":                 `"ES256" does not fit`,
-		"key=ec-pkcs8.pem alg=RS256":                  `"RS256" does not fit`,
-		"key=rsa-pkcs8.pem alg=none":                  `"none" does not fit`,
-		"key=rsa-pkcs8.pem head=x5c":                  "x5c|certificate",
+		"store=" + file("cut.jks", read(t, fixture("one.jks"))[:700]) + " pass=changeit": "damaged",
+		"store=" + file("damaged.jks", huge) + " pass=changeit":                          "damaged",
+		"store=keypass.jks pass=changeit":                                                "configure the key password",
+		"store=two.jks pass=changeit":                                                    "2 keys|payroll, social",
+		"store=two.jks pass=changeit alias=other":                                        `"other"|payroll, social`,
+		"store=trust-only.jks pass=changeit":                                             "only trusted certificates",
+		"store=jceks.jks pass=changeit":                                                  "JCEKS|keytool -importkeystore",
+		"key=rsa-pkcs8-aes.pem pass=wrong-pass":                                          "the password does not open it",
+		"key=rsa-pkcs8-aes.pem":                                                          "there is no password",
+		"key=rsa-pkcs8-outdated.pem pass=changeit":                                       "openssl pkcs8 -topk8 -v2",
+		"key=scrypt-terabyte.der pass=changeit":                                          "more memory or time|openssl pkcs8",
+		"key=scrypt-years.der pass=changeit":                                             "more memory or time",
+		"key=pbkdf2-years.der pass=changeit":                                             "more memory or time",
+		"key=rsa-pkcs1-encrypted.pem pass=wrong-pass":                                    "the password does not open it",
+		"key=rsa-pkcs1-encrypted.pem":                                                    "there is no password",
+		"key=two-keys.pem":                                                               "more than one private key",
+		"key=rsa-cert.pem":                                                               "no private key",
+		"key=rsa-cert.der":                                                               "this is no private key",
+		"key=rsa-pkcs8.pem cert=rsa-pkcs8.pem":                                           "no certificate in it",
+		"key=rsa-pkcs8.pem cert=ec-cert.pem":                                             "no certificate in testdata/ec-cert.pem belongs to the key",
+		"key=rsa-1024.pem":                                                               "2048",
+		"key=p384.pem":                                                                   "only P-256",
+		"key=ed25519.pem":                                                                "neither RSA nor",
+		"key=rsa-pkcs8.pem alg=ES256":                                                    `"ES256" does not fit`,
+		"key=ec-pkcs8.pem alg=RS256":                                                     `"RS256" does not fit`,
+		"key=rsa-pkcs8.pem alg=none":                                                     `"none" does not fit`,
+		"key=rsa-pkcs8.pem head=x5c":                                                     "x5c|certificate",
 	} {
 		t.Run(src, func(t *testing.T) {
 			k, err := authn.LoadKey(clientOf(src))
@@ -186,30 +183,6 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 			}
 		})
 	}
-}
-
-// derived is an encrypted key (PKCS#8) whose key derivation takes as much as is said.
-func derived(t *testing.T, kdf asn1.ObjectIdentifier, cost, blockSize, parallel int64) []byte {
-	t.Helper()
-	type algorithm struct {
-		ID         asn1.ObjectIdentifier
-		Parameters any
-	}
-	parameters := []any{[]byte("salt"), cost}
-	if blockSize > 0 {
-		parameters = append(parameters, blockSize, parallel)
-	}
-	var scheme struct{ KDF, Cipher algorithm }
-	scheme.KDF = algorithm{kdf, parameters}
-	scheme.Cipher = algorithm{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}, make([]byte, 16)}
-	der, err := asn1.Marshal(struct {
-		Algorithm algorithm
-		Data      []byte
-	}{algorithm{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}, scheme}, make([]byte, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
 }
 
 func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {

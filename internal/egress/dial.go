@@ -121,7 +121,7 @@ func (d *dialer) connect(ctx context.Context, address, host string, secure, prox
 // dial resolves and connects. The proxy's own address is the operator's word;
 // every other is checked as it is dialled, so that no second look-up can differ.
 func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn, error) {
-	out := net.Dialer{Resolver: d.egress.resolver, KeepAlive: 30 * time.Second}
+	out := net.Dialer{Resolver: d.egress.o.Resolver, KeepAlive: 30 * time.Second}
 	if host, port, err := net.SplitHostPort(address); err == nil && !proxy && !d.guard.exempts(host, port) {
 		out.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(resolved)

@@ -92,12 +92,9 @@ func GuardOfProvider(r *config.Registry, id string) Guard {
 
 // Egress makes the transports to upstreams. It is safe for concurrent use.
 type Egress struct {
-	roots    *x509.CertPool
-	resolver *net.Resolver
-	proxy    *proxy // nil: none
-	now      func() time.Time
-	calls    *wire.Calls
-	log      *slog.Logger
+	o     Options
+	roots *x509.CertPool // those of egress.caFile besides the system's; nil for the system's
+	proxy *proxy         // nil: none
 }
 
 // proxy is the egress proxy in the form that the dialer uses.
@@ -110,32 +107,25 @@ type proxy struct {
 	applies func(scheme, hostport string) bool
 }
 
-// New reads the authorities of caFile. The error names the file.
+// New reads the authorities of egress.caFile, which its error names. A file that holds a broken one is
+// refused whole: half a chain of trust is found out at night.
 func New(o Options) (*Egress, error) {
-	e := &Egress{resolver: o.Resolver, now: o.Now, calls: o.Calls, log: o.Log}
-	if err := e.trust(o.Egress.CAFile); err != nil {
-		return nil, err
-	}
+	e := &Egress{o: o}
 	if u := o.Egress.ProxyURL(); u != nil {
 		e.proxy = newProxy(u, o.Egress.NoProxy)
 	}
-	return e, nil
-}
-
-// trust adds the certificates of a PEM file to the system's. A file that holds a
-// broken one is refused whole: half a chain of trust is found out at night.
-func (e *Egress) trust(file string) error {
+	file := o.Egress.CAFile
 	if file == "" {
-		return nil // with nil roots crypto/tls takes the system's
+		return e, nil
 	}
 	text, err := files.Text(file, files.Most)
 	if err != nil {
-		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
+		return nil, fmt.Errorf("reading the authorities of egress.caFile: %w", err)
 	}
 	if e.roots, err = files.Trusted(text); err != nil {
-		return fmt.Errorf("reading egress.caFile %s: %w", file, err)
+		return nil, fmt.Errorf("reading egress.caFile %s: %w", file, err)
 	}
-	return nil
+	return e, nil
 }
 
 func newProxy(u *url.URL, noProxy []string) *proxy {
