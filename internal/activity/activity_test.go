@@ -226,7 +226,8 @@ func TestAStormIsOneGroup(t *testing.T) {
 	n.now = n.now.Add(quiet + time.Second)
 	n.done(asked("ebox", "", 0, 500), 0)
 	problems, groups = n.Problems()
-	if !slices.IsSortedFunc(problems, func(a, b Problem) int { return b.Time.Compare(a.Time) }) || problems[0].Time != n.now {
+	newest := func(a, b Problem) int { return b.Time.Compare(a.Time) }
+	if !slices.IsSortedFunc(problems, newest) || problems[0].Time != n.now {
 		t.Error("the newest problem is not the first")
 	}
 	if groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||

@@ -57,7 +57,8 @@ func TestAnswers(t *testing.T) {
 		method, path, _ := strings.Cut(target, " ")
 		w := ask(h, method, path)
 		var got map[string]any
-		if err := json.Unmarshal(w.Body.Bytes(), &got); w.Code != status || err != nil || want != nil && got["status"] != want {
+		err := json.Unmarshal(w.Body.Bytes(), &got)
+		if w.Code != status || err != nil || want != nil && got["status"] != want {
 			t.Errorf("%s: %d, status %v, %v; want %d, %v", target, w.Code, got["status"], err, status, want)
 		}
 	}
@@ -296,25 +297,26 @@ func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
 
 func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
 	for target, want := range map[string]string{
-		"POST /maintenance?provider=nsso&for=2h&reason=new%20disks":                 "200 begin nsso 2h0m0s new disks by 127.0.0.1",
-		"POST /maintenance?gateway=true&for=30m":                                    "200 begin  30m0s  by 127.0.0.1",
-		"DELETE /maintenance?provider=nsso":                                         "200 end nsso",
-		"POST /maintenance?provider=nsso":                                           "400 ",
-		"POST /maintenance?provider=nsso&for=0s":                                    "400 ",
-		"POST /maintenance?provider=nsso&for=-1h":                                   "400 ",
-		"POST /maintenance?provider=nsso&for=169h":                                  "400 ",
-		"POST /maintenance?provider=nsso&for=2":                                     "400 ",
-		"POST /maintenance?for=2h":                                                  "400 ",
-		"POST /maintenance?provider=nsso&gateway=true&for=2h":                       "400 ",
-		"POST /maintenance?provider=a&provider=b&for=2h":                            "400 ",
-		"POST /maintenance?gateway=false&for=2h":                                    "400 ",
-		"POST /maintenance?provider=nsso&four=2h":                                   "400 ",
-		"DELETE /maintenance?provider=nsso&for=2h":                                  "400 ",
-		"POST /maintenance?provider=nsso&for=2h&reason=a%0Ab":                       "400 ",
+		"POST /maintenance?provider=nsso&for=2h&reason=disks": "200 begin nsso 2h0m0s disks by 127.0.0.1",
+		"POST /maintenance?gateway=true&for=30m":              "200 begin  30m0s  by 127.0.0.1",
+		"DELETE /maintenance?provider=nsso":                   "200 end nsso",
+		"POST /maintenance?provider=nsso":                     "400 ",
+		"POST /maintenance?provider=nsso&for=0s":              "400 ",
+		"POST /maintenance?provider=nsso&for=-1h":             "400 ",
+		"POST /maintenance?provider=nsso&for=169h":            "400 ",
+		"POST /maintenance?provider=nsso&for=2":               "400 ",
+		"POST /maintenance?for=2h":                            "400 ",
+		"POST /maintenance?provider=nsso&gateway=true&for=2h": "400 ",
+		"POST /maintenance?provider=a&provider=b&for=2h":      "400 ",
+		"POST /maintenance?gateway=false&for=2h":              "400 ",
+		"POST /maintenance?provider=nsso&four=2h":             "400 ",
+		"DELETE /maintenance?provider=nsso&for=2h":            "400 ",
+		"POST /maintenance?provider=nsso&for=2h&reason=a%0Ab": "400 ",
+		"POST /maintenance?provider=nobody&for=2h":            "404 ",
+		"GET /maintenance":                                    "200 ",
+		"PUT /maintenance?provider=nsso":                      "405 ",
+
 		"POST /maintenance?provider=nsso&for=2h&reason=" + strings.Repeat("a", 201): "400 ",
-		"POST /maintenance?provider=nobody&for=2h":                                  "404 ",
-		"GET /maintenance":                                                          "200 ",
-		"PUT /maintenance?provider=nsso":                                            "405 ",
 	} {
 		var changes []string
 		method, url, _ := strings.Cut(target, " ")

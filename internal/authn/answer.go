@@ -47,7 +47,8 @@ func parseGrant(body []byte) (grant, error) {
 		return grant{}, errors.New("two parsers would read it differently: it names a member twice, or is no UTF-8")
 	}
 	lifetime, err := lifetimeOf(members["expires_in"])
-	secret, kind, scope := text(members, "access_token", &err), text(members, "token_type", &err), text(members, "scope", &err)
+	secret, kind := text(members, "access_token", &err), text(members, "token_type", &err)
+	scope := text(members, "scope", &err)
 	g := grant{secret, lifetime, strings.Fields(scope)}
 	switch {
 	case err != nil:

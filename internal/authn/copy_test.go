@@ -29,8 +29,8 @@ func TestACopyIsTheToken(t *testing.T) {
 		got.Key() != token.Key() || !slices.Equal(got.Extra(), token.Extra()) {
 		t.Fatalf("another token came back: %v", err)
 	}
-	if d, o := got.Expires().Sub(token.Expires()), got.Obtained().Sub(token.Obtained()); d > time.Millisecond || d < -time.Minute ||
-		o.Abs() > time.Millisecond {
+	d, o := got.Expires().Sub(token.Expires()), got.Obtained().Sub(token.Obtained())
+	if d > time.Millisecond || d < -time.Minute || o.Abs() > time.Millisecond {
 		t.Fatalf("it expires %s later, obtained %s later", d, o)
 	}
 	if _, err := (authn.Token{}).MarshalSecret(); err == nil {

@@ -188,7 +188,8 @@ func (q tokenRequest) judge(answer *http.Response, body []byte, sent time.Time, 
 	case status == http.StatusTooManyRequests, status >= 500:
 		return unavailable(fmt.Sprintf(" answers %d", status), nil)
 	default:
-		return unavailable(fmt.Sprintf(" answers %d, which is no answer to a token request: check the token URL", status), nil)
+		return unavailable(fmt.Sprintf(" answers %d, which is no answer to a token request: check the token URL",
+			status), nil)
 	}
 
 	g, err := parseGrant(body)

@@ -172,8 +172,8 @@ var advice = map[string]string{
 	"access_denied": deniesAccess, "invalid_grant": deniesAccess,
 }
 
-const deniesAccess = "denies %s access. Check that the API's terms of use were accepted and that the onboarding of the " +
-	"client is complete."
+const deniesAccess = "denies %s access. Check that the API's terms of use were accepted and that the onboarding of " +
+	"the client is complete."
 
 // forStatus is the failure as people may know it, nil for none. Transport errors may be long, and
 // name addresses, which is what the platform team needs.

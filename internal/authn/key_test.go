@@ -157,7 +157,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 		"key=rsa-cert.pem":                                                               "no private key",
 		"key=rsa-cert.der":                                                               "this is no private key",
 		"key=rsa-pkcs8.pem cert=rsa-pkcs8.pem":                                           "no certificate in it",
-		"key=rsa-pkcs8.pem cert=ec-cert.pem":                                             "no certificate in testdata/ec-cert.pem belongs to the key",
+		"key=rsa-pkcs8.pem cert=ec-cert.pem":                                             "ec-cert.pem belongs to the key",
 		"key=rsa-1024.pem":                                                               "2048",
 		"key=p384.pem":                                                                   "only P-256",
 		"key=ed25519.pem":                                                                "neither RSA nor",

@@ -142,8 +142,8 @@ func parsePEM(content, password []byte) (crypto.PrivateKey, []*x509.Certificate,
 	case len(keys) > 1:
 		return nil, nil, errors.New("there is more than one private key: leave the one that is registered in Chaman")
 	case len(keys) == 0:
-		return nil, nil, errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE KEY, " +
-			"BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
+		return nil, nil, errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE " +
+			"KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
 	}
 	key, err := parsePEMKey(keys[0], password)
 	return key, certs, err
@@ -253,8 +253,8 @@ func parseDER(der, password []byte) (crypto.PrivateKey, error) {
 			"openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
 	}
 	if sealed.tooDear() {
-		return nil, errors.New("opening the key takes more memory or time than the gateway spends on it: encrypt it anew with " +
-			"openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
+		return nil, errors.New("opening the key takes more memory or time than the gateway spends on it: encrypt it anew " +
+			"with openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
 	}
 	key, err := pkcs8.ParsePKCS8PrivateKey(der, password)
 	if err != nil {

@@ -58,8 +58,8 @@ func parsePKCS12(content, password []byte, alias, file string) (crypto.PrivateKe
 	case len(names) > 1:
 		return nil, nil, fmt.Errorf("there are %d keys in it: set alias to one of %s", len(names), strings.Join(names, ", "))
 	}
-	return nil, nil, fmt.Errorf("reading PKCS#12: %w: look at it with openssl pkcs12 -info -in %s; it must hold one private "+
-		"key and its certificate", err, file)
+	return nil, nil, fmt.Errorf("reading PKCS#12: %w: look at it with openssl pkcs12 -info -in %s; it must hold one "+
+		"private key and its certificate", err, file)
 }
 
 func isWrongPassword(err error) bool {
@@ -129,7 +129,8 @@ func parseJKS(store *config.Keystore, content, storePassword []byte) (crypto.Pri
 	case chosen < 0:
 		return nil, nil, fmt.Errorf("no key has the alias %q: there are %s", alias, strings.Join(aliases, ", "))
 	case alias == "" && len(aliases) > 1:
-		return nil, nil, fmt.Errorf("there are %d keys in it: set alias to one of %s", len(aliases), strings.Join(aliases, ", "))
+		return nil, nil, fmt.Errorf("there are %d keys in it: set alias to one of %s", len(aliases),
+			strings.Join(aliases, ", "))
 	}
 	entry, err := ks.GetPrivateKeyEntry(aliases[chosen], keyPassword)
 	if err != nil {

@@ -53,7 +53,8 @@ func TestSourceKeepsItsPromises(t *testing.T) {
 			}
 			lifetime := n%7*20 + 1
 			end := time.Now().Add(time.Duration(lifetime) * time.Second) // is the token's text
-			return answer(200, fmt.Sprintf(`{"access_token":"%d","token_type":"Bearer","expires_in":%d}`, end.UnixNano(), lifetime))
+			return answer(200, fmt.Sprintf(`{"access_token":"%d","token_type":"Bearer","expires_in":%d}`, end.UnixNano(),
+				lifetime))
 		})
 		tokens := setup(t, as)
 		s := source(t, tokens)

@@ -104,7 +104,8 @@ func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
 		rotating(t, []string{oldKey}, func(t *testing.T, _ *authServer, tokens *authn.Tokens, file string) {
 			mustToken(t, source(t, tokens))
 			write(t, file, selfSigned(t, time.Now().Add(c.from), time.Now().Add(c.to)))
-			if p := seen(tokens).Pending; p == nil || !strings.Contains(p.Reason, want) || !strings.Contains(p.Reason, p.Subject) {
+			p := seen(tokens).Pending
+			if p == nil || !strings.Contains(p.Reason, want) || !strings.Contains(p.Reason, p.Subject) {
 				t.Errorf("%+v, want %s", p, want)
 			}
 		})

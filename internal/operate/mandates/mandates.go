@@ -138,7 +138,9 @@ func New(ctx context.Context, v *operate.View, providers []string, dmfa bool) (*
 		ask(MandateConsumer, p.ID, route, why, "/ebox/messages", "pageSize=1")
 	}
 	why := ""
-	route = slices.IndexFunc(routes, func(r config.Route) bool { return r.Kind == config.KindMandates && r.Upstream != nil })
+	route = slices.IndexFunc(routes, func(r config.Route) bool {
+		return r.Kind == config.KindMandates && r.Upstream != nil
+	})
 	if route < 0 {
 		why = "this environment has no REST/grant/citizen"
 	} else if !dmfa {
@@ -210,8 +212,8 @@ feeding:
 }
 
 // askAll asks every upstream for one enterprise. The error is that of ctx.
-func (c *Check) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise, known Answered) ([]Finding, error) {
-	var findings []Finding
+func (c *Check) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise,
+	known Answered) (findings []Finding, err error) {
 	for _, t := range c.targets {
 		if known[t.about(e.Number)] {
 			continue

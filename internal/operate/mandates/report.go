@@ -106,7 +106,8 @@ func (r *Report) Incomplete(reason string) error {
 func (r *Report) Summary() (lines []string) {
 	for _, at := range slices.Sorted(maps.Keys(r.counts)) {
 		n := r.counts[at]
-		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at, n[Usable], n[Refused], n[NotTested]))
+		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at, n[Usable], n[Refused],
+			n[NotTested]))
 	}
 	return lines
 }

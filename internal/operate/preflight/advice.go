@@ -29,8 +29,8 @@ func adviceOnDNS(err error) string {
 var adviceOnTCP = map[string]string{
 	problem.ProxyConnectionRefused: "the host is there and nothing listens on the port: look at the port in the URL, or " +
 		"whether the service runs",
-	problem.ProxyConnectionTimeout: "nobody answers: a firewall drops the packets. Have it opened, or set egress.proxy if " +
-		"that is the way out",
+	problem.ProxyConnectionTimeout: "nobody answers: a firewall drops the packets. Have it opened, or set egress.proxy " +
+		"if that is the way out",
 	problem.ProxyIPUnroutable: "there is no route to the address: set egress.proxy if that is the way out",
 }
 

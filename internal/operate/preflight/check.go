@@ -335,7 +335,9 @@ func (g check) checkRegistry(ctx context.Context) Check {
 	s := g.Directory.Status()
 	c.Result, c.Detail = OK, fmt.Sprintf("%d Document Providers", s.Providers)
 	// Hosts that are refused have a row of their own.
-	broken := slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool { return strings.Contains(p, "allowedHosts: [") })
+	broken := slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool {
+		return strings.Contains(p, "allowedHosts: [")
+	})
 	if len(broken) > 0 {
 		c.Result = Warning
 		c.Detail += "; entries that cannot be used: " + strings.Join(broken, "; ")

@@ -107,7 +107,8 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 		edits     []string
 		want      []string
 	}{
-		"nothing is wrong": {want: []string{"key of client demo|ok|RS256", "TCP|ok|127.0.0.1:", "token endpoint|ok|it answers",
+		"nothing is wrong": {want: []string{"key of client demo|ok|RS256", "TCP|ok|127.0.0.1:",
+			"token endpoint|ok|it answers",
 			"clock|ok|the same", "token demo for documentconsumer|ok|valid until", "registry's list|ok|5 Document Providers",
 			"provider nsso|ok|it answers", "provider utilities|skipped|maintenance", "provider retired|skipped|deactivated"}},
 		"a name that does not exist": { // Go asks no name server for .onion (RFC 7686).
@@ -235,13 +236,13 @@ func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 	defer l.Close()
 	sim := startSimulator(t, simulator.Options{})
 	for lines, want := range map[string]string{
-		"log: {security: nowhere/refusals.jsonl}":                    "security log|failed|there is no folder|log.security",
-		"log: {security: refusals.jsonl}":                            "security log|ok",
-		"log: {security: " + t.TempDir() + "}":                       "security log|failed|is a folder|log.security",
-		"audit: {dir: evidence, checkpoints: nowhere/shipped.jsonl}": "checkpoints|failed|there is no folder|audit.checkpoints",
-		"audit: {dir: /proc/evidence}":                               "evidence|failed|nothing can be made in /proc|audit.dir",
-		"audit: {dir: client.p12/evidence}":                          "evidence|failed|is no folder|audit.dir",
-		"audit: {dir: a/b/evidence}":                                 "evidence|ok|kept for 10 years",
+		"log: {security: nowhere/refusals.jsonl}":               "security log|failed|there is no folder|log.security",
+		"log: {security: refusals.jsonl}":                       "security log|ok",
+		"log: {security: " + t.TempDir() + "}":                  "security log|failed|is a folder|log.security",
+		"audit: {dir: evidence, checkpoints: no/shipped.jsonl}": "checkpoints|failed|there is no folder|audit.checkpoints",
+		"audit: {dir: /proc/evidence}":                          "evidence|failed|nothing can be made in /proc|audit.dir",
+		"audit: {dir: client.p12/evidence}":                     "evidence|failed|is no folder|audit.dir",
+		"audit: {dir: a/b/evidence}":                            "evidence|ok|kept for 10 years",
 		"tracing: {endpoint: \"http://" + nobody + "\"}": "trace collector|warning|traces would be given up|" +
 			"tracing.endpoint",
 		"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}": "trace collector|ok|takes connections",

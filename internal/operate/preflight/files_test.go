@@ -49,7 +49,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 			want: "certificate of server.listen|failed|does not match|does not start"},
 		"it has expired": {lines: tls("cert.pem", "key.pem"), later: 72 * time.Hour,
 			want: "certificate of server.listen|failed|has expired|callers refuse it"},
-		"an authority cannot be read": {lines: "egress: {caFile: broken.pem}", want: "egress.caFile|failed|certificate 1 of 1"},
+		"an authority cannot be read": {lines: "egress: {caFile: broken.pem}", want: "egress.caFile|failed|1 of 1"},
 		"a bundle is not there":       {lines: "egress: {caFile: none.pem}", want: "egress.caFile|failed|no such file"},
 		"the admin token is trivial": {lines: admin("trivial"),
 			want: "admin token|warning|can be guessed|openssl rand"},

@@ -122,7 +122,8 @@ func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
 		list.add(severityFailing, part, c.KeyError.Text,
 			"gateway check says what is wrong with the files: password, rights, half a file.", "eboxkeycannotbeloaded")
 	case c.KeyError != nil: // nothing fails yet, and everything will after a restart
-		list.add(severityDegraded, part, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
+		list.add(severityDegraded, part,
+			c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
 			"gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
 	case unusable:
 		severity, text := severityDegraded, "its certificate expired on "+minute(c.Key.NotAfter)
@@ -136,7 +137,8 @@ func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
 				severity = severityFailing
 			}
 		}
-		list.add(severity, part, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
+		list.add(severity, part, text,
+			"Put a valid certificate and its key into the client's files, and register it in Chaman.",
 			"eboxcertificateexpires")
 	case c.Key != nil && c.Key.State == authn.KeyExpiring:
 		section := "eboxcertificateexpiressoon"

@@ -39,8 +39,8 @@ func TestAListenersCertificateIsWatched(t *testing.T) {
 			"2026-12-27 03:00:00 UTC",
 		6 * 24 * time.Hour: "degraded#eboxlistenercertificateexpires its certificate expires in 6 days, on " +
 			"2026-12-04 03:00:00 UTC",
-		-time.Minute: "failing#eboxlistenercertificateexpires its certificate expired on 02:59:00 UTC: callers that check it " +
-			"cannot connect",
+		-time.Minute: "failing#eboxlistenercertificateexpires its certificate expired on 02:59:00 UTC: callers that check " +
+			"it cannot connect",
 	} {
 		var got attentions
 		got.ofListener("listener a", night.Add(left), night)
@@ -98,8 +98,8 @@ func TestTheCauseOfARefusedTokenIsNamed(t *testing.T) {
 		"expired": {authn.KeyExpired, "", refused, "failing#eboxcertificateexpires its certificate expired on 2026-11-28, " +
 			"02:00 UTC, and the Authorization Server answers invalid_client" + next},
 		"good": {authn.KeyUsable, "", refused, "failing#eboxtokenrefused refused" + next},
-		"expired, and the token still good": {authn.KeyExpired, "ab", nil, "degraded#eboxcertificateexpires its certificate " +
-			"expired on 2026-11-28, 02:00 UTC"},
+		"expired, and the token still good": {authn.KeyExpired, "ab", nil, "degraded#eboxcertificateexpires its " +
+			"certificate expired on 2026-11-28, 02:00 UTC"},
 		"expired, and a good token cannot be renewed": {authn.KeyExpired, "ab", refused, "degraded#eboxcertificateexpires " +
 			"its certificate expired on 2026-11-28, 02:00 UTC, and the Authorization Server answers invalid_client" + next},
 		"good, and a good token cannot be renewed": {authn.KeyUsable, "ab", refused, "degraded#eboxtokenrefused refused; " +
