@@ -96,7 +96,13 @@ func New(o Options) http.Handler {
 	r.Get("/readyz", probe(o.Ready))
 	r.Get("/health", a.health)
 	shows(r, "/status", o.Status)
-	shows(r, "/activity", o.Activity)
+	// It is read by programs alone: numbers by the thousand, which would each have a line of its own.
+	if o.Activity != nil {
+		r.Get("/activity", func(w http.ResponseWriter, r *http.Request) {
+			body, err := json.Marshal(o.Activity())
+			write(w, r, http.StatusOK, body, err)
+		})
+	}
 	shows(r, "/enterprises/refused", o.Refused)
 	if o.Metrics != nil {
 		r.Method(http.MethodGet, "/metrics", o.Metrics)
@@ -149,18 +155,13 @@ func allowed(r chi.Router, path string) (list []string) {
 	return list
 }
 
-// compact is an answer that is read by programs alone: numbers by the thousand,
-// which would each have a line of its own.
-type compact interface{ Compact() }
-
 func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
-	var body []byte
-	var err error
-	if _, dense := v.(compact); dense {
-		body, err = json.Marshal(v)
-	} else {
-		body, err = json.MarshalIndent(v, "", "  ")
-	}
+	body, err := json.MarshalIndent(v, "", "  ")
+	write(w, r, status, body, err)
+}
+
+// write answers with JSON, unless that could not be made.
+func write(w http.ResponseWriter, r *http.Request, status int, body []byte, err error) {
 	if err != nil {
 		fail(w, r, err)
 		return
