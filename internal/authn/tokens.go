@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/flight"
 )
 
 const (
@@ -78,12 +79,13 @@ type Tokens struct {
 	// clock is what the last answer said of the server's clock.
 	clock atomic.Pointer[ClockStatus]
 
-	// base is the context of everything that runs in the background, running the token requests
-	// under way. None begins after cancel, which mu guards.
+	// base is the context of everything that runs in the background; running counts the token requests
+	// under way, and flights holds them. None begins after cancel, which mu guards.
 	base    context.Context
 	cancel  context.CancelFunc
 	mu      sync.Mutex
 	running sync.WaitGroup
+	flights flight.Group[*Source, Token]
 }
 
 // New loads the keys. A key that cannot be loaded is no error: its client answers with one

@@ -83,15 +83,15 @@ func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *ht
 	if err != nil {
 		return nil, nil, err
 	}
-	query := t.query
-	if strings.HasSuffix(query, "=") {
-		query += e.Number.String()
+	what.Query = t.query
+	if strings.HasSuffix(t.query, "=") {
+		what.Query += e.Number.String()
 	}
-	u, err := call.Join(to.Upstream.Base, t.path, query)
+	what.To, what.Credential = to.Upstream, to.Credential
+	u, err := what.URL()
 	if err != nil {
 		return nil, nil, err
 	}
-	what.To, what.Credential = to.Upstream, to.Credential
 	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, err
