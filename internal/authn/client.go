@@ -58,7 +58,7 @@ func (c *client) source(scopes []string) *Source {
 		return c.sources[at]
 	}
 	if len(scopes) == 0 {
-		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.name)
+		c.tokens.o.Log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.name)
 	}
 	s := &Source{client: c, scopes: scopes, forced: make(map[string]time.Time)}
 	c.sources = slices.Insert(slices.Clone(c.sources), at, s)
@@ -105,7 +105,7 @@ func (c *client) noKey() error {
 
 // warnOfExpiry logs once a day that the certificate needs attention.
 func (c *client) warnOfExpiry() {
-	now, key := c.tokens.now(), c.key.Load()
+	now, key := c.tokens.o.Now(), c.key.Load()
 	if key == nil || now.Sub(c.warned) < 24*time.Hour {
 		return
 	}
@@ -114,7 +114,7 @@ func (c *client) warnOfExpiry() {
 		return
 	}
 	c.warned = now
-	c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
+	c.tokens.o.Log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
 		"client", c.name,
 		"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
 }

@@ -33,7 +33,7 @@ type tokenRequest struct {
 
 // tokenKey names the token that is asked for.
 func (q tokenRequest) tokenKey() TokenKey {
-	oauth := &q.client.tokens.oauth
+	oauth := &q.client.tokens.o.OAuth
 	return TokenKey{
 		TokenURL: oauth.TokenURL, Audience: oauth.Audience, ClientID: q.client.config.ClientID,
 		KeyFingerprint: q.key.about.Fingerprint, Scopes: strings.Join(q.scopes, " "),
@@ -46,16 +46,16 @@ func (q tokenRequest) tokenKey() TokenKey {
 func (q tokenRequest) obtain(ctx context.Context, stale string) (t Token, err error) {
 	defer q.contain(&err)
 	tokens := q.client.tokens
-	if tokens.shared == nil {
+	if tokens.o.Shared == nil {
 		return q.fetch(ctx)
 	}
 	// The store has the time of one request more: waiting for another replica's.
-	ctx, cancel := context.WithTimeout(ctx, 2*tokens.oauth.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*tokens.o.OAuth.Timeout)
 	defer cancel()
 	name := q.tokenKey()
-	t, err = tokens.shared.Obtain(ctx, name, stale, q.fetch)
+	t, err = tokens.o.Shared.Obtain(ctx, name, stale, q.fetch)
 	switch {
-	case err == nil && (t.Key() != name || !t.Valid(tokens.now())):
+	case err == nil && (t.Key() != name || !t.Valid(tokens.o.Now())):
 		return Token{}, q.client.unavailable("the shared copy gave a token that does not belong here", nil)
 	case err == nil || failureOf(err) != nil:
 		return t, err
@@ -66,7 +66,7 @@ func (q tokenRequest) obtain(ctx context.Context, stale string) (t Token, err er
 // fetch asks the Authorization Server. The error is that of obtain.
 func (q tokenRequest) fetch(ctx context.Context) (t Token, err error) {
 	defer q.contain(&err)
-	ctx, cancel := context.WithTimeout(ctx, q.client.tokens.oauth.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, q.client.tokens.o.OAuth.Timeout)
 	defer cancel()
 
 	// A server closes idle connections when it likes, at worst when a request is
@@ -84,7 +84,7 @@ func (q tokenRequest) fetch(ctx context.Context) (t Token, err error) {
 // Requests run on goroutines of their own, where it would end the gateway.
 func (q tokenRequest) contain(err *error) {
 	if fault := recover(); fault != nil {
-		q.client.tokens.log.Error("a token request panicked", "client", q.client.name, "error", printable.Panic(fault))
+		q.client.tokens.o.Log.Error("a token request panicked", "client", q.client.name, "error", printable.Panic(fault))
 		*err = q.client.unavailable("a fault of the gateway, which its log shows", nil)
 	}
 }
@@ -93,14 +93,14 @@ func (q tokenRequest) contain(err *error) {
 // connection that had been used before.
 func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) {
 	tokens := q.client.tokens
-	sent := tokens.now()
+	sent := tokens.o.Now()
 	r, err := q.request(ctx, sent)
 	if err != nil {
 		return Token{}, false, q.client.unavailable("the request could not be made", err)
 	}
 	// RoundTrip, not a Client: redirects are never followed. An assertion is for
 	// the audience it names and nobody else.
-	answer, err := tokens.transport.RoundTrip(r)
+	answer, err := tokens.o.Transport.RoundTrip(r)
 	if err != nil {
 		failed := q.client.unavailable("the Authorization Server did not answer", printable.Error(err))
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -111,9 +111,9 @@ func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) 
 		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
-	ahead, dated := ClockAhead(answer.Header, sent, tokens.now())
+	ahead, dated := ClockAhead(answer.Header, sent, tokens.o.Now())
 	if dated {
-		tokens.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: tokens.now().UTC()})
+		tokens.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: tokens.o.Now().UTC()})
 	}
 	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
 	if errors.Is(err, wire.ErrTooLong) {
@@ -129,7 +129,7 @@ func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) 
 
 // request makes a token request with a fresh assertion (RFC 7521, section 4.2).
 func (q tokenRequest) request(ctx context.Context, now time.Time) (*http.Request, error) {
-	oauth := &q.client.tokens.oauth
+	oauth := &q.client.tokens.o.OAuth
 	assertion, err := q.key.assertion(q.client.config, oauth.Audience, now)
 	if err != nil {
 		return nil, err
@@ -158,13 +158,13 @@ func (q tokenRequest) request(ctx context.Context, now time.Time) (*http.Request
 
 // judge makes a token or an error of an answer.
 func (q tokenRequest) judge(answer *http.Response, body []byte, sent time.Time, ahead time.Duration) (Token, error) {
-	now, status := q.client.tokens.now(), answer.StatusCode
+	now, status := q.client.tokens.o.Now(), answer.StatusCode
 	unavailable := func(reason string, err error) (Token, error) {
 		failed := q.client.unavailable("the Authorization Server"+reason, err)
 		failed.RetryAfter = retryAfter(answer.Header, now)
 		return Token{}, failed
 	}
-	refused := &Failure{Client: q.client.name, status: status, environment: q.client.tokens.environment,
+	refused := &Failure{Client: q.client.name, status: status, environment: q.client.tokens.o.Environment,
 		scope: strings.Join(q.scopes, " ")}
 	if ahead.Abs() >= tolerableSkew {
 		refused.skew = ahead.Round(time.Second)

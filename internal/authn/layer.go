@@ -115,7 +115,7 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 
 // renew gets a token for the tries that follow, and notes how long that took.
 func (s *Session) renew(ctx context.Context, c *call.Call) (Token, error) {
-	now := s.source.client.tokens.now
+	now := s.source.client.tokens.o.Now
 	start := now()
 	token, err := s.source.Token(ctx)
 	c.Record.Phases.Token += now().Sub(start)

@@ -44,8 +44,8 @@ func (c *client) watch(ctx context.Context) {
 // are whole, their content has changed again.
 func (c *client) reload() {
 	key, err := LoadKey(c.config)
-	now := c.tokens.now()
-	log := c.tokens.log.With("client", c.name)
+	now := c.tokens.o.Now()
+	log := c.tokens.o.Log.With("client", c.name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	current := c.key.Load()
@@ -84,7 +84,7 @@ func (c *client) adoptKey(old *Key) {
 		return
 	}
 	if mine != nil {
-		c.pending = &pendingKey{key: mine, since: c.tokens.now()}
+		c.pending = &pendingKey{key: mine, since: c.tokens.o.Now()}
 	}
 	c.key.Store(old)
 }
@@ -95,7 +95,7 @@ func (c *client) adoptKey(old *Key) {
 func (c *client) prove(ctx context.Context) {
 	c.mu.Lock()
 	p := c.pending
-	due := p != nil && (p.last == nil || !c.tokens.now().Before(p.last.until))
+	due := p != nil && (p.last == nil || !c.tokens.o.Now().Before(p.last.until))
 	c.mu.Unlock()
 	if !due {
 		return
@@ -131,12 +131,12 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	c.pending = nil
 	c.mu.Unlock()
 	c.warned = time.Time{}
-	c.tokens.log.Info("the new key signs from now on", "client", c.name, "key", p.key, "former", former, "subject",
+	c.tokens.o.Log.Info("the new key signs from now on", "client", c.name, "key", p.key, "former", former, "subject",
 		p.key.about.Subject, "notAfter", p.key.about.NotAfter)
 
 	// The former key's tokens are good until they expire, and are replaced in the
 	// background all the same: its registration may end any moment.
-	now := c.tokens.now()
+	now := c.tokens.o.Now()
 	for _, other := range c.sourceList() {
 		other.mu.Lock()
 		other.failure = nil
@@ -155,10 +155,10 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 func (c *client) postpone(p *pendingKey, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.last = failureOf(err).after(p.last, c.tokens.now(), rand.Float64())
+	p.last = failureOf(err).after(p.last, c.tokens.o.Now(), rand.Float64())
 	if p.last.inRow == 1 && c.pending == p {
-		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.name, "key", p.key,
-			"error", err, "reason", p.reason(c.tokens.now()))
+		c.tokens.o.Log.Warn("the new key gets no token: the former one goes on signing", "client", c.name, "key", p.key,
+			"error", err, "reason", p.reason(c.tokens.o.Now()))
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *Source) Scopes() []string { return s.scopes }
 //
 // With a token at hand it takes no lock and allocates nothing.
 func (s *Source) Token(ctx context.Context) (Token, error) {
-	if h := s.current.Load(); h != nil && h.valid(s.client.tokens.now()) {
+	if h := s.current.Load(); h != nil && h.valid(s.client.tokens.o.Now()) {
 		if !h.used.Load() { // a plain store would move the line between cores at every request
 			h.used.Store(true)
 		}
@@ -73,38 +73,29 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	return s.wait(ctx)
 }
 
-// wait is Token without one at hand.
+// wait is Token without one at hand. A caller that went away, which is nobody's fault, is told from one
+// whose time ran out while the Authorization Server was thinking.
 func (s *Source) wait(ctx context.Context) (Token, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return Token{}, s.gaveUp(err)
-		}
+	for ctx.Err() == nil {
 		f, t, err := s.join()
 		if f == nil {
 			return t, err
 		}
 		t, err = f.Wait(ctx)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return Token{}, s.gaveUp(ctx.Err())
-		case err != nil:
+		if err != nil && ctx.Err() == nil {
 			return Token{}, err
 		}
 		// A waiter may wake up after a token of a few seconds has run out.
-		if t.Valid(s.client.tokens.now()) {
+		if t.Valid(s.client.tokens.o.Now()) {
 			t.h.used.Store(true)
 			return t, nil
 		}
 	}
-}
-
-// gaveUp tells a caller that went away, which is nobody's fault, from one whose
-// time ran out while the Authorization Server was thinking.
-func (s *Source) gaveUp(err error) error {
+	err := ctx.Err()
 	if errors.Is(err, context.DeadlineExceeded) {
-		return s.client.unavailable("the request's time ran out before the Authorization Server answered", err)
+		return Token{}, s.client.unavailable("the request's time ran out before the Authorization Server answered", err)
 	}
-	return fmt.Errorf("waiting for a token of %s: %w", s.client.name, err)
+	return Token{}, fmt.Errorf("waiting for a token of %s: %w", s.client.name, err)
 }
 
 // join returns the flight to wait for, beginning one if there is none, or else a
@@ -112,7 +103,7 @@ func (s *Source) gaveUp(err error) error {
 func (s *Source) join() (*flight.Flight[Token], Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.client.tokens.now()
+	now := s.client.tokens.o.Now()
 	if h := s.current.Load(); h != nil && h.valid(now) {
 		h.used.Store(true)
 		return nil, Token{h}, nil
@@ -170,7 +161,7 @@ func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 	if tokens.base.Err() != nil { // what was cut off by our own end is nobody's failure
 		return Token{}, s.client.unavailable("the gateway is stopping", nil)
 	}
-	now := tokens.now()
+	now := tokens.o.Now()
 	failed := failureOf(err).after(s.failure, now, rand.Float64())
 	if failed.refused() {
 		s.counted.Refusals++
@@ -180,7 +171,8 @@ func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 	if s.client.key.Load() == key {
 		s.failure, s.due = failed, failed.until
 		if failed.inRow == 1 { // callers log the rest
-			tokens.log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", failed, "retry", failed.until)
+			tokens.o.Log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", failed,
+				"retry", failed.until)
 		}
 	} else {
 		// The key that failed does not sign any more; what it earned is not held
@@ -197,7 +189,7 @@ func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 func (s *Source) store(h *held, key *Key) {
 	tokens := s.client.tokens
 	if s.failure != nil {
-		tokens.log.Info("tokens are issued again", "client", s.client.name, "scopes", s.scopes,
+		tokens.o.Log.Info("tokens are issued again", "client", s.client.name, "scopes", s.scopes,
 			"failingSince", s.failure.Since)
 		s.failure = nil
 	}
@@ -205,15 +197,15 @@ func (s *Source) store(h *held, key *Key) {
 		s.suspect = nil
 	}
 	if old := s.current.Load(); len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
-		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
+		tokens.o.Log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
 			"more than they need", "client", s.client.name, "scopes", s.scopes, "extra", h.extra)
 	}
 	s.due = renewAt(h, rand.Float64())
 	if s.client.key.Load() != key { // promoted while this token was on its way
-		s.due = tokens.now()
+		s.due = tokens.o.Now()
 	}
 	s.current.Store(h)
-	tokens.log.Debug("token obtained", "client", s.client.name, "scopes", s.scopes, "token", Token{h})
+	tokens.o.Log.Debug("token obtained", "client", s.client.name, "scopes", s.scopes, "token", Token{h})
 }
 
 // renewAt is the moment to replace a token in the background: a fifth of its
@@ -233,7 +225,7 @@ func renewAt(h *held, jitter float64) time.Time {
 func (s *Source) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.client.tokens.now()
+	now := s.client.tokens.o.Now()
 	if h := s.current.Load(); h != nil && h.used.Load() && h.valid(now) && !now.Before(s.due) {
 		s.begin()
 	}
@@ -246,7 +238,7 @@ func (s *Source) retry() {
 	if s.failure == nil {
 		return
 	}
-	s.failure.until = s.client.tokens.now()
+	s.failure.until = s.client.tokens.o.Now()
 	s.begin()
 }
 
@@ -266,7 +258,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	if s.current.Load() != t.h {
 		return true, 0
 	}
-	now := s.client.tokens.now()
+	now := s.client.tokens.o.Now()
 	if s.failure != nil && now.Before(s.failure.until) {
 		return false, 0
 	}
@@ -277,7 +269,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	s.counted.Forced++
 	s.suspect = t.h
 	s.current.Store(nil)
-	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
+	s.client.tokens.o.Log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
 		"upstream", upstream, "token", t)
 	return true, 0
 }
@@ -285,7 +277,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 // adopt takes over a token of the generation before.
 func (s *Source) adopt(h *held) {
 	key := s.client.key.Load()
-	if h == nil || key == nil || h.key != s.asking(key).tokenKey() || !h.valid(s.client.tokens.now()) {
+	if h == nil || key == nil || h.key != s.asking(key).tokenKey() || !h.valid(s.client.tokens.o.Now()) {
 		return
 	}
 	s.mu.Lock()

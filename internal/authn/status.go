@@ -101,7 +101,7 @@ const expiryWarning = 30 * 24 * time.Hour
 
 // Status tells what there is to know of every client, in the order of their names.
 func (t *Tokens) Status() []ClientStatus {
-	now := t.now()
+	now := t.o.Now()
 	list := make([]ClientStatus, 0, len(t.clients))
 	for _, c := range t.clients {
 		list = append(list, c.status(now))
@@ -110,8 +110,8 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.oauth.TokenURL,
-		Audience: c.tokens.oauth.Audience, Clock: c.tokens.clock.Load(), Tokens: []TokenStatus{}}
+	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.o.OAuth.TokenURL,
+		Audience: c.tokens.o.OAuth.Audience, Clock: c.tokens.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
 		s.Key = new(key.Status(now))
 	}

@@ -69,13 +69,8 @@ type Shared interface {
 
 // Tokens holds the OAuth clients, their keys and the sources of their tokens.
 type Tokens struct {
-	oauth       config.OAuth
-	environment string
-	transport   http.RoundTripper
-	shared      Shared
-	log         *slog.Logger
-	now         func() time.Time
-	clients     []*client // in the order of their names
+	o       Options
+	clients []*client // in the order of their names
 	// clock is what the last answer said of the server's clock.
 	clock atomic.Pointer[ClockStatus]
 
@@ -92,9 +87,7 @@ type Tokens struct {
 // until the files are mended, and Status says why. Tokens can be used at once; Run adds what
 // happens in the background.
 func New(o Options) *Tokens {
-	t := &Tokens{
-		oauth: o.OAuth, environment: o.Environment, transport: o.Transport, shared: o.Shared, log: o.Log, now: o.Now,
-	}
+	t := &Tokens{o: o}
 	t.base, t.cancel = context.WithCancel(context.Background())
 	for _, name := range slices.Sorted(maps.Keys(o.OAuth.Clients)) {
 		t.clients = append(t.clients, newClient(t, name, o.OAuth.Clients[name]))
@@ -250,7 +243,7 @@ func (t *Tokens) Adopt(from *Tokens) {
 	for _, c := range t.clients {
 		old, _ := from.client(c.name)
 		if old == nil || old.config.ClientID != c.config.ClientID ||
-			from.oauth.TokenURL != t.oauth.TokenURL || from.oauth.Audience != t.oauth.Audience {
+			from.o.OAuth.TokenURL != t.o.OAuth.TokenURL || from.o.OAuth.Audience != t.o.OAuth.Audience {
 			continue
 		}
 		c.adoptKey(old.key.Load())
