@@ -196,9 +196,9 @@ func (s *Source) store(h *held, key *Key) {
 	if s.suspect != nil && s.suspect.hash != h.hash {
 		s.suspect = nil
 	}
-	if old := s.current.Load(); len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
-		tokens.o.Log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
-			"more than they need", "client", s.client.name, "scopes", s.scopes, "extra", h.extra)
+	if old := s.current.Load(); len(s.scopes) > 0 && len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
+		tokens.o.Log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that "+
+			"opens more than they need", "client", s.client.name, "scopes", s.scopes, "extra", h.extra)
 	}
 	s.due = renewAt(h, rand.Float64())
 	if s.client.key.Load() != key { // promoted while this token was on its way
