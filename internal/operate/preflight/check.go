@@ -35,6 +35,12 @@ type Check struct {
 	Advice string
 }
 
+// is gives the check with what came of it.
+func (c Check) is(result Result, detail, advice string) Check {
+	c.Result, c.Detail, c.Advice = result, detail, advice
+	return c
+}
+
 // Result is a check in one word.
 type Result int
 
@@ -85,29 +91,28 @@ func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bo
 func checkKey(name string, client config.Client, now time.Time) Check {
 	c := Check{Part: "key of client " + name, Where: client.KeyFile()}
 	key, err := authn.LoadKey(client)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.is(Failed, err.Error(), "put the file there, readable for the gateway's user alone, or correct "+
+			"oauth.clients."+name)
+	}
 	if err != nil {
-		c.Detail = err.Error()
-		if errors.Is(err, fs.ErrNotExist) {
-			c.Advice = "put the file there, readable for the gateway's user alone, or correct oauth.clients." + name
-		}
-		return c
+		return c.is(Failed, err.Error(), "")
 	}
 	k := key.Status(now)
 	if k.NotAfter.IsZero() {
-		c.Result, c.Detail = OK, k.Algorithm+", no certificate beside it"
-		return c
+		return c.is(OK, k.Algorithm+", no certificate beside it", "")
 	}
-	c.Result, c.Detail = validity(k.Subject, k.NotBefore, k.NotAfter, now)
-	c.Detail = k.Algorithm + ", " + c.Detail
+	result, detail := validity(k.Subject, k.NotBefore, k.NotAfter, now)
+	advice := ""
 	switch {
 	case now.After(k.NotAfter):
-		c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
-	case c.Result == Failed:
-		c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
-	case c.Result == Warning:
-		c.Advice = "request a new certificate now: ordering and registering one takes weeks"
+		advice = "request a new certificate, register it in Chaman, and put it in this file's place"
+	case result == Failed:
+		advice = "set this machine's clock if it is behind, or keep the old certificate until then"
+	case result == Warning:
+		advice = "request a new certificate now: ordering and registering one takes weeks"
 	}
-	return c
+	return c.is(result, k.Algorithm+", "+detail, advice)
 }
 
 // Validity says to people whose a key's certificate is and when it is valid; nothing
@@ -127,16 +132,18 @@ const soonExpired = 30 * 24 * time.Hour
 // validity says whose a certificate is and when it is valid.
 func validity(subject string, from, until, now time.Time) (Result, string) {
 	left := until.Sub(now)
-	switch days := int(left.Abs().Hours() / 24); {
+	days := int(left.Abs().Hours() / 24)
+	switch {
 	case left < 0:
 		return Failed, fmt.Sprintf("%s: it has expired on %s, %d days ago", subject, until.UTC().Format(time.DateOnly), days)
 	case now.Before(from):
 		return Failed, fmt.Sprintf("%s: it is not valid before %s UTC", subject, from.UTC().Format(time.DateTime))
-	case left < soonExpired:
-		return Warning, fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
-	default:
-		return OK, fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
 	}
+	text := fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
+	if left < soonExpired {
+		return Warning, text
+	}
+	return OK, text
 }
 
 // Online goes the way that a call goes, in its order: the way to the Authorization

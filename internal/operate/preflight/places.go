@@ -32,9 +32,8 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 		}
 		c := Check{Part: place.part, Where: place.file, Result: OK, Detail: "written here"}
 		if err := appendable(place.file); err != nil {
-			c.Result, c.Detail = Failed, "it cannot be written: "+files.Bare(err)
-			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key +
-				": the gateway does not start without it"
+			c = c.is(Failed, "it cannot be written: "+files.Bare(err), "make the folder, writable for the gateway's user, or "+
+				"change "+place.key+": the gateway does not start without it")
 		}
 		checks = append(checks, c)
 	}
@@ -97,9 +96,8 @@ func (g check) checkCollector(ctx context.Context, u *url.URL) Check {
 	conn, err := (&net.Dialer{Timeout: g.patience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	c.Took = g.Now().Sub(began)
 	if err != nil {
-		c.Result, c.Detail = Warning, "traces would be given up: "+err.Error()
-		c.Advice = "look at tracing.endpoint, and whether the collector runs; requests are served all the same"
-		return c
+		return c.is(Warning, "traces would be given up: "+err.Error(),
+			"look at tracing.endpoint, and whether the collector runs; requests are served all the same")
 	}
 	_ = conn.Close() // nothing was sent
 	return c
@@ -126,48 +124,43 @@ func checkEncryption(c config.Redis) (checks []Check) {
 
 // checkRedis asks Redis, which the gateway can do without: trouble is a warning.
 func checkRedis(ctx context.Context, r *redisstore.Store) Check {
+	c := Check{Part: "redis"}
 	took, err := r.Check(ctx)
-	c := Check{Part: "redis", Result: OK, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
-		took.Round(100*time.Microsecond))}
 	if err != nil {
-		c.Result, c.Detail = Warning, "the gateway would go on without it: "+err.Error()
+		return c.is(Warning, "the gateway would go on without it: "+err.Error(), "")
 	}
-	return c
+	return c.is(OK, "can be read, written and subscribed to, in "+took.Round(100*time.Microsecond).String(), "")
 }
 
 // checkEvidence says where evidence is kept.
 func checkEvidence(cfg *config.Config) Check {
-	a := cfg.Audit
-	c := Check{Part: "evidence", Where: a.Dir, Result: OK}
+	a, demanded := cfg.Audit, evidence.Demanded(cfg.Environment)
+	c := Check{Part: "evidence", Where: a.Dir}
 	if a.Dir == "" {
-		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
-		if evidence.Demanded(cfg.Environment) {
-			c.Result = Warning
-			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
+		const none = "audit.dir is not set: who reads or changes what is not recorded"
+		if demanded {
+			return c.is(Warning, none, "set audit.dir to a directory on a disk that is kept for ten years")
 		}
-		return c
+		return c.is(OK, none, "")
 	}
 	o, err := evidence.AuditOptions(cfg)
 	if err == nil && a.KeyFile != "" {
 		_, err = audit.LoadKey(a.KeyFile)
 	}
 	if err != nil {
-		c.Result, c.Detail = Failed, err.Error()
-		return c
+		return c.is(Failed, err.Error(), "")
 	}
-	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
 	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
-		c.Result, c.Detail = Failed, "no evidence can be written here: "+files.Bare(err)
-		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
-			"does not start without it"
-		return c
+		return c.is(Failed, "no evidence can be written here: "+files.Bare(err), "give the gateway's user a directory that "+
+			"it can make and write, or change audit.dir: the gateway does not start without it")
 	}
+	kept := fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
 	switch {
 	case a.KeepYears < 10:
-		c.Result, c.Advice = Warning, "the federation asks for ten years: set audit.keepYears"
-	case a.Checkpoints == "" && evidence.Demanded(cfg.Environment):
-		c.Result, c.Advice = Warning, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
-			"can tell that the end was cut off together with its signatures"
+		return c.is(Warning, kept, "the federation asks for ten years: set audit.keepYears")
+	case a.Checkpoints == "" && demanded:
+		return c.is(Warning, kept, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
+			"can tell that the end was cut off together with its signatures")
 	}
-	return c
+	return c.is(OK, kept, "")
 }
