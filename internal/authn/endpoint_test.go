@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,39 +236,18 @@ func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
 // A server that closes an idle connection in the moment a request comes in is no
 // outage, and the request that replaces it must not repeat the jti.
 func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
-	as := newAuthServer(t, newClient)
-	var used sync.Map // remote addresses that a request has come from
-	var dropped atomic.Bool
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, again := used.LoadOrStore(r.RemoteAddr, true)
-		if again && dropped.CompareAndSwap(false, true) { // it reaches the server, which drops it
-			as.ServeHTTP(httptest.NewRecorder(), r)
-			c, _, _ := w.(http.Hijacker).Hijack()
-			c.Close()
-			return
-		}
-		as.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	transport := wire.New(wire.Config{
-		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-			if err != nil {
-				return nil, err
+	for stale, works := range map[int]bool{1: true, 2: false} {
+		as, tries := newAuthServer(t, newClient), 0
+		_, err := source(t, setup(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+			answer, err := as.RoundTrip(r) // the server sees the assertion, and takes its jti once
+			if tries++; tries <= stale {
+				return nil, &wire.Error{Stale: true, Err: io.EOF}
 			}
-			return wire.NewSocket(c, time.Minute), nil
-		},
-		Header: time.Minute, IdleConn: time.Minute, Age: func() time.Duration { return time.Hour },
-	})
-	defer transport.CloseIdleConnections()
-	tokens := setup(t, transport, func(o *authn.Options) { o.OAuth.TokenURL = server.URL })
-	got := 0
-	for ; !dropped.Load(); got++ { // a connection serves nobody before it has settled
-		mustToken(t, source(t, tokens, fmt.Sprint("scope:", got))) // the server checks the jti itself
-		time.Sleep(wire.Settle / 2)
-	}
-	if as.count() != got+1 {
-		t.Fatalf("%d requests for %d tokens", as.count(), got)
+			return answer, err
+		}))).Token(t.Context())
+		if (err == nil) != works || tries != 2 {
+			t.Errorf("%d stale connections: %v after %d tries", stale, err, tries)
+		}
 	}
 }
 
