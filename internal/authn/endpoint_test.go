@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -18,16 +18,9 @@ import (
 	"ebox-gateway/internal/wire"
 )
 
-// answering answers "STATUS|Name: value|body", or what begins with HTTP byte for byte before it
-// closes the connection.
+// answering answers "STATUS|Name: value|body".
 func answering(text string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(text, "HTTP") {
-			c, _, _ := w.(http.Hijacker).Hijack()
-			_, _ = io.WriteString(c, text)
-			c.Close()
-			return
-		}
+	return func(w http.ResponseWriter, _ *http.Request) {
 		parts := strings.SplitN(text, "|", 3)
 		if name, value, given := strings.Cut(parts[1], ": "); given {
 			w.Header().Set(name, value)
@@ -65,39 +58,33 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		`503|Retry-After: 40|quite-private-description`:                                   "40s",
 		`500||{"error":"invalid_client"}`:                                                 "1s",
 		`200||<html>quite-private-description</html>`:                                     "1s no JSON object",
-		`200||[]`:                                              "1s no JSON object",
-		`200||` + fine[:40]:                                    "1s no JSON object",
-		with("60", "0"):                                        "1s expired already",
-		with("60", "0.9"):                                      "1s expired already",
-		with("60", "-1e999"):                                   "1s expired already",
-		with("60", `"soon"`):                                   "1s no number",
-		with("60", `"NaN"`):                                    "1s no number",
-		with("60", `{}`):                                       "1s no number",
-		with("60", `60,"access_token":"b"`):                    "1s twice",
-		with(`"scope:a"`, `["x"]`):                             "1s scope is no text",
-		with("access_token", "Access_Token"):                   "1s no access_token",
-		with("s3cret-value", ""):                               "1s no access_token",
-		with(`"s3cret-value"`, "1"):                            "1s access_token is no text",
-		with("s3cret-value", `s3cret\r\nX: y`):                 "1s header value",
-		with("s3cret-value", `s3cret é`):                       "1s header value",
-		with("s3cret-value", strings.Repeat("s3cret", 6000)):   "1s header value",
-		with("Bearer", "DPoP"):                                 "1s not Bearer",
-		with("token_type", "type"):                             "1s not Bearer",
-		`204||`:                                                "1s",
-		"200||" + fine + strings.Repeat(" ", 1<<20):            "1s",
-		"307|Location: /elsewhere|" + fine:                     "1s",
-		"HTTP/1.1 200 OK\r\nquite-private-description\r\n\r\n": "1s",
-		"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + fine[:40]: "1s",
+		`200||[]`:                                            "1s no JSON object",
+		`200||` + fine[:40]:                                  "1s no JSON object",
+		with("60", "0"):                                      "1s expired already",
+		with("60", "0.9"):                                    "1s expired already",
+		with("60", "-1e999"):                                 "1s expired already",
+		with("60", `"soon"`):                                 "1s no number",
+		with("60", `"NaN"`):                                  "1s no number",
+		with("60", `{}`):                                     "1s no number",
+		with("60", `60,"access_token":"b"`):                  "1s twice",
+		with(`"scope:a"`, `["x"]`):                           "1s scope is no text",
+		with("access_token", "Access_Token"):                 "1s no access_token",
+		with("s3cret-value", ""):                             "1s no access_token",
+		with(`"s3cret-value"`, "1"):                          "1s access_token is no text",
+		with("s3cret-value", `s3cret\r\nX: y`):               "1s header value",
+		with("s3cret-value", `s3cret é`):                     "1s header value",
+		with("s3cret-value", strings.Repeat("s3cret", 6000)): "1s header value",
+		with("Bearer", "DPoP"):                               "1s not Bearer",
+		with("token_type", "type"):                           "1s not Bearer",
+		`204||`:                                              "1s",
+		"200||" + fine + strings.Repeat(" ", 1<<20):          "1s",
+		"307|Location: /elsewhere|" + fine:                   "1s",
 	} {
 		t.Run(answer[:min(len(answer), 60)], func(t *testing.T) {
 			as := newAuthServer(t)
 			as.answer = answering(answer)
-			server := httptest.NewServer(as)
-			defer server.Close()
-			transport := &http.Transport{}
-			defer transport.CloseIdleConnections()
 			var logged strings.Builder
-			tokens := setup(t, transport, logging(&logged), func(o *authn.Options) { o.OAuth.TokenURL = server.URL })
+			tokens := setup(t, as, logging(&logged))
 			_, err := source(t, tokens).Token(t.Context())
 			running(t, tokens)() // nobody writes the log any more
 
@@ -252,19 +239,26 @@ func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
 }
 
 func TestATransportThatFailsIsAskedOnce(t *testing.T) {
-	for failure, again := range map[error]time.Duration{
-		errors.New("dial tcp 127.9.8.7:9: connection refused"):                                 1250 * time.Millisecond,
-		fmt.Errorf("sending: %w", problem.Unavailable("The circuit is open.", 14*time.Second)): 14 * time.Second,
+	outage := 1250 * time.Millisecond
+	for name, c := range map[string]struct {
+		body  io.Reader
+		err   error
+		again time.Duration
+	}{
+		"nobody listens":  {nil, errors.New("dial tcp 127.9.8.7:9: connection refused"), outage},
+		"no HTTP":         {nil, errors.New("malformed header quite-private-description"), outage},
+		"a cut answer":    {iotest.ErrReader(errors.New("after quite-private-description")), nil, outage},
+		"an open circuit": {nil, fmt.Errorf("sending: %w", problem.Unavailable("Open.", 14*time.Second)), 14 * time.Second},
 	} {
 		asked := 0
 		_, err := source(t, setup(t, roundTripper(func(*http.Request) (*http.Response, error) {
 			asked++
-			return nil, failure
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(c.body)}, c.err
 		}))).Token(t.Context())
 		f, detail := failureOf(err), problem.From(err).Detail
-		if asked != 1 || f.Code != authn.Unavailable || f.RetryAfter < again/2 || f.RetryAfter > again ||
-			strings.Contains(detail, "127.9.8.7") {
-			t.Errorf("%v after %d requests, again in %s: %s", err, asked, f.RetryAfter, detail)
+		if asked != 1 || f.Code != authn.Unavailable || f.RetryAfter < c.again/2 || f.RetryAfter > c.again ||
+			strings.Contains(err.Error(), "quite-private") || strings.Contains(detail, "127.9.8.7") {
+			t.Errorf("%s: %v after %d requests, again in %s: %s", name, err, asked, f.RetryAfter, detail)
 		}
 	}
 }
