@@ -1,7 +1,6 @@
 package authn_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto"
@@ -14,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +49,7 @@ func fixture(name string) string { return filepath.Join("testdata", name) }
 
 // authServer is an Authorization Server that takes nothing on trust: it verifies
 // assertions with another JOSE implementation than the one that made them. It is
-// a RoundTripper too, for tests whose time does not run while a socket is read.
+// a RoundTripper: where a socket is read, the time of a bubble does not run.
 type authServer struct {
 	t testing.TB
 
@@ -61,7 +61,7 @@ type authServer struct {
 	answer     http.HandlerFunc             // instead of a token, if not nil
 	before     func(n int, r *http.Request) // before every answer
 	jtis       map[string]bool
-	forms      []map[string][]string
+	forms      []url.Values
 	secrets    []string // all that must not show anywhere
 }
 
@@ -95,42 +95,48 @@ func (s *authServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	w := httptest.NewRecorder()
-	received := r.Clone(r.Context())
-	received.Form, received.PostForm = nil, nil
-	s.ServeHTTP(w, received)
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	return w.Result(), nil
-}
-
-func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if err := r.ParseForm(); err != nil {
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
 		s.t.Errorf("the form does not parse: %v", err)
 	}
 	s.mu.Lock()
-	s.forms = append(s.forms, r.PostForm)
+	s.forms = append(s.forms, form)
 	n, before, answer := len(s.forms), s.before, s.answer
-	s.secrets = append(s.secrets, r.PostForm.Get("client_assertion"))
+	s.secrets = append(s.secrets, form.Get("client_assertion"))
 	s.mu.Unlock()
 	if before != nil {
 		before(n, r)
 	}
+	w := httptest.NewRecorder()
 	if answer != nil {
 		answer(w, r)
-		return
+	} else {
+		s.grant(w, n, form)
 	}
+	return w.Result(), r.Context().Err()
+}
+
+// grant answers the nth request with a token, if it was signed by a key that is registered.
+func (s *authServer) grant(w http.ResponseWriter, n int, form url.Values) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	if code := s.verify(r); code != "" {
-		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprintf(w, `{"error":%q,"error_description":"quite-private-description"}`, code)
+	assertion, err := jwt.ParseSigned(form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256, jose.PS256,
+		jose.ES256})
+	if err != nil {
+		s.t.Errorf("the assertion does not parse: %v", err)
 		return
 	}
+	var claims jwt.Claims
+	verified := s.anyKey || slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool {
+		return assertion.Claims(k, &claims) == nil
+	})
+	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" && !s.anyKey {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"error":"invalid_client","error_description":"quite-private-description"}`)
+		return
+	}
+	s.jtis[claims.ID] = !s.anyKey
 	secret := fmt.Sprintf("secret-token-%d", n)
 	s.secrets = append(s.secrets, secret)
 	reply := map[string]any{"access_token": secret, "token_type": "bearer"}
@@ -138,35 +144,9 @@ func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply["expires_in"] = s.lifetime
 	}
 	if s.granted != nil {
-		reply["scope"] = s.granted(r.PostForm.Get("scope"))
+		reply["scope"] = s.granted(form.Get("scope"))
 	}
 	_ = json.NewEncoder(w).Encode(reply)
-}
-
-// verify gives the OAuth error code, or "".
-func (s *authServer) verify(r *http.Request) string {
-	if r.Method != "POST" || r.PostForm.Get("grant_type") != "client_credentials" ||
-		r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
-		return "invalid_request"
-	}
-	assertion, err := jwt.ParseSigned(r.PostForm.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256,
-		jose.PS256, jose.ES256})
-	if err != nil {
-		s.t.Errorf("the assertion does not parse: %v", err)
-		return "invalid_client"
-	}
-	var claims jwt.Claims
-	verified := slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool {
-		return assertion.Claims(k, &claims) == nil
-	})
-	if s.anyKey {
-		return ""
-	}
-	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" {
-		return "invalid_client"
-	}
-	s.jtis[claims.ID] = true
-	return ""
 }
 
 // leaks fails the test if text holds anything secret that this server saw or gave.
