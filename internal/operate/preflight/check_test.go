@@ -202,7 +202,11 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 	now, dir := time.Now(), t.TempDir()
 	for name, end := range map[string]time.Time{"good": now.AddDate(1, 0, 0), "old": now.AddDate(0, 0, -10),
 		"ending": now.AddDate(0, 0, 21)} {
-		file, err := identity(t, "Office", end).PKCS12("right")
+		id, err := simulator.SelfSigned("Office", end.AddDate(-1, 0, 0)) // it ends a year later
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := id.PKCS12("right")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,13 +12,15 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/testkit"
 )
 
 func nobodyRuns(config.Listener) bool { return false }
 
 // What a start or a night would find, a check finds first.
 func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
-	gateway, another := identity(t, "gateway.example", time.Now().AddDate(0, 0, 1)), identity(t, "another", time.Now())
+	cert, key := testkit.NewCertificate(t, nil).PEM()
+	_, another := testkit.NewCertificate(t, nil).PEM()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +28,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 	defer busy.Close()
 	dir := t.TempDir()
 	write(t, dir, map[string][]byte{
-		"cert.pem": certificatePEM(gateway), "key.pem": keyPEM(t, gateway), "other.pem": keyPEM(t, another),
+		"cert.pem": cert, "key.pem": key, "other.pem": another,
 		"trivial": []byte("secret\n"), "same": bytes.Repeat([]byte("a"), 40), "empty": nil, "key.p12": nil, "$NAME": nil,
 		"good":       []byte("5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n"),
 		"broken.pem": []byte("-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"),
@@ -42,7 +44,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 		want  string
 	}{
 		"a listener's certificate is good": {lines: tls("cert.pem", "key.pem"),
-			want: "certificate of server.listen|warning|CN=gateway.example,C=BE, valid until|new one"},
+			want: "certificate of server.listen|warning|CN=made in a test, valid until|new one"},
 		"it is not there": {lines: tls("none.pem", "key.pem"),
 			want: "certificate of server.listen|failed|none.pem|does not start"},
 		"it is for another key": {lines: tls("cert.pem", "other.pem"),
