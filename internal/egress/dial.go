@@ -78,8 +78,8 @@ func (d *dialer) open(ctx context.Context, scheme, address string) (net.Conn, er
 	if err != nil {
 		return nil, &connectError{stage: stageDial, err: err}
 	}
-	p := d.egress.proxy
-	if p == nil || !p.applies(scheme, address) {
+	p := d.egress.proxyFor(scheme, address)
+	if p == nil {
 		return d.connect(ctx, address, host, scheme == "https", false)
 	}
 	// A destination behind the proxy that is an address has to be one that an upstream may have; a name is
@@ -102,11 +102,10 @@ func (d *dialer) open(ctx context.Context, scheme, address string) (net.Conn, er
 
 // absolute says which requests go to the egress proxy in absolute form, and with which credentials.
 func (d *dialer) absolute(scheme, address string) (bool, string) {
-	p := d.egress.proxy
-	if p == nil || scheme != "http" || !p.applies(scheme, address) {
-		return false, ""
+	if p := d.egress.proxyFor(scheme, address); p != nil && scheme == "http" {
+		return true, p.authorization
 	}
-	return true, p.authorization
+	return false, ""
 }
 
 // connect dials, and secures the connection for host if it is to be.

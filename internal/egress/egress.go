@@ -129,10 +129,7 @@ func New(o Options) (*Egress, error) {
 }
 
 func newProxy(u *url.URL, noProxy []string) *proxy {
-	port := cmp.Or(u.Port(), "80")
-	if u.Scheme == "https" {
-		port = cmp.Or(u.Port(), "443")
-	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	p := &proxy{address: net.JoinHostPort(u.Hostname(), port), host: u.Hostname(), tls: u.Scheme == "https"}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -150,17 +147,23 @@ func newProxy(u *url.URL, noProxy []string) *proxy {
 	return p
 }
 
+// proxyFor is the egress proxy if requests to a destination go through it, or else nil.
+func (e *Egress) proxyFor(scheme, hostport string) *proxy {
+	if e.proxy == nil || !e.proxy.applies(scheme, hostport) {
+		return nil
+	}
+	return e.proxy
+}
+
 // Proxied gives the address of the egress proxy, host:port, that requests to u go
 // through; false if u is dialled directly.
 func (e *Egress) Proxied(u *url.URL) (string, bool) {
-	if e.proxy == nil {
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	p := e.proxyFor(u.Scheme, net.JoinHostPort(u.Hostname(), port))
+	if p == nil {
 		return "", false
 	}
-	port := cmp.Or(u.Port(), "443")
-	if u.Scheme == "http" {
-		port = cmp.Or(u.Port(), "80")
-	}
-	return e.proxy.address, e.proxy.applies(u.Scheme, net.JoinHostPort(u.Hostname(), port))
+	return p.address, true
 }
 
 // tlsConfig is the base of every handshake with an upstream.
