@@ -136,8 +136,7 @@ func PartsOf(action Action, path Path) *Parts { return &Parts{namingOf(action, p
 // which is the message (version 2 of the Message Registry; that of version 3 is not public),
 // and those that say that a value holds enterprises.
 func (p *Parts) Reads(name string) bool {
-	var room jsonscan.Name
-	return string(jsonscan.Letters([]byte(name), &room)) == "messagetopublish" || p.n.named(name).held
+	return jsonscan.Letters(name) == "messagetopublish" || p.n.named(name).held
 }
 
 // Read gives the enterprises that a part names and none before it did. The error is as
@@ -158,7 +157,7 @@ func (p *Parts) Read(name string, json bool, content []byte) ([]Named, error) {
 func (n *naming) named(name string) context {
 	c := n.base
 	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:\x00", r) }) {
-		c = n.below(c, []byte(part))
+		c = n.below(c, part)
 	}
 	return c
 }
@@ -187,9 +186,8 @@ type place struct {
 
 // below gives the context of the values under a name. Version 2 and the Federation API
 // have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
-func (n *naming) below(c context, name []byte) context {
-	var room jsonscan.Name
-	switch string(jsonscan.Letters(name, &room)) {
+func (n *naming) below(c context, name string) context {
+	switch jsonscan.Letters(name) {
 	case "mandataryenterprisenumber":
 		return context{part: Mandatary, held: true}
 	case "recipient", "recipients":
@@ -212,7 +210,7 @@ func (n *naming) below(c context, name []byte) context {
 func (n *naming) Member(depth int, key []byte) {
 	c := n.around[depth-1]
 	if key != nil {
-		c = n.below(c, key)
+		c = n.below(c, string(key))
 	}
 	n.around[depth] = c
 }
@@ -248,7 +246,7 @@ func (n *naming) Scalar(depth int, raw []byte, at func() string) error {
 // points reports whether a JSON pointer leads to, or below, a member with a number.
 func (n *naming) points(pointer string) bool {
 	for segment := range strings.SplitSeq(pointer, "/") {
-		if n.below(context{}, []byte(segment)).held {
+		if n.below(context{}, segment).held {
 			return true
 		}
 	}

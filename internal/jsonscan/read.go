@@ -2,8 +2,9 @@ package jsonscan
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -48,31 +49,27 @@ func (nobody) Scalar(int, []byte, func() string) error { return nil }
 // readers could read in two ways: invalid UTF-8 or JSON (RFC 8259), a byte order mark, a
 // key that is repeated within its object, in whatever case, and what is nested deeper than
 // 64. The error is a *Fault or the visitor's. What the visitor was told before an error
-// counts for nothing where that decides; the evidence takes the ids of a text that breaks off.
+// counts for nothing.
 func Read(body []byte, to Visitor) error {
 	switch {
 	case bytes.HasPrefix(body, []byte("\ufeff")):
 		return &Fault{"", "it begins with a byte order mark: send the JSON without one"}
 	case !utf8.Valid(body):
 		return &Fault{"", "it is not valid UTF-8"}
+	case !json.Valid(body):
+		at := new(json.SyntaxError)
+		errors.As(json.Unmarshal(body, new(json.RawMessage)), &at)
+		return &Fault{"", "it is not valid JSON at byte " + strconv.FormatInt(at.Offset, 10)}
 	}
-	r := reading{text: body, to: to}
+	r := reading{rest: body, to: to}
 	r.at = r.pointer // made once, not for each scalar
 	r.path, r.keys = r.pathStore[:0], r.keyStore[:0]
-	r.blanks()
-	if err := r.value(); err != nil {
-		return err
-	}
-	if r.blanks(); r.i < len(r.text) {
-		return r.invalid()
-	}
-	return nil
+	return r.value()
 }
 
-// reading is the state of Read. It stands at text[i].
+// reading is the state of Read. It stands before rest, in a text that is known to be valid.
 type reading struct {
-	text []byte
-	i    int
+	rest []byte
 	to   Visitor
 	at   func() string
 	// path leads to the value that is read.
@@ -90,10 +87,6 @@ type step struct {
 	index int
 }
 
-func (r *reading) invalid() error {
-	return &Fault{"", "it is not valid JSON at byte " + strconv.Itoa(r.i+1)}
-}
-
 // pointer is the place of the value that is read.
 func (r *reading) pointer() string {
 	at := ""
@@ -101,99 +94,80 @@ func (r *reading) pointer() string {
 		if s.key == nil {
 			at += "/" + strconv.Itoa(s.index)
 		} else {
-			at = Pointer(at, string(s.key))
+			at = pointer(at, string(s.key))
 		}
 	}
 	return at
 }
 
-func (r *reading) blanks() {
-	for r.i < len(r.text) && isBlank(r.text[r.i]) {
-		r.i++
-	}
-}
-
-// next gives the byte behind white space, 0 at the end.
+// next gives the byte behind white space.
 func (r *reading) next() byte {
-	if r.blanks(); r.i < len(r.text) {
-		return r.text[r.i]
-	}
-	return 0
+	r.rest = blanks(r.rest)
+	return r.rest[0]
 }
 
-// value reads one value, without white space around it.
+// take takes a string, a number or a word.
+func (r *reading) take() []byte {
+	n := valueEnd(r.rest)
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+// value reads one value.
 func (r *reading) value() error {
 	if len(r.path) > deepestBody {
 		return &Fault{"", "it is nested deeper than " + strconv.Itoa(deepestBody)}
 	}
-	if r.i == len(r.text) {
-		return r.invalid()
-	}
-	begin := r.i
-	var ok bool
-	switch c := r.text[r.i]; c {
+	switch r.next() {
 	case '{':
 		return r.object()
 	case '[':
 		return r.array()
-	case '"':
-		ok = r.string()
-	case 't':
-		ok = r.literal("true")
-	case 'f':
-		ok = r.literal("false")
-	case 'n':
-		ok = r.literal("null")
-	default:
-		ok = r.number()
 	}
-	if !ok {
-		return r.invalid()
-	}
-	return r.to.Scalar(len(r.path), r.text[begin:r.i], r.at)
+	return r.to.Scalar(len(r.path), r.take(), r.at)
 }
 
 func (r *reading) object() error {
 	first := len(r.keys)
 	var many map[string]struct{} // the keys of an object that has more than a few
-	r.i++
-	if r.next() == '}' {
-		r.i++
-		return nil
-	}
-	for {
-		if r.next() != '"' {
-			return r.invalid()
-		}
-		begin := r.i
-		if !r.string() {
-			return r.invalid()
-		}
-		key := inside(r.text[begin:r.i])
+	for r.rest = r.rest[1:]; r.next() != '}'; r.comma() {
+		key := inside(r.take())
 		r.path = append(r.path, step{key: key})
 		if r.repeated(key, first, &many) {
 			return &Fault{r.pointer(), "the key is repeated within its object"}
 		}
-		if r.next() != ':' {
-			return r.invalid()
-		}
-		r.i++
-		r.blanks()
+		r.next()
+		r.rest = r.rest[1:] // behind the colon
 		r.to.Member(len(r.path), key)
 		if err := r.value(); err != nil {
 			return err
 		}
 		r.path = r.path[:len(r.path)-1]
-		switch r.next() {
-		case ',':
-			r.i++
-		case '}':
-			r.i++
-			r.keys = r.keys[:first]
-			return nil
-		default:
-			return r.invalid()
+	}
+	r.rest, r.keys = r.rest[1:], r.keys[:first]
+	return nil
+}
+
+func (r *reading) array() error {
+	r.rest = r.rest[1:]
+	for i := 0; r.next() != ']'; i++ {
+		r.path = append(r.path, step{index: i})
+		r.to.Member(len(r.path), nil)
+		if err := r.value(); err != nil {
+			return err
 		}
+		r.path = r.path[:len(r.path)-1]
+		r.comma()
+	}
+	r.rest = r.rest[1:]
+	return nil
+}
+
+// comma passes over the comma between two values.
+func (r *reading) comma() {
+	if r.next() == ',' {
+		r.rest = r.rest[1:]
 	}
 }
 
@@ -243,108 +217,4 @@ func equalFold(a, b []byte) bool {
 		}
 	}
 	return true
-}
-
-func (r *reading) array() error {
-	r.i++
-	if r.next() == ']' {
-		r.i++
-		return nil
-	}
-	for i := 0; ; i++ {
-		r.blanks()
-		r.path = append(r.path, step{index: i})
-		r.to.Member(len(r.path), nil)
-		if err := r.value(); err != nil {
-			return err
-		}
-		r.path = r.path[:len(r.path)-1]
-		switch r.next() {
-		case ',':
-			r.i++
-		case ']':
-			r.i++
-			return nil
-		default:
-			return r.invalid()
-		}
-	}
-}
-
-// plain are the bytes that stand in a string for themselves.
-var plain = func() (is [256]bool) {
-	for c := range is {
-		is[c] = c >= ' ' && c != '"' && c != '\\'
-	}
-	return is
-}()
-
-// string passes over a string, with its quotes.
-func (r *reading) string() bool {
-	b := r.text
-	for i := r.i + 1; i < len(b); i++ {
-		c := b[i]
-		if plain[c] {
-			continue
-		}
-		switch {
-		case c == '"':
-			r.i = i + 1
-			return true
-		case c == '\\' && i+1 < len(b) && strings.IndexByte(`"\/bfnrt`, b[i+1]) >= 0:
-			i++
-		case c == '\\' && i+5 < len(b) && b[i+1] == 'u' && isHex(b[i+2]) && isHex(b[i+3]) && isHex(b[i+4]) && isHex(b[i+5]):
-			i += 5
-		default:
-			r.i = i
-			return false
-		}
-	}
-	r.i = len(b)
-	return false
-}
-
-func isHex(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func (r *reading) literal(word string) bool {
-	if len(r.text)-r.i < len(word) || string(r.text[r.i:r.i+len(word)]) != word {
-		return false
-	}
-	r.i += len(word)
-	return true
-}
-
-// number passes over one (RFC 8259, section 6).
-func (r *reading) number() bool {
-	if r.i < len(r.text) && r.text[r.i] == '-' {
-		r.i++
-	}
-	zero := r.i < len(r.text) && r.text[r.i] == '0'
-	if n := r.digits(); n == 0 || zero && n > 1 {
-		return false
-	}
-	if r.i < len(r.text) && r.text[r.i] == '.' {
-		r.i++
-		if r.digits() == 0 {
-			return false
-		}
-	}
-	if r.i < len(r.text) && r.text[r.i]|0x20 == 'e' {
-		r.i++
-		if r.i < len(r.text) && (r.text[r.i] == '+' || r.text[r.i] == '-') {
-			r.i++
-		}
-		return r.digits() > 0
-	}
-	return true
-}
-
-func (r *reading) digits() (n int) {
-	for r.i < len(r.text) && isDigit(r.text[r.i]) {
-		r.i++
-		n++
-	}
-	return n
 }
