@@ -115,8 +115,7 @@ func run(p *process, args []string) int {
 		return exitUsage
 	}
 	fmt.Fprintf(p.stderr, "%s: %v\n", c.CommandPath(), err)
-	var refused *authn.RefusedError
-	if errors.As(err, &refused) {
+	if refused := authn.Refusal(err); refused != nil {
 		fmt.Fprintln(p.stderr, refused.Problem().Detail) // where to look
 	}
 	return exitFailed
