@@ -55,12 +55,13 @@ func (q *Question) Apply(h http.Header) {
 	if q == nil {
 		return
 	}
-	for name, values := range map[string][]string{
-		"Range": nil, "If-Range": nil, "If-None-Match": q.IfNoneMatch, "If-Modified-Since": q.IfModifiedSince,
-	} {
-		delete(h, name)
-		if values != nil {
-			h[name] = values
+	for _, field := range [...]struct {
+		name   string
+		values []string
+	}{{"Range", nil}, {"If-Range", nil}, {"If-None-Match", q.IfNoneMatch}, {"If-Modified-Since", q.IfModifiedSince}} {
+		delete(h, field.name)
+		if field.values != nil {
+			h[field.name] = field.values
 		}
 	}
 }

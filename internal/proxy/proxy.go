@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"strconv"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -144,9 +143,22 @@ func (x *exchange) interim(status int, header http.Header) {
 	maps.Copy(h, final)
 }
 
+// Entries in Via that all messages of a version share: nobody changes them in place.
+var (
+	via10 = []string{"1.0 " + problem.Pseudonym}
+	via11 = []string{"1.1 " + problem.Pseudonym}
+	via20 = []string{"2.0 " + problem.Pseudonym}
+)
+
 // via is the gateway's entry in Via for a message received in this version.
 func via(major, minor int) []string {
-	return []string{strconv.Itoa(major) + "." + strconv.Itoa(minor) + " " + problem.Pseudonym}
+	switch {
+	case major == 2:
+		return via20
+	case major == 1 && minor == 0:
+		return via10
+	}
+	return via11
 }
 
 // expectsContinue reports whether the caller waits for a 100 (Continue) before it sends its
