@@ -26,8 +26,9 @@ type Metrics struct {
 	families   []metric.Family
 	handler    http.Handler
 
-	requests, received, sent, tries, cuts, problems, overload, providerRequests, partRequests *prometheus.CounterVec
-	duration, phase, providerHeader                                                           *prometheus.HistogramVec
+	requests, received, sent, tries, cuts, planned     *prometheus.CounterVec
+	problems, overload, providerRequests, partRequests *prometheus.CounterVec
+	duration, phase, providerHeader                    *prometheus.HistogramVec
 
 	// routes and providers are the names that series may have, by themselves. They are
 	// replaced as a whole, under mu.
@@ -71,6 +72,8 @@ func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Me
 	m.tries = m.counter("tries_total", "Times that a request was handed to the transport of its upstream.", "route")
 	m.cuts = m.counter("cut_answers_total", "Answers that were cut short, by the upstream, the caller or a stop.",
 		"route")
+	m.planned = m.counter("maintenance_answers_total", "Requests answered with the 503 of a maintenance, announced by "+
+		"the registry or switched here. requests_total counts them too; the alerts about errors leave them out.", "route")
 	m.problems = m.counter("problems_total", "Answers of which the gateway is the author, by the last part of the "+
 		"problem's type (OTHER if it is not one of the gateway's own).", "type")
 	m.overload = m.counter("overload_refusals_total", "Requests refused before anything was looked at: capacity "+
@@ -152,7 +155,7 @@ func (m *Metrics) UseRoutes(names []string) {
 	next := make(map[string]string, len(names))
 	for _, name := range names {
 		next[name] = name
-		for _, v := range []*prometheus.CounterVec{m.received, m.sent, m.tries, m.cuts} {
+		for _, v := range []*prometheus.CounterVec{m.received, m.sent, m.tries, m.cuts, m.planned} {
 			v.WithLabelValues(name)
 		}
 	}
@@ -164,7 +167,7 @@ func (m *Metrics) UseRoutes(names []string) {
 		of := prometheus.Labels{"route": name}
 		for _, v := range []interface {
 			DeletePartialMatch(prometheus.Labels) int
-		}{m.requests, m.received, m.sent, m.tries, m.cuts, m.duration, m.phase} {
+		}{m.requests, m.received, m.sent, m.tries, m.cuts, m.planned, m.duration, m.phase} {
 			v.DeletePartialMatch(of)
 		}
 	}
@@ -207,6 +210,9 @@ func (m *Metrics) Done(r *call.Record) {
 	m.tries.WithLabelValues(route).Add(float64(r.Tries))
 	if r.Cut {
 		m.cuts.WithLabelValues(route).Inc()
+	}
+	if r.Planned {
+		m.planned.WithLabelValues(route).Inc()
 	}
 	if r.ProblemType != "" {
 		name := other
