@@ -211,8 +211,14 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 	add := func(severity, text, remedy, section string) {
 		list = append(list, attend(severity, part, text, remedy, section))
 	}
+	var unanswered time.Duration
+	if !u.Unanswered.IsZero() {
+		unanswered = now.Sub(u.Unanswered)
+	}
+	frozen := unanswered >= frozenAlone || unanswered >= frozenAfter && u.Calls >= 3
 	switch {
 	case u.Circuit == resilience.Closed:
+	case !u.UntriedSince.IsZero() && frozen: // the probe is under way, and shows that it still fails
 	case !u.UntriedSince.IsZero():
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day.
@@ -234,12 +240,9 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 		add(severityNotice, text+" alone: their calls failed, others' were answered",
 			"Ask the provider about the mandate and the e-Box of each.", "eboxcircuitopen")
 	}
-	if u.Unanswered.IsZero() {
-		return list
-	}
-	if frozen := now.Sub(u.Unanswered); frozen >= frozenAlone || frozen >= frozenAfter && u.Calls >= 3 {
+	if frozen {
 		add(severityFailing, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
-			frozen.Round(time.Second), u.Calls, now.Sub(u.Oldest).Round(time.Second)),
+			unanswered.Round(time.Second), u.Calls, now.Sub(u.Oldest).Round(time.Second)),
 			"Call its operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	}
 	return list

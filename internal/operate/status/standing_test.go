@@ -127,12 +127,18 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 		"one slow call":                 {1, 6 * time.Second, false},
 		"one call for long":             {1, 16 * time.Second, true},
 	} {
+		waiting := proxy.WaitingState{Calls: c.waiting, Oldest: night.Add(-c.since), Unanswered: night.Add(-c.since)}
 		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", State: resilience.State{Circuit: resilience.Closed},
-			WaitingState: proxy.WaitingState{Calls: c.waiting, Oldest: night.Add(-c.since),
-				Unanswered: night.Add(-c.since)}}, night)
+			WaitingState: waiting}, night)
 		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" ||
 			!strings.Contains(list[0].Text, "frozen")) {
 			t.Errorf("%s: %+v", name, list)
+		}
+		// The probe of a circuit waits in vain: that nobody has called is not said besides.
+		list = causesOfUpstream(operate.Upstream{Name: "provider nsso", WaitingState: waiting,
+			State: resilience.State{Circuit: resilience.HalfOpen, UntriedSince: night.Add(-time.Minute)}}, night)
+		if len(list) != 1 || strings.Contains(list[0].Text, "frozen") != c.want {
+			t.Errorf("%s, of a circuit that is half-open: %+v", name, list)
 		}
 	}
 }
