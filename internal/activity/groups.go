@@ -122,12 +122,14 @@ func (gs *groups) forget() {
 	delete(gs.list, oldest)
 }
 
-// failingFor tells for how many enterprises requests by a route, to a provider, failed since
-// a moment, and the number of one of them.
-func (gs *groups) failingFor(route, provider string, since time.Time) (n int, one enterprise.Number) {
+// failing tells for how many enterprises requests by a route, to a provider, failed since
+// a moment, the number of one of them, and how most of the latest did that reached somebody: an
+// error type of RFC 9209 in words, or the upstream's status.
+func (gs *groups) failing(route, provider string, since time.Time) (n int, one enterprise.Number, how string) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	met := make(map[enterprise.Number]bool)
+	most := 0
 	for k, g := range gs.list {
 		if k.route != route || k.provider != provider || !k.isError() || g.last.Before(since) {
 			continue
@@ -137,8 +139,29 @@ func (gs *groups) failingFor(route, provider string, since time.Time) (n int, on
 				met[number], one = true, number
 			}
 		}
+		late := 0
+		for _, p := range slices.Backward(g.problems) {
+			if p.Time.Before(since) {
+				break
+			}
+			late++
+		}
+		if said := k.how(); said != "" && (late > most || late == most && said < how) {
+			most, how = late, said
+		}
 	}
-	return len(met), one
+	return len(met), one, how
+}
+
+// how says in a few words how requests failed; empty if nobody was asked.
+func (k groupKey) how() string {
+	switch {
+	case k.out == notSent:
+		return ""
+	case k.proxyError != "":
+		return strings.ReplaceAll(k.proxyError, "_", " ")
+	}
+	return fmt.Sprintf("status %d", k.status)
 }
 
 // Problems are the last ones, the newest first, and the groups that they belong to, those

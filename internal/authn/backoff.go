@@ -45,9 +45,22 @@ func (f *failure) next(err error, now time.Time, jitter float64) *failure {
 	var u *UnavailableError
 	if errors.As(err, &u) {
 		pause = max(pause, u.RetryAfter)
+		n.err = u.asMet(f)
 	}
 	n.until = now.Add(pause)
 	return n
+}
+
+// asMet is what the last request met that was sent, f being the failure before: an open circuit
+// tells nobody what is wrong with the server.
+func (e *UnavailableError) asMet(f *failure) error {
+	var before *UnavailableError
+	if !e.held || f == nil || !errors.As(f.err, &before) {
+		return e
+	}
+	met := *before
+	met.RetryAfter = e.RetryAfter
+	return &met
 }
 
 func (f *failure) refusal() bool {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,11 +246,21 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestAnOpenCircuitsRetryAfterIsKept(t *testing.T) {
-	open := roundTripper(func(*http.Request) (*http.Response, error) {
-		return nil, fmt.Errorf("sending: %w", problem.Unavailable("The circuit is open.", 14*time.Second))
+	synctest.Test(t, func(t *testing.T) {
+		var met error = &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		s := source(t, setup(t, nil, func(o *Options) {
+			o.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, met })
+		}))
+		_, first := s.Token(t.Context())
+		met = fmt.Errorf("sending: %w", problem.Unavailable("The circuit is open.", 14*time.Second))
+		time.Sleep(longestOutage)
+		_, err := s.Token(t.Context())
+		if got := problem.From(err).Header.Get("Retry-After"); got != "14" {
+			t.Errorf("Retry-After %q of %v", got, err)
+		}
+		// Whoever looks is told what the server did, and not that it is left alone for it.
+		if err.Error() != first.Error() || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("first %v, then %v", first, err)
+		}
 	})
-	_, err := source(t, setup(t, nil, func(o *Options) { o.Transport = open })).Token(t.Context())
-	if got := problem.From(err).Header.Get("Retry-After"); got != "14" {
-		t.Fatalf("Retry-After %q of %v", got, err)
-	}
 }

@@ -113,6 +113,8 @@ type UnavailableError struct {
 	Since time.Time
 	// Err is the cause, if there is one.
 	Err error
+	// held is true if nothing was sent, since the endpoint has been failing.
+	held bool
 }
 
 // Error implements error.

@@ -98,6 +98,9 @@ type Rejected struct {
 	Errors []string  `json:"errors"`
 }
 
+// TokenEndpoint is the name of the upstream that is the Authorization Server.
+const TokenEndpoint = "token endpoint"
+
 // Upstream is one upstream and how its circuit, bulkhead and retries stand, and the calls
 // that wait for it. Its connections are shown by metrics alone.
 type Upstream struct {

@@ -49,7 +49,7 @@ var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDeg
 func attention(v *operate.View, h admin.Health, standing []Attention) []Attention {
 	list := slices.Clone(standing)
 	if h.Status == admin.Down {
-		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
+		list = down(list, h.Reason)
 	} else if reason := NotReady(v); reason != "" {
 		list = append(list, attend(severityDegraded, "gateway", "it is not ready: "+reason, "", "eboxgatewaynotready"))
 	}
@@ -65,6 +65,17 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 	}
 	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
 	return list
+}
+
+// down says why nothing is served: as the cause that it is, which has a remedy, if it is listed.
+func down(list []Attention, reason string) []Attention {
+	for i := range list {
+		if a := &list[i]; strings.HasSuffix(reason, a.Text) {
+			a.Severity, a.Text = severityDown, reason
+			return list
+		}
+	}
+	return append(list, Attention{Severity: severityDown, Part: "gateway", Text: reason})
 }
 
 // symptoms are what the callers of the last minute met. What never was sent, since there is
@@ -93,17 +104,22 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 			explained["provider "+p.ID] = true
 		}
 	}
-	unsent := make(map[int]uint64) // by cause
+	unsent, how := make(map[int]uint64), make(map[int]string) // by cause
 	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
 		}
 		if len(failing) > 0 {
-			if at, own := failing[part]; root >= 0 {
+			at, own := failing[part]
+			switch {
+			case root >= 0:
 				unsent[root] += l.Minute.NotSent
-			} else if own {
+			case own:
 				unsent[at] += l.Minute.NotSent
+			}
+			if own && causes[at].Runbook == runbook("eboxcircuitopen") {
+				how[at] = l.FailedHow
 			}
 			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
 				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
@@ -117,6 +133,11 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 			list = append(list, a)
 		}
 	})
+	for at, failed := range how {
+		if failed != "" {
+			causes[at].Text += "; calls fail with: " + failed
+		}
+	}
 	for at, n := range unsent {
 		if n > 0 {
 			causes[at].Text += fmt.Sprintf(". Requests of the last minute that failed before anything was sent: %d", n)
@@ -149,7 +170,11 @@ func troubleOf(l activity.Lately) Attention {
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
 	ofErrors := func(severity string, failed, requests uint64, when string) Attention {
 		text := fmt.Sprintf("%d of %d requests by route %s failed in the last %s", failed, requests, route, when) + whom(l)
-		if 2*l.Minute.UpstreamErrors >= l.Minute.Errors() {
+		if l.FailedHow != "" {
+			text += "; mostly " + l.FailedHow
+		}
+		// An answer that is late, cut short or malformed is the upstream's, whoever says so.
+		if 2*l.Minute.UpstreamErrors >= l.Minute.Errors() || strings.HasPrefix(l.FailedHow, "http ") {
 			return attend(severity, "", text, "Give the upstream's operators a trace id of the problems below; if it is all "+
 				"enterprises, call them.", "eboxupstreamerrors")
 		}

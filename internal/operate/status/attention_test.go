@@ -40,6 +40,9 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 				"0206731645; 80 others did not"},
 		"for all of many": {lately{FailedFor: 17, Minute: sum{Requests: 100, UpstreamErrors: 100}},
 			severityFailing, "100 of 100 requests by route r failed in the last minute, for 17 enterprises"},
+		"answers that are cut short": {lately{FailedFor: 2, FailedHow: "http response incomplete",
+			Minute: sum{Requests: 9, GatewayErrors: 9}}, severityFailing,
+			"9 of 9 requests by route r failed in the last minute, for 2 enterprises; mostly http response incomplete"},
 		"frozen, and callers give up": {lately{Minute: sum{Requests: 200, Gone: 9},
 			Now: sum{Requests: 9, Gone: 9, P50: 8000}, Before: well}, severityFailing,
 			"9 of 9 callers by route r gave up waiting in the last seconds, half of them after 8.0 s"},
@@ -63,6 +66,9 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 			}
 			if got.Text != "" && (got.Remedy == "" || !strings.HasPrefix(got.Runbook, "/docs/operations.md#ebox")) {
 				t.Errorf("nobody is told what to do: %+v", got)
+			}
+			if strings.HasPrefix(c.lately.FailedHow, "http ") && got.Runbook != runbook("eboxupstreamerrors") {
+				t.Errorf("the step that fails is looked for: %+v", got)
 			}
 		})
 	}
@@ -93,6 +99,32 @@ func TestWhatWasNotSentIsCountedToItsCause(t *testing.T) {
 				t.Errorf("%s: %s says %q, want %q", name, list[i].Part, got, want)
 			}
 		}
+	}
+}
+
+// An open circuit alone tells nobody whether to call the network's people or the provider's.
+func TestAnOpenCircuitSaysHowCallsFail(t *testing.T) {
+	now := func() time.Time { return night }
+	recent := activity.New(activity.Options{Now: now, Mask: func(s string) string { return s },
+		Known: func(string) bool { return true }})
+	recent.Done(&call.Record{Call: &call.Call{Start: night, Route: "r", Provider: "nsso"}, Status: 502, Tries: 1,
+		ProblemType: "urn:x", ProxyError: "connection_refused"})
+	list := []Attention{attend(severityFailing, "provider nsso", "its circuit is open", "", "eboxcircuitopen")}
+	symptoms(&operate.View{Now: now, Activity: recent, Directory: directory.New(directory.Options{})}, list)
+	if list[0].Text != "its circuit is open; calls fail with: connection refused" {
+		t.Errorf("%q", list[0].Text)
+	}
+}
+
+// What takes the gateway down is said once, and with what to do.
+func TestWhatStopsEverythingHasARemedy(t *testing.T) {
+	full := attend(severityDegraded, "evidence", "no space left", "Make room.", "eboxevidencefailing")
+	list := down([]Attention{{Severity: severityNotice, Part: "provider nsso", Text: "x"}, full}, "no space left")
+	if full.Severity = severityDown; len(list) != 2 || list[1] != full {
+		t.Errorf("%+v", list)
+	}
+	if list = down(nil, "in maintenance"); len(list) != 1 || list[0].Part != "gateway" || list[0].Severity != severityDown {
+		t.Errorf("%+v", list)
 	}
 }
 

@@ -40,7 +40,7 @@ func causes(v *operate.View) (list []Attention) {
 			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
 			"eboxreloadfailed")
 	}
-	if a := causeOfEvidence(v.Evidence); a.Text != "" {
+	if a := causeOfEvidence(v.Evidence, now); a.Text != "" {
 		list = append(list, a)
 	}
 	list = append(list, causesOfDescriptors(v.Short)...)
@@ -54,8 +54,12 @@ func causes(v *operate.View) (list []Attention) {
 			}
 		}
 	}
+	noAnswer := false // of the Authorization Server
 	for _, c := range v.Tokens.Status() {
 		list = append(list, causesOfClient(c, now)...)
+		if t := refusedToken(c, now); t != nil && t.Error.Code == authn.Unavailable {
+			noAnswer = true
+		}
 	}
 	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
 		severity, text := severityNotice, "it gave no list when it was last asked, and the one before is used"
@@ -75,6 +79,9 @@ func causes(v *operate.View) (list []Attention) {
 		}
 	}
 	for _, u := range v.Upstreams() {
+		if noAnswer && u.Name == operate.TokenEndpoint {
+			continue // that is why clients get no token, which is said above
+		}
 		list = append(list, causesOfUpstream(u, now)...)
 	}
 	for _, s := range v.Activity.Standings() {
@@ -166,7 +173,7 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	if refused == nil || unusable {
 		return list
 	}
-	severity, text := severityFailing, refused.Error.Text
+	severity, text := severityFailing, strings.TrimSuffix(refused.Error.Text, ".")
 	if refused.Hash != "" {
 		severity, text = severityDegraded, text+"; calls fail once the token in use ends, "+clock(refused.Expires, now)
 	}

@@ -151,14 +151,14 @@ func TestEvidenceSaysWhatToDoAboutIt(t *testing.T) {
 		"none is kept": {nil, "", "", ""},
 		"well":         {&audit.Status{Sequence: 7}, "", "", ""},
 		"a full disk": {&audit.Status{Failing: "no space left", Waiting: 3, Since: night},
-			"cannot be written since 2026-11-28T03:00:00Z; 3 records wait in memory: no space left", "Make room",
+			"cannot be written since 03:00:00 UTC; 3 records wait in memory: no space left", "Make room",
 			"eboxevidencefailing"},
 		"a file that was taken": {&audit.Status{Missing: "the file x was removed", Since: night},
-			"evidence is missing since 2026-11-28T03:00:00Z: the file x was removed", "Put it back", "eboxevidencemissing"},
+			"evidence is missing since 03:00:00 UTC: the file x was removed", "Put it back", "eboxevidencemissing"},
 		"no time stamps": {&audit.Status{Stamping: "it answered 503"}, "it answered 503", "audit.timestampUrl",
 			"eboxevidenceunstamped"},
 	} {
-		a := causeOfEvidence(c.status)
+		a := causeOfEvidence(c.status, night)
 		if !strings.Contains(a.Text, c.text) || (a.Text == "") != (c.text == "") || !strings.Contains(a.Remedy, c.remedy) ||
 			c.section != "" && a.Runbook != runbook(c.section) {
 			t.Errorf("%s: %+v", name, a)

@@ -163,7 +163,7 @@ func Unable(v *operate.View) string {
 		return "the gateway is stopping"
 	}
 	if s := v.Evidence; s != nil && s.Refusing {
-		return causeOfEvidence(s).Text
+		return causeOfEvidence(s, v.Now()).Text
 	}
 	clients := v.Tokens.Status()
 	for _, c := range clients {
