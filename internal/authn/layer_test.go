@@ -210,6 +210,13 @@ func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
 	if mustToken(t, s).Authorization() != refused {
 		t.Error("the token was renewed twice within a minute")
 	}
+	until := s.status(time.Now()).RefusedBy["nsso"]
+	if left := time.Until(until); left <= 0 || left > forcedPause {
+		t.Errorf("the platform team is told that it is renewed in %s", left)
+	}
+	if by := s.status(until).RefusedBy; len(by) > 0 {
+		t.Errorf("a minute later it is still refused: %v", by)
+	}
 }
 
 // transport makes a function the lowest layer.

@@ -2,6 +2,8 @@ package status
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,6 +171,14 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		add(severityDegraded, text,
 			"Register its certificate in Chaman, then press Try now or run gateway token --retry. Do not restart.",
 			"eboxkeypending")
+	}
+	for _, t := range c.Tokens {
+		for _, upstream := range slices.Sorted(maps.Keys(t.RefusedBy)) {
+			add(severityFailing, upstream+" refuses its token (401), and again within a minute of renewing it: calls to it "+
+				"fail until the next renewal, "+clock(t.RefusedBy[upstream], now),
+				"It ends by itself. If it does not, tokens are being revoked: ask the operators of the Authorization Server.",
+				"eboxtokenrefused")
+		}
 	}
 	if refused == nil || unusable {
 		return list

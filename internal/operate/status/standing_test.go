@@ -85,6 +85,11 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 			severityDegraded, "eboxtokenrefused", []string{"refuses with invalid_client",
 				"calls fail once the token in use ends, 03:01:00 UTC", "next try 03:01:30 UTC"},
 		},
+		"good, and a provider refuses each": {
+			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{Hash: "ab",
+				RefusedBy: map[string]time.Time{"provider nsso": night.Add(40 * time.Second)}}}},
+			severityFailing, "eboxtokenrefused", []string{"provider nsso refuses its token (401)", "03:00:40 UTC"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := causesOfClient(c.client, night)
