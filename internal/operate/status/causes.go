@@ -80,12 +80,7 @@ func causes(v *operate.View) (list []Attention) {
 				"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
 		}
 	}
-	for _, u := range v.Upstreams() {
-		if noAnswer && u.Name == operate.TokenEndpoint {
-			continue // that is why clients get no token, which is said above
-		}
-		list = append(list, causesOfUpstream(u, now)...)
-	}
+	list = append(list, causesOfUpstreams(v.Upstreams(), noAnswer, now)...)
 	for _, s := range v.Activity.Standings() {
 		if s.InARow < manyRefused {
 			continue
@@ -218,6 +213,17 @@ func refusedToken(c authn.ClientStatus, now time.Time) (refused *authn.TokenStat
 		}
 	}
 	return refused
+}
+
+// causesOfUpstreams leaves out the token endpoint where a client gets no answer from it: that is
+// said of the client, with what the server did.
+func causesOfUpstreams(upstreams []operate.Upstream, noAnswer bool, now time.Time) (list []Attention) {
+	for _, u := range upstreams {
+		if !noAnswer || u.Name != operate.TokenEndpoint {
+			list = append(list, causesOfUpstream(u, now)...)
+		}
+	}
+	return list
 }
 
 func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {

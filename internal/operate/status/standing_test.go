@@ -148,6 +148,17 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 	}
 }
 
+func TestTheAuthorizationServersTroubleIsSaidOnce(t *testing.T) {
+	open := resilience.State{Circuit: "open"}
+	upstreams := []operate.Upstream{{Name: operate.TokenEndpoint, State: open}, {Name: "provider nsso", State: open}}
+	for noAnswer, want := range map[bool]int{true: 1, false: 2} {
+		if list := causesOfUpstreams(upstreams, noAnswer, night); len(list) != want ||
+			list[want-1].Part != "provider nsso" {
+			t.Errorf("a client without an answer: %t: %+v", noAnswer, list)
+		}
+	}
+}
+
 func TestEvidenceSaysWhatToDoAboutIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		status                *audit.Status
