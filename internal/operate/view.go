@@ -63,6 +63,9 @@ type View struct {
 	RateRefusals resilience.Refusals
 	// Short tells that callers had to wait lately for file descriptors.
 	Short bool
+	// TurnedAway tells that connections of callers were closed lately, unanswered: there was
+	// no place for them.
+	TurnedAway bool
 	// Rejected is the last configuration that was not taken, if it came after the one in
 	// force; nil for none.
 	Rejected *Rejected

@@ -77,7 +77,8 @@ func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Me
 	m.problems = m.counter("problems_total", "Answers of which the gateway is the author, by the last part of the "+
 		"problem's type (OTHER if it is not one of the gateway's own).", "type")
 	m.overload = m.counter("overload_refusals_total", "Requests refused before anything was looked at: capacity "+
-		"(server.limits.maxRequests) or stopping. They are counted here alone.", "reason")
+		"(server.limits.maxRequests) or stopping. They are counted here alone. connections are those that were closed "+
+		"unanswered, for want of a place (server.limits.maxConnections, or file descriptors).", "reason")
 	m.providerRequests = m.counter("provider_requests_total", "Requests for a Document Provider, by class of the "+
 		"status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
 	m.providerHeader = m.histogram("provider_header_seconds",
@@ -95,7 +96,7 @@ func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Me
 	for _, name := range problemNames { // so that the first of its kind is an increase
 		m.problems.WithLabelValues(name)
 	}
-	for _, reason := range []string{"capacity", "stopping"} {
+	for _, reason := range []string{"capacity", "connections", "stopping"} {
 		m.overload.WithLabelValues(reason)
 	}
 	m.routes.Store(&map[string]string{})
@@ -175,6 +176,9 @@ func (m *Metrics) UseRoutes(names []string) {
 
 // Overloaded counts a request that was refused since too many are being served.
 func (m *Metrics) Overloaded() { m.overload.WithLabelValues("capacity").Inc() }
+
+// TurnedAway counts a connection that was closed since there was no place for it.
+func (m *Metrics) TurnedAway() { m.overload.WithLabelValues("connections").Inc() }
 
 // Stopping counts a request that was refused since the gateway is stopping.
 func (m *Metrics) Stopping() { m.overload.WithLabelValues("stopping").Inc() }

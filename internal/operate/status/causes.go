@@ -45,7 +45,7 @@ func causes(v *operate.View) (list []Attention) {
 	if a := causeOfEvidence(v.Evidence, now); a.Text != "" {
 		list = append(list, a)
 	}
-	list = append(list, causesOfDescriptors(v.Short)...)
+	list = append(list, causesOfDescriptors(v.Short, v.TurnedAway)...)
 	for _, c := range v.Tokens.Status() {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {

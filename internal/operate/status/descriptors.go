@@ -6,8 +6,9 @@ import (
 	"ebox-gateway/internal/descriptors"
 )
 
-// causesOfDescriptors warns before there are none left. short tells that callers had to wait for one.
-func causesOfDescriptors(short bool) []Attention {
+// causesOfDescriptors warns before there are none left. short tells that callers had to wait for
+// one, turnedAway that connections were closed, for want of one or by the configured limit.
+func causesOfDescriptors(short, turnedAway bool) []Attention {
 	severity := severityDegraded
 	var text string
 	switch used, most := descriptors.InUse(); {
@@ -17,6 +18,14 @@ func causesOfDescriptors(short bool) []Attention {
 		if 50*used > 49*most {
 			severity = severityFailing
 		}
+	case short && turnedAway:
+		text = "callers have as many connections as the file descriptors allow, all in use: further ones are closed unanswered"
+	case turnedAway:
+		return []Attention{attend(severity, "connections",
+			"callers have as many connections as server.limits.maxConnections allows, all in use: further ones of those who "+
+				"have half of them are closed unanswered",
+			"See who keeps so many connections (ss -tnp): an upstream that has become slow is the usual reason.",
+			"eboxgatewayoverloaded")}
 	case short:
 		text = "callers have as many connections as the file descriptors allow: idle ones are closed for new ones"
 	default:

@@ -148,6 +148,20 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 	}
 }
 
+func TestConnectionsThatAreClosedUnansweredAreSaid(t *testing.T) {
+	for want, c := range map[string]struct{ short, turnedAway bool }{
+		"":                               {},
+		"idle ones are closed":           {short: true},
+		"further ones are closed":        {short: true, turnedAway: true},
+		"server.limits.maxConnections a": {turnedAway: true},
+	} {
+		list := causesOfDescriptors(c.short, c.turnedAway)
+		if len(list) == 0 != (want == "") || want != "" && (!strings.Contains(list[0].Text, want) || list[0].Remedy == "") {
+			t.Errorf("%+v: %+v", c, list)
+		}
+	}
+}
+
 func TestTheAuthorizationServersTroubleIsSaidOnce(t *testing.T) {
 	open := resilience.State{Circuit: "open"}
 	upstreams := []operate.Upstream{{Name: operate.TokenEndpoint, State: open}, {Name: "provider nsso", State: open}}
