@@ -12,6 +12,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
 )
 
 // Group is problems of one kind: of the same route and provider, with the same status,
@@ -153,10 +154,10 @@ func (gs *groups) failing(route, provider string, since time.Time) (n int, one e
 	return len(met), one, how
 }
 
-// how says in a few words how requests failed; empty if nobody was asked.
+// how says in a few words how requests failed; empty if nobody was asked, or not again.
 func (k groupKey) how() string {
 	switch {
-	case k.out == notSent:
+	case k.out == notSent, k.proxyError == problem.ProxyDestinationUnavail:
 		return ""
 	case k.proxyError != "":
 		return strings.ReplaceAll(k.proxyError, "_", " ")
