@@ -197,7 +197,7 @@ func troubleOf(l activity.Lately) Attention {
 			"Call the upstream's operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	case failed >= 3 && 10*failed >= minute:
 		return ofErrors(severityDegraded, failed, minute, "minute")
-	case failed >= 3 && 20*failed >= minute:
+	case failed >= 3 && (20*failed >= minute || l.FailedFor == 1): // one may be few of many
 		return ofErrors(severityNotice, failed, minute, "minute")
 	case l.Now.Requests < 3 || l.Now.P50 < slowFrom:
 		return Attention{}

@@ -38,6 +38,9 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 		"for one enterprise": {lately{FailedFor: 1, FailedOne: "0206731645", Minute: sum{Requests: 100, UpstreamErrors: 20}},
 			severityDegraded, "20 of 100 requests by route r failed in the last minute, all of them for one enterprise, " +
 				"0206731645; 80 others did not"},
+		"for one enterprise among many": {lately{FailedFor: 1, FailedOne: "0206731645",
+			Minute: sum{Requests: 1000, UpstreamErrors: 3}}, severityNotice, "all of them for one enterprise"},
+		"for two of many": {lately{FailedFor: 2, Minute: sum{Requests: 1000, UpstreamErrors: 3}}, "", ""},
 		"for all of many": {lately{FailedFor: 17, Minute: sum{Requests: 100, UpstreamErrors: 100}},
 			severityFailing, "100 of 100 requests by route r failed in the last minute, for 17 enterprises"},
 		"answers that are cut short": {lately{FailedFor: 2, FailedHow: "http response incomplete",
