@@ -178,7 +178,10 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	if refused == nil || unusable {
 		return list
 	}
-	severity, text := severityFailing, strings.TrimSuffix(refused.Error.Text, ".")
+	severity, text := severityFailing, strings.TrimPrefix(refused.Error.Text, "fetching token for "+c.Name+": ")
+	if text = strings.TrimSuffix(text, "."); refused.Error.Code == "invalid_client" {
+		text, _, _ = strings.Cut(text, " for scope ") // it is about no scope
+	}
 	if refused.Hash != "" {
 		severity, text = severityDegraded, text+"; calls fail once the token in use ends, "+clock(refused.Expires, now)
 	}

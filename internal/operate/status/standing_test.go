@@ -54,7 +54,8 @@ func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
 // has to see to.
 func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 	refused := []authn.TokenStatus{{Error: &authn.FailureStatus{Code: "invalid_client",
-		Text: "the Authorization Server refuses with invalid_client", Until: night.Add(90 * time.Second)}}}
+		Text:  "fetching token for payroll: the Authorization Server refuses with invalid_client (status 401) for scope \"a\"",
+		Until: night.Add(90 * time.Second)}}}
 	for name, c := range map[string]struct {
 		client            authn.ClientStatus
 		severity, runbook string
@@ -66,8 +67,9 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 				"answers invalid_client", "next try 03:01:30 UTC"},
 		},
 		"good": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: refused},
-			severityFailing, "eboxtokenrefused", []string{"refuses with invalid_client", "next try 03:01:30 UTC"},
+			authn.ClientStatus{Name: "payroll", Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: refused},
+			severityFailing, "eboxtokenrefused", []string{"the Authorization Server refuses with invalid_client (status 401); " +
+				"next try 03:01:30 UTC"},
 		},
 		"expired, and the token still good": {
 			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)},
@@ -80,7 +82,7 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28", "answers invalid_client"},
 		},
 		"good, and the token still good cannot be renewed": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable},
+			authn.ClientStatus{Name: "payroll", Key: &authn.KeyStatus{State: authn.KeyUsable},
 				Tokens: []authn.TokenStatus{{Hash: "ab", Expires: night.Add(time.Minute), Error: refused[0].Error}}},
 			severityDegraded, "eboxtokenrefused", []string{"refuses with invalid_client",
 				"calls fail once the token in use ends, 03:01:00 UTC", "next try 03:01:30 UTC"},
@@ -98,7 +100,7 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 				t.Fatalf("%+v", list)
 			}
 			for _, part := range c.text {
-				if !strings.Contains(list[0].Text, part) {
+				if !strings.Contains(list[0].Text, part) || strings.Contains(list[0].Text, "payroll") {
 					t.Errorf("no %q in %q", part, list[0].Text)
 				}
 			}
