@@ -126,7 +126,8 @@ func TestWhatStopsEverythingHasARemedy(t *testing.T) {
 	if full.Severity = severityDown; len(list) != 2 || list[1] != full {
 		t.Errorf("%+v", list)
 	}
-	if list = down(nil, "in maintenance"); len(list) != 1 || list[0].Part != "gateway" || list[0].Severity != severityDown {
+	list = down(nil, "in maintenance")
+	if len(list) != 1 || list[0].Part != "gateway" || list[0].Severity != severityDown {
 		t.Errorf("%+v", list)
 	}
 }

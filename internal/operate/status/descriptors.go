@@ -19,7 +19,8 @@ func causesOfDescriptors(short, turnedAway bool) []Attention {
 			severity = severityFailing
 		}
 	case short && turnedAway:
-		text = "callers have as many connections as the file descriptors allow, all in use: further ones are closed unanswered"
+		text = "callers have as many connections as the file descriptors allow, all in use: further ones are closed " +
+			"unanswered"
 	case turnedAway:
 		return []Attention{attend(severity, "connections",
 			"callers have as many connections as server.limits.maxConnections allows, all in use: further ones of those who "+

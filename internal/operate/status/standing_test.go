@@ -54,7 +54,8 @@ func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
 // has to see to.
 func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 	refused := []authn.TokenStatus{{Error: &authn.FailureStatus{Code: "invalid_client",
-		Text:  "fetching token for payroll: the Authorization Server refuses with invalid_client (status 401) for scope \"a\"",
+		Text: "fetching token for payroll: the Authorization Server refuses with invalid_client (status 401) " +
+			"for scope \"a\"",
 		Until: night.Add(90 * time.Second)}}}
 	for name, c := range map[string]struct {
 		client            authn.ClientStatus
