@@ -83,7 +83,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 			t.Errorf("%s leaves no record and is refused: %v", name, err)
 		}
 	}
-	if s := e.Status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.Status()}) == "" {
+	if s := e.Status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.Status(), Now: time.Now}) == "" {
 		t.Errorf("nobody is told: %+v", s)
 	}
 	full.Store(false)

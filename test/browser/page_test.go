@@ -348,6 +348,16 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 		}
 	}
 
+	// The documentation that the page links to is a page of its own.
+	p.do(chromedp.Navigate(g.admin+"/docs/operations.md"), chromedp.EmulateViewport(320, 640))
+	p.wait("the narrow window", `innerWidth === 320`)
+	p.fits()
+	if lines := tell[int](p, `new Set([...document.querySelectorAll('nav a')].map((a) => a.offsetTop)).size`); lines != 1 {
+		t.Errorf("the way back to the page takes %d lines", lines)
+	}
+	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"))
+	p.wait("the problems again", `document.querySelectorAll('.problem').length > 3`)
+
 	// Tab comes by everything that can be used, in the order in which it stands, and
 	// each shows that it has the focus.
 	p.press("#pause")
