@@ -98,6 +98,56 @@ func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// An alert that is muted by one that wakes nobody would be lost.
+func TestWhatMutesAnAlertPagesInItsPlace(t *testing.T) {
+	content, err := os.ReadFile("alertmanager.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Rules []struct {
+			Source []string `yaml:"source_matchers"`
+			Target []string `yaml:"target_matchers"`
+			Equal  []string `yaml:"equal"`
+		} `yaml:"inhibit_rules"`
+	}
+	if err := yaml.Unmarshal(content, &file); err != nil || len(file.Rules) == 0 {
+		t.Fatalf("%d rules, %v", len(file.Rules), err)
+	}
+	severities := make(map[string]string)
+	for _, r := range rules(t) {
+		severities[r.Alert] = r.Labels["severity"]
+	}
+	names := regexp.MustCompile(`EBox\w+`)
+	for _, r := range file.Rules {
+		for _, name := range names.FindAllString(strings.Join(r.Source, " "), -1) {
+			if severities[name] != "page" {
+				t.Errorf("%s mutes others, and is %q", name, severities[name])
+			}
+		}
+		for _, name := range names.FindAllString(strings.Join(r.Target, " "), -1) {
+			if severities[name] == "" {
+				t.Errorf("there is no alert %s to be muted", name)
+			}
+		}
+		if !slices.Contains(r.Equal, "job") {
+			t.Errorf("%v mutes the alerts of other gateways", r.Source)
+		}
+	}
+}
+
+// What mutes and what is muted are compared by these labels, so they must be there.
+func TestEveryAlertHasTheJob(t *testing.T) {
+	by := regexp.MustCompile(`by \(([^)]*)\)`)
+	for _, r := range rules(t) {
+		for _, m := range by.FindAllStringSubmatch(r.Expr, -1) {
+			if !slices.Contains(strings.Split(m[1], ", "), "job") {
+				t.Errorf("%s: %s has no job", r.Alert, m[0])
+			}
+		}
+	}
+}
+
 // dashboard is what is looked at of Grafana's format.
 type dashboard struct {
 	UID        string `json:"uid"`

@@ -133,6 +133,16 @@ func TestPagesNameTestsThatThereAre(t *testing.T) {
 	}
 }
 
+// The README has a key store copied into the checkout, where "git add ." would take it along.
+func TestKeysThatAreCopiedIntoTheCheckoutAreIgnored(t *testing.T) {
+	ignored := strings.Split(read(t, "../.gitignore"), "\n")
+	for _, want := range []string{"/client.p12*", "/new.p12", "/new.password", "/*.csv", "/try/"} {
+		if !slices.Contains(ignored, want) {
+			t.Errorf(".gitignore lacks %s", want)
+		}
+	}
+}
+
 // A command of a page is one that there is, with flags that it has.
 func TestCommandsExist(t *testing.T) {
 	commands := map[string]bool{"completion": true} // the library's

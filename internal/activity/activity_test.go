@@ -247,7 +247,8 @@ func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
 		answer(206731645, 500)
 		answer(212148896, 200)
 	}
-	if l := lately(); l.FailedFor != 1 || l.FailedOne != "0206731645" || l.Minute.UpstreamErrors != 4 {
+	if l := lately(); l.FailedFor != 1 || l.FailedOne != "0206731645" || l.Minute.UpstreamErrors != 4 ||
+		l.FailedHow != "status 500" {
 		t.Errorf("%+v", l)
 	}
 	n.now = n.now.Add(59 * time.Second)
@@ -256,8 +257,19 @@ func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	n.now = n.now.Add(59 * time.Second)
-	if l := lately(); l.FailedFor != 1 || l.FailedOne != "0212148896" {
+	if l := lately(); l.FailedFor != 1 || l.FailedOne != "0212148896" || l.FailedHow != "status 502" {
 		t.Errorf("a minute later %+v", l)
+	}
+	// What reached nobody is no sign of how an upstream fails, however much of it there is.
+	for tries, failed := range []int{5, 2} {
+		for range failed {
+			r := asked("ebox", "nsso", 206731645, 502)
+			r.Tries, r.ProblemType, r.ProxyError = tries, "urn:x", "http_response_incomplete"
+			n.done(r, 0)
+		}
+	}
+	if l := lately(); l.FailedHow != "http response incomplete" {
+		t.Errorf("most failed by %q", l.FailedHow)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
 )
 
 // Group is problems of one kind: of the same route and provider, with the same status,
@@ -126,12 +127,14 @@ func (gs *groups) compare(x, y groupKey) int {
 	return gs.list[y].Last.Compare(gs.list[x].Last)
 }
 
-// failingFor tells for how many enterprises requests by a route, to a provider, failed since
-// a moment, and the number of one of them.
-func (gs *groups) failingFor(route, provider string, since time.Time) (n int, one enterprise.Number) {
+// failing tells for how many enterprises requests by a route, to a provider, failed since
+// a moment, the number of one of them, and how most of the latest did that reached somebody: an
+// error type of RFC 9209 in words, or the upstream's status.
+func (gs *groups) failing(route, provider string, since time.Time) (n int, one enterprise.Number, how string) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	met := make(map[enterprise.Number]bool)
+	most := 0
 	for k, g := range gs.list {
 		if k.route != route || k.provider != provider || !k.isError() || g.Last.Before(since) {
 			continue
@@ -141,8 +144,29 @@ func (gs *groups) failingFor(route, provider string, since time.Time) (n int, on
 				met[number], one = true, number
 			}
 		}
+		late := 0
+		for _, p := range slices.Backward(g.problems) {
+			if p.Time.Before(since) {
+				break
+			}
+			late++
+		}
+		if said := k.how(); said != "" && (late > most || late == most && said < how) {
+			most, how = late, said
+		}
 	}
-	return len(met), one
+	return len(met), one, how
+}
+
+// how says in a few words how requests failed; empty if nobody was asked, or not again.
+func (k groupKey) how() string {
+	switch {
+	case k.out == notSent, k.proxyError == problem.ProxyDestinationUnavail:
+		return ""
+	case k.proxyError != "":
+		return strings.ReplaceAll(k.proxyError, "_", " ")
+	}
+	return fmt.Sprintf("status %d", k.status)
 }
 
 // Problems are the last ones, the newest first, and the groups that they belong to, those

@@ -114,6 +114,8 @@ type Lately struct {
 	// a hundred of each kind of failure; FailedOne is the number if it is one.
 	FailedFor int
 	FailedOne string
+	// FailedHow is how most of them failed: "connection refused", "status 500".
+	FailedHow string
 }
 
 // Minutes sums up every route, and provider, that had a request in the last minute.
@@ -130,7 +132,8 @@ func (a *Recent) Minutes(each func(Lately)) {
 			Before: a.summary(w[:Slots-minute-1], now)}
 		if sum.Errors() > 0 {
 			var one enterprise.Number
-			if l.FailedFor, one = a.groups.failingFor(k.route, k.provider, now.Add(-minute*SlotLength)); l.FailedFor == 1 {
+			l.FailedFor, one, l.FailedHow = a.groups.failing(k.route, k.provider, now.Add(-minute*SlotLength))
+			if l.FailedFor == 1 {
 				l.FailedOne = one.String()
 			}
 		}

@@ -107,6 +107,7 @@ func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) 
 			failed.reason += " in time"
 		}
 		failed.RetryAfter = waitOf(err, sent)
+		failed.held = failed.RetryAfter > 0
 		var exchange *wire.Error
 		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}

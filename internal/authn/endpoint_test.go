@@ -262,3 +262,18 @@ func TestATransportThatFailsIsAskedOnce(t *testing.T) {
 		}
 	}
 }
+
+// Whoever looks is told what the server did, and not that it is left alone for it.
+func TestBehindAnOpenCircuitTheTroubleOfTheServerIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		met := errors.New("dial tcp 127.9.8.7:9: connection refused")
+		s := source(t, setup(t, roundTripper(func(*http.Request) (*http.Response, error) { return nil, met })))
+		_, first := s.Token(t.Context())
+		met = fmt.Errorf("sending: %w", problem.Unavailable("Open.", 14*time.Second))
+		time.Sleep(15 * time.Second)
+		_, err := s.Token(t.Context())
+		if err.Error() != first.Error() || failureOf(err).RetryAfter != 14*time.Second {
+			t.Errorf("first %v, then %v, again in %s", first, err, failureOf(err).RetryAfter)
+		}
+	})
+}

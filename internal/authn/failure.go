@@ -48,6 +48,7 @@ type Failure struct {
 
 	inRow int
 	until time.Time // callers get the failure again until then
+	held  bool      // nothing was sent, since the endpoint has been failing
 }
 
 // failureOf finds the failure in an error's chain; nil if there is none.
@@ -92,6 +93,9 @@ func (f *Failure) after(last *Failure, now time.Time, jitter float64) *Failure {
 	next.inRow, next.Since = 1, now
 	if last != nil && last.refused() == f.refused() {
 		next.inRow, next.Since = last.inRow+1, last.Since
+		if f.held { // an open circuit tells nobody what is wrong with the server
+			next.reason, next.cause = last.reason, last.cause
+		}
 	}
 	first, longest := firstOutagePause, longestOutage
 	if f.refused() {

@@ -83,6 +83,7 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 	again, wait := session.source.Refused(token, l.upstream)
 	if wait > 0 && l.helped.Load() {
 		discard(answer)
+		session.source.RefusedAgain(l.upstream, wait)
 		return nil, problem.Unavailable("The upstream refuses the gateway's access token again, less than a minute after "+
 			"it was renewed for the same reason, "+
 			"and the gateway renews it at most once a minute. The upstream did nothing, and this says nothing about the "+

@@ -148,7 +148,7 @@ func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
 }
 
 func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
-	_, _, s := with(t)
+	_, tokens, s := with(t)
 	refused := mustToken(t, s).Authorization()
 	layer := layers(&provider{accepts: func(got string) bool { return got != refused }})
 	if status, body, err := send(t, layer, callOf(s), nil); status != 200 {
@@ -163,6 +163,9 @@ func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
 	}
 	if mustToken(t, s).Authorization() != refused {
 		t.Error("the token was renewed twice within a minute")
+	}
+	if left := time.Until(statusOf(tokens).RefusedBy["nsso"]); left <= 0 || left > time.Minute {
+		t.Errorf("the platform team is told that it is renewed in %s", left)
 	}
 }
 

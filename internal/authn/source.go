@@ -47,6 +47,9 @@ type Source struct {
 	suspect *held
 	// forced is when the 401 of an upstream, by name, last forced a renewal.
 	forced map[string]time.Time
+	// waits is until when an upstream, by name, may force no other renewal, although it
+	// refuses the renewed token as well.
+	waits map[string]time.Time
 
 	// counted are the counters of its status.
 	counted TokenStatus
@@ -272,6 +275,17 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	s.client.tokens.o.Log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
 		"upstream", upstream, "token", t)
 	return true, 0
+}
+
+// RefusedAgain notes, for the status, that callers of the upstream go without an answer for so
+// long: it refuses the renewed token as well.
+func (s *Source) RefusedAgain(upstream string, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waits == nil {
+		s.waits = make(map[string]time.Time)
+	}
+	s.waits[upstream] = s.client.tokens.o.Now().Add(wait)
 }
 
 // adopt takes over a token of the generation before.

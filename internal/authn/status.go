@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"maps"
 	"math"
 	"time"
 )
@@ -86,6 +87,9 @@ type TokenStatus struct {
 	Extra []string `json:"extraScopes,omitempty"`
 	// Error is the last failure, if the last request failed.
 	Error *FailureStatus `json:"error,omitempty"`
+	// RefusedBy are the upstreams that refuse the token although it was renewed for that
+	// less than a minute ago, and when it is renewed for them again.
+	RefusedBy map[string]time.Time `json:"refusedBy,omitempty"`
 	// Requests counts the token requests, Granted those that brought a token (be it
 	// another replica's), Refusals and Outages those that failed so, Forced the renewals that an upstream's 401 forced.
 	Requests uint64 `json:"requests"`
@@ -159,5 +163,11 @@ func (s *Source) status(now time.Time) TokenStatus {
 	if h := s.current.Load(); h != nil && h.valid(now) {
 		status.Hash, status.Obtained, status.Expires, status.Extra = h.hash, h.obtained, h.expires, h.extra
 	}
+	for upstream, until := range s.waits {
+		if !now.Before(until) {
+			delete(s.waits, upstream)
+		}
+	}
+	status.RefusedBy = maps.Clone(s.waits)
 	return status
 }

@@ -53,6 +53,8 @@ type Record struct {
 	ProxyError  string
 	Detail      string
 	Cause       error
+	// Planned is true if the gateway answered with the 503 of a maintenance.
+	Planned bool
 	// Cut is true if the answer was cut short.
 	Cut bool
 	// Asked counts the Document Providers that were asked for one answer over all of

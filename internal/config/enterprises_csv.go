@@ -93,7 +93,7 @@ func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []strin
 		}
 	}
 	if !slices.Contains(header, "number") {
-		t.cell(src, reader, 0, "there is no column number")
+		t.cell(src, reader, 0, "there is no column number: the first line names the columns, as in number,name")
 	}
 	return header
 }

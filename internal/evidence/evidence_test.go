@@ -73,7 +73,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	check("the registry", registry, true)
 	check("a health check", health, true)
 	check("the reference data", reference, true)
-	if s := e.Status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.Status()}) == "" {
+	if s := e.Status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.Status(), Now: time.Now}) == "" {
 		t.Errorf("nobody is told: %+v", s)
 	}
 	full.Store(false)

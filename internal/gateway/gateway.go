@@ -141,16 +141,16 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.use(first)
-	g.internal = g.newServer(http.HandlerFunc(g.serve), true)
-	g.admin = g.newServer(g.administration(), false)
+	g.internal = g.newServer(http.HandlerFunc(g.serve), true, g.metrics.TurnedAway)
+	g.admin = g.newServer(g.administration(), false, nil)
 	return g, nil
 }
 
 // newServer makes a server. With reserve, it leaves the last file descriptors to the others.
-func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
+func (g *Gateway) newServer(h http.Handler, reserve bool, turnedAway func()) *listen.Server {
 	return listen.New(listen.Options{
 		Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve,
-		Memory: g.memory,
+		Memory: g.memory, TurnedAway: turnedAway,
 	})
 }
 

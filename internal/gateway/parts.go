@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/wire"
@@ -118,11 +119,11 @@ func (g *generation) tokenTransport() (http.RoundTripper, error) {
 	}
 	t := g.cfg.OAuth.Timeout
 	s, _ := g.stackOf(upstreamOptions{
-		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second),
+		name: operate.TokenEndpoint, base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second),
 			Header: t, Idle: t},
 		guard: egress.GuardOf(u, g.cfg.OAuth.AllowPrivateNetworks), withoutToken: true, protection: own,
 	})
-	return internalSender{s.stack, "token endpoint"}, nil
+	return internalSender{s.stack, operate.TokenEndpoint}, nil
 }
 
 // newDirectory makes the directory of Document Providers. registry is the way to its list,

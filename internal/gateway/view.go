@@ -29,6 +29,7 @@ func (g *Gateway) View() *operate.View {
 			return now.newEndpoint(f, routes, show, done)
 		},
 		Assume: now.assume, UnderWay: g.serving.Load(), RateRefusals: g.limits.Refusals(), Short: g.internal.Short(),
+		TurnedAway:     g.internal.TurnedAway(),
 		ListenerExpiry: g.certificates.Load().expiry, Missing: firstTry,
 	}
 	if r := g.rejected.Load(); r != nil {

@@ -106,6 +106,10 @@ func (s *Server) place(c *conn, b *bound, short bool) waited {
 				return again
 			case must:
 				_ = c.socket.Close()
+				s.turnedAt.Store(time.Now().UnixNano())
+				if s.o.TurnedAway != nil {
+					s.o.TurnedAway()
+				}
 				return again
 			}
 		}
@@ -143,3 +147,7 @@ func (s *Server) Short() bool {
 	const lately = 10 * time.Second
 	return s.waiting.Load() > 0 || time.Since(time.Unix(0, s.shortAt.Load())) < lately
 }
+
+// TurnedAway reports whether a connection was closed unanswered within the last minute, since
+// there was no place for it.
+func (s *Server) TurnedAway() bool { return time.Since(time.Unix(0, s.turnedAt.Load())) < time.Minute }

@@ -63,6 +63,9 @@ type Options struct {
 	// Reserve keeps the last file descriptors of the process free, and half of the others
 	// for upstreams (package descriptors).
 	Reserve bool
+	// TurnedAway, unless nil, is told of each connection that is closed unanswered, since its
+	// source has half of the places or more and no connection that is idle.
+	TurnedAway func()
 }
 
 // Server serves one handler on a set of listeners that can be changed while it serves.
@@ -75,6 +78,8 @@ type Server struct {
 	// counts the sockets that accept nobody since they are.
 	shortAt atomic.Int64
 	waiting atomic.Int32
+	// turnedAt is when a connection was last turned away, in the same way.
+	turnedAt atomic.Int64
 	// capped tells that it is these that limit the connections.
 	capped atomic.Bool
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +90,8 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 		}
 		echo(w, r)
 	}, func(l *config.Limits) { l.MaxConnections = places })
+	var turnedAway atomic.Int32
+	f.o.TurnedAway = func() { turnedAway.Add(1) }
 	const long = "GET /long HTTP/1.1\r\nHost: a\r\n\r\n"
 	var many []*caller
 	for range places - places/8 + places/4 {
@@ -113,6 +116,10 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 	}
 	c.ask(get)
 	f.dialFrom("127.0.0.1").ask(get)
+	eventually(t, "those of the flood to be counted", func() bool { return turnedAway.Load() == 3*mostAside })
+	if !f.TurnedAway() {
+		t.Error("nobody is told of them")
+	}
 	close(release)
 	for _, c := range many { // nothing that was accepted is lost
 		if a := c.read("GET"); a.StatusCode != 200 {

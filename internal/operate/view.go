@@ -63,6 +63,9 @@ type View struct {
 	RateRefusals resilience.Refusals
 	// Short tells that callers had to wait lately for file descriptors.
 	Short bool
+	// TurnedAway tells that connections of callers were closed lately, unanswered: there was
+	// no place for them.
+	TurnedAway bool
 	// Rejected is the last configuration that was not taken, if it came after the one in
 	// force; nil for none.
 	Rejected *Rejected
@@ -97,6 +100,9 @@ type Rejected struct {
 	Hash   string    `json:"hash,omitempty"`
 	Errors []string  `json:"errors"`
 }
+
+// TokenEndpoint is the name of the upstream that is the Authorization Server.
+const TokenEndpoint = "token endpoint"
 
 // Upstream is one upstream and how its circuit, bulkhead and retries stand, and the calls
 // that wait for it. Its connections are shown by metrics alone.

@@ -36,6 +36,8 @@ type Problem struct {
 	Header http.Header
 	// ProxyError is the error type of RFC 9209 for the Proxy-Status field.
 	ProxyError string
+	// Planned is true of a maintenance, which is no error of anybody.
+	Planned bool
 	// Cause is for the log alone.
 	Cause error
 }
@@ -261,12 +263,13 @@ func Unavailable(detail string, wait time.Duration) *Problem {
 	return p
 }
 
-// UnavailableUntil is something that comes back at a known moment: 503 with
+// UnavailableUntil is a maintenance, which ends at a known moment: 503 with
 // Retry-After as a date.
 func UnavailableUntil(detail string, end time.Time) *Problem {
-	return standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail,
-		ProxyDestinationUnavail).
-		With("retryAfter", end).header("Retry-After", end.UTC().Format(http.TimeFormat))
+	p := standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail,
+		ProxyDestinationUnavail)
+	p.Planned = true
+	return p.With("retryAfter", end).header("Retry-After", end.UTC().Format(http.TimeFormat))
 }
 
 // ClientRefused is the Authorization Server's refusal of the client or of a

@@ -78,6 +78,7 @@ func (x *exchange) clientGone(cause error) {
 func (x *exchange) refuse(p *problem.Problem) {
 	rec := x.c.Record
 	rec.Status, rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = p.Status, p.Type, p.ProxyError, p.Detail, p.Cause
+	rec.Planned = p.Planned
 	if p.Status == http.StatusInternalServerError {
 		x.p.o.Log.ErrorContext(x.r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream",
 			rec.Upstream, "cause", p.Cause)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,7 +173,9 @@ func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &timeout) && timeout.Timeout()) {
 		return "Redis did not answer in time"
 	}
-	return printable.Text(err.Error(), maxReason)
+	// Several operations fail together, and mostly for the same reason.
+	lines := slices.Compact(strings.Split(err.Error(), "\n"))
+	return printable.Text(strings.Join(lines, "; "), maxReason)
 }
 
 // watch looks at Redis now and then until ctx is done. It alone ends an absence.

@@ -161,6 +161,14 @@ func TestWhatRedisSaysIsShownPrintableAndClipped(t *testing.T) {
 	}
 }
 
+// Operations that fail together do for the same reason, which is shown once and on one line.
+func TestTheReasonOfSeveralFailuresIsOneLine(t *testing.T) {
+	refused, other := errors.New("connection refused"), errors.New("no route")
+	if got := reason(errors.Join(refused, refused, other)); got != "connection refused; no route" {
+		t.Errorf("%q", got)
+	}
+}
+
 // awaitWell waits until Redis is of use again.
 func awaitWell(t *testing.T, r *Store) {
 	t.Helper()

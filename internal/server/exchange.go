@@ -150,6 +150,7 @@ func (x *exchange) fail(err error) {
 	p := problem.From(err)
 	rec := x.c.Record
 	rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = p.Type, p.ProxyError, p.Detail, p.Cause
+	rec.Planned = p.Planned
 	x.own = true
 	problem.Write(x, x.r, p, x.c.ID, rec.Tries)
 }

@@ -26,8 +26,9 @@ type Metrics struct {
 	families   []metric.Family
 	handler    http.Handler
 
-	requests, received, sent, tries, cuts, problems, overload, providerRequests, partRequests *prometheus.CounterVec
-	duration, phase, providerHeader                                                           *prometheus.HistogramVec
+	requests, received, sent, tries, cuts, planned     *prometheus.CounterVec
+	problems, overload, providerRequests, partRequests *prometheus.CounterVec
+	duration, phase, providerHeader                    *prometheus.HistogramVec
 
 	// routes and providers are the names that series may have, by themselves. They are
 	// replaced as a whole, under mu.
@@ -71,10 +72,13 @@ func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Me
 	m.tries = m.counter("tries_total", "Times that a request was handed to the transport of its upstream.", "route")
 	m.cuts = m.counter("cut_answers_total", "Answers that were cut short, by the upstream, the caller or a stop.",
 		"route")
+	m.planned = m.counter("maintenance_answers_total", "Requests answered with the 503 of a maintenance, announced by "+
+		"the registry or switched here. requests_total counts them too; the alerts about errors leave them out.", "route")
 	m.problems = m.counter("problems_total", "Answers of which the gateway is the author, by the last part of the "+
 		"problem's type (OTHER if it is not one of the gateway's own).", "type")
 	m.overload = m.counter("overload_refusals_total", "Requests refused before anything was looked at: capacity "+
-		"(server.limits.maxRequests) or stopping. They are counted here alone.", "reason")
+		"(server.limits.maxRequests) or stopping. They are counted here alone. connections are those that were closed "+
+		"unanswered, for want of a place (server.limits.maxConnections, or file descriptors).", "reason")
 	m.providerRequests = m.counter("provider_requests_total", "Requests for a Document Provider, by class of the "+
 		"status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
 	m.providerHeader = m.histogram("provider_header_seconds",
@@ -92,7 +96,7 @@ func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Me
 	for _, name := range problemNames { // so that the first of its kind is an increase
 		m.problems.WithLabelValues(name)
 	}
-	for _, reason := range []string{"capacity", "stopping"} {
+	for _, reason := range []string{"capacity", "connections", "stopping"} {
 		m.overload.WithLabelValues(reason)
 	}
 	m.routes.Store(&map[string]string{})
@@ -152,7 +156,7 @@ func (m *Metrics) UseRoutes(names []string) {
 	next := make(map[string]string, len(names))
 	for _, name := range names {
 		next[name] = name
-		for _, v := range []*prometheus.CounterVec{m.received, m.sent, m.tries, m.cuts} {
+		for _, v := range []*prometheus.CounterVec{m.received, m.sent, m.tries, m.cuts, m.planned} {
 			v.WithLabelValues(name)
 		}
 	}
@@ -164,7 +168,7 @@ func (m *Metrics) UseRoutes(names []string) {
 		of := prometheus.Labels{"route": name}
 		for _, v := range []interface {
 			DeletePartialMatch(prometheus.Labels) int
-		}{m.requests, m.received, m.sent, m.tries, m.cuts, m.duration, m.phase} {
+		}{m.requests, m.received, m.sent, m.tries, m.cuts, m.planned, m.duration, m.phase} {
 			v.DeletePartialMatch(of)
 		}
 	}
@@ -172,6 +176,9 @@ func (m *Metrics) UseRoutes(names []string) {
 
 // Overloaded counts a request that was refused since too many are being served.
 func (m *Metrics) Overloaded() { m.overload.WithLabelValues("capacity").Inc() }
+
+// TurnedAway counts a connection that was closed since there was no place for it.
+func (m *Metrics) TurnedAway() { m.overload.WithLabelValues("connections").Inc() }
 
 // Stopping counts a request that was refused since the gateway is stopping.
 func (m *Metrics) Stopping() { m.overload.WithLabelValues("stopping").Inc() }
@@ -207,6 +214,9 @@ func (m *Metrics) Done(r *call.Record) {
 	m.tries.WithLabelValues(route).Add(float64(r.Tries))
 	if r.Cut {
 		m.cuts.WithLabelValues(route).Inc()
+	}
+	if r.Planned {
+		m.planned.WithLabelValues(route).Inc()
 	}
 	if r.ProblemType != "" {
 		name := other

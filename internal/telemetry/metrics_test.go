@@ -145,7 +145,7 @@ func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 	m.Done(finished())
 	refused := finished()
 	refused.Status, refused.ProblemType, refused.UpstreamStatus = 503, "urn:problem-type:belgif:serviceUnavailable", 0
-	refused.Cut = true
+	refused.Cut, refused.Planned = true, true
 	m.Done(refused)
 	gone := finished()
 	gone.Status, gone.Method = 0, "PROPFIND"
@@ -167,6 +167,7 @@ func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"tries_total": 8, "request_body_bytes_total": 40, "response_body_bytes_total": 8192, "cut_answers_total": 1,
+		"maintenance_answers_total": 1,
 	} {
 		if v := series(got[metric.Prefix+name], "route=ebox-providers").GetCounter().GetValue(); v != want {
 			t.Errorf("%s = %v, want %v", name, v, want)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,9 +33,10 @@ const (
 type instance struct {
 	t          *testing.T
 	sim        *simulator.Simulator
-	client     simulator.Client // which the simulator knows
-	base       string           // of the callers' listener
-	admin      string           // of the admin listener
+	client     simulator.Client            // which the simulator knows
+	base       string                      // of the callers' listener
+	admin      string                      // of the admin listener
+	replace    func(edits ...string) error // reloads, with edits
 	shutdown   func() error
 	disconnect func() // cuts what still runs, as a second signal does
 }
@@ -60,14 +62,17 @@ func start(t *testing.T, edits ...string) *instance {
 	if err := os.WriteFile(filepath.Join(dir, "admin.token"), []byte(adminToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer(append(edits, "admin: {", "admin: {tokenFile: admin.token, ",
-		"oauth:\n", "oauth:\n  timeout: 2m\n")...).
-		Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"))
-	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Fatal(err)
+	configuration := func(more ...string) *config.Config {
+		text := strings.NewReplacer(slices.Concat(edits, more, []string{"admin: {", "admin: {tokenFile: admin.token, ",
+			"oauth:\n", "oauth:\n  timeout: 2m\n"})...).
+			Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"))
+		cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
 	}
-	gw, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: "test"})
+	gw, err := gateway.New(configuration(), gateway.Options{Log: slog.New(slog.DiscardHandler), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +86,7 @@ func start(t *testing.T, edits ...string) *instance {
 	g := &instance{
 		t: t, sim: sim, client: client,
 		base: "http://" + gw.Addrs()[0].String(), admin: "http://" + gw.AdminAddrs()[0].String(),
+		replace:  func(edits ...string) error { return gw.Replace(configuration(edits...), "") },
 		shutdown: sync.OnceValue(func() error { stop(); return <-ended }), disconnect: disconnect,
 	}
 	t.Cleanup(func() {

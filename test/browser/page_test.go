@@ -312,6 +312,9 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	}
 	g.get("/nothing").want(t, 404)
 	g.operate("/maintenance?provider=regional&for=2h&reason=new+disks").want(t, 200)
+	if err := g.replace("0206.731.645", "0400.000.185"); err == nil {
+		t.Fatal("a configuration that drops a third of the enterprises was taken")
+	}
 	p := g.browse("")
 	p.wait("the problems",
 		`document.querySelectorAll('.problem').length > 3 && document.querySelector('#refused table') !== null`)
@@ -322,7 +325,10 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	for _, window := range []struct {
 		name          string
 		width, height int64
-	}{{"phone", 390, 844}, {"desk", 1440, 900}} {
+	}{
+		{"small", 320, 640}, {"phone", 390, 844}, {"tablet", 820, 1180}, {"half", 961, 900}, {"notebook", 1024, 768},
+		{"desk", 1440, 900},
+	} {
 		p.do(chromedp.EmulateViewport(window.width, window.height))
 		for _, theme := range []string{"light", "dark"} {
 			p.theme(theme)
@@ -341,6 +347,16 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 			p.keep(window.name + "-" + theme)
 		}
 	}
+
+	// The documentation that the page links to is a page of its own.
+	p.do(chromedp.Navigate(g.admin+"/docs/operations.md"), chromedp.EmulateViewport(320, 640))
+	p.wait("the narrow window", `innerWidth === 320`)
+	p.fits()
+	if lines := tell[int](p, `new Set([...document.querySelectorAll('nav a')].map((a) => a.offsetTop)).size`); lines != 1 {
+		t.Errorf("the way back to the page takes %d lines", lines)
+	}
+	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"))
+	p.wait("the problems again", `document.querySelectorAll('.problem').length > 3`)
 
 	// Tab comes by everything that can be used, in the order in which it stands, and
 	// each shows that it has the focus.

@@ -63,6 +63,9 @@ func TestAProviderInMaintenanceGetsNoCalls(t *testing.T) {
 	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
 		t.Errorf("the provider got %d calls", n)
 	}
+	if n := h.metric(`ebox_gateway_maintenance_answers_total{route="ebox-providers"}`); n != 1 {
+		t.Errorf("%v calls count as refused by a maintenance, which no alert is about", n)
+	}
 	h.get("/enterprises/"+mandated+regional+"/ebox/messages").want(t, 200)
 
 	if p := h.listed("nsso"); p["state"] != "maintenance" || p["maintenance"] == nil {

@@ -12,12 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -122,6 +125,10 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	}
 	if err := verify(); err != nil {
 		t.Errorf("the release cannot be verified: %v", err)
+	}
+
+	if out, err := tagged(t, dir, key); err != nil {
+		t.Errorf("a tag cannot be signed and checked: %v\n%s", err, out)
 	}
 
 	base := fmt.Sprintf("ebox-gateway-%s-%s-%s", r.version, runtime.GOOS, runtime.GOARCH)
@@ -247,4 +254,24 @@ func TestTheImageIsBuiltWithTheFlagsOfTheRelease(t *testing.T) {
 	if want := "go " + strings.Join(args, " "); !strings.Contains(dockerfile, want) {
 		t.Errorf("the Dockerfile does not run %s", want)
 	}
+}
+
+// tagged signs a tag of a new repository in dir and checks it, by the commands of docs/release.md.
+func tagged(t *testing.T, dir, key string) ([]byte, error) {
+	t.Helper()
+	needs.Program(t, "git", "git")
+	page, err := os.ReadFile("docs/release.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^ *git -c .*$`).FindAllString(string(page), -1)
+	if len(commands) != 2 { // the page speaks of checking first
+		t.Fatalf("docs/release.md has the commands %q", commands)
+	}
+	script := "git init -q . && git -c user.name=x -c user.email=x@example.be commit -q --allow-empty -m x\n" +
+		"export GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x@example.be\n" +
+		strings.Replace(commands[1], "~/.ssh/ebox-gateway-release", "'"+key+"'", 1) + "\n" + commands[0]
+	command := exec.Command("sh", "-euc", script)
+	command.Dir = dir
+	return command.CombinedOutput()
 }

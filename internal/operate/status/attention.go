@@ -52,7 +52,7 @@ var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDeg
 func attention(v *operate.View, h admin.Health, standing attentions) attentions {
 	list := slices.Clone(standing)
 	if h.Status == admin.Down {
-		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
+		list = down(list, h.Reason)
 	} else if reason := NotReady(v); reason != "" {
 		list.add(severityDegraded, "gateway", "it is not ready: "+reason, "", "eboxgatewaynotready")
 	}
@@ -68,6 +68,17 @@ func attention(v *operate.View, h admin.Health, standing attentions) attentions 
 	}
 	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
 	return list
+}
+
+// down says why nothing is served: as the cause that it is, which has a remedy, if it is listed.
+func down(list attentions, reason string) attentions {
+	for i := range list {
+		if a := &list[i]; strings.HasSuffix(reason, a.Text) {
+			a.Severity, a.Text = severityDown, reason
+			return list
+		}
+	}
+	return append(list, Attention{Severity: severityDown, Part: "gateway", Text: reason})
 }
 
 // symptoms are what the callers of the last minute met. What never was sent, since there is
@@ -93,19 +104,23 @@ func symptoms(v *operate.View, causes attentions) (list attentions) {
 			explained["provider "+p.ID] = true
 		}
 	}
-	unsent := make(map[int]uint64) // by cause
+	unsent, how := make(map[int]uint64), make(map[int]string) // by cause
 	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
 		}
 		if len(first) > 0 {
+			of, own := first[part]
 			at, caused := first[""]
 			if !caused {
-				at, caused = first[part]
+				at, caused = of, own
 			}
 			if caused {
 				unsent[at] += l.Minute.NotSent
+			}
+			if own && causes[of].Runbook == runbook("eboxcircuitopen") {
+				how[of] = l.FailedHow
 			}
 			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
 				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
@@ -115,6 +130,11 @@ func symptoms(v *operate.View, causes attentions) (list attentions) {
 			list.ofLately(part, l)
 		}
 	})
+	for at, failed := range how {
+		if failed != "" {
+			causes[at].Text += "; calls fail with: " + failed
+		}
+	}
 	for at, n := range unsent {
 		if n > 0 {
 			causes[at].Text += fmt.Sprintf(". Requests of the last minute that failed before anything was sent: %d", n)
@@ -146,13 +166,17 @@ func (list *attentions) ofLately(part string, l activity.Lately) {
 	}
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
 	ofErrors := func(severity string, failed, requests uint64, when string) {
+		text := fmt.Sprintf("%d of %d requests by route %s failed in the last %s", failed, requests, route, when) + whom(l)
+		if l.FailedHow != "" {
+			text += "; mostly " + l.FailedHow
+		}
 		remedy, section := "gateway check --online finds the step that fails: DNS, network, TLS, token.", "eboxgatewayerrors"
-		if 2*l.Minute.UpstreamErrors >= l.Minute.Errors() {
+		// An answer that is late, cut short or malformed is the upstream's, whoever says so.
+		if 2*l.Minute.UpstreamErrors >= l.Minute.Errors() || strings.HasPrefix(l.FailedHow, "http ") {
 			remedy, section = "Give the upstream's operators a trace id of the problems below; if it is all enterprises, call "+
 				"them.", "eboxupstreamerrors"
 		}
-		list.add(severity, part, fmt.Sprintf("%d of %d requests by route %s failed in the last %s", failed, requests, route,
-			when)+whom(l), remedy, section)
+		list.add(severity, part, text, remedy, section)
 	}
 	slow := func(before string) {
 		list.add(severityNotice, part, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more%s", route,
@@ -170,7 +194,7 @@ func (list *attentions) ofLately(part string, l activity.Lately) {
 			"Call the upstream's operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	case failed >= 3 && 10*failed >= minute:
 		ofErrors(severityDegraded, failed, minute, "minute")
-	case failed >= 3 && 20*failed >= minute:
+	case failed >= 3 && (20*failed >= minute || l.FailedFor == 1): // one may be few of many
 		ofErrors(severityNotice, failed, minute, "minute")
 	case l.Now.Requests < 3 || l.Now.P50 < slowFrom:
 	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:

@@ -39,6 +39,15 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 			Minute: sum{Requests: 100, UpstreamErrors: 20}},
 			"degraded#eboxupstreamerrors 20 of 100 requests by route r failed in the last minute, all of them for one " +
 				"enterprise, 0206731645; 80 others did not"},
+		"for one enterprise among many": {activity.Lately{FailedFor: 1, FailedOne: "0206731645",
+			Minute: sum{Requests: 1000, UpstreamErrors: 3}},
+			"notice#eboxupstreamerrors 3 of 1000 requests by route r failed in the last minute, all of them for one " +
+				"enterprise, 0206731645; 997 others did not"},
+		"for two of many": {activity.Lately{FailedFor: 2, Minute: sum{Requests: 1000, UpstreamErrors: 3}}, ""},
+		"answers that are cut short": {activity.Lately{FailedFor: 2, FailedHow: "http response incomplete",
+			Minute: sum{Requests: 9, GatewayErrors: 9}},
+			"failing#eboxupstreamerrors 9 of 9 requests by route r failed in the last minute, for 2 enterprises; mostly http " +
+				"response incomplete"},
 		"for all of many": {activity.Lately{FailedFor: 17, Minute: sum{Requests: 100, UpstreamErrors: 100}},
 			"failing#eboxupstreamerrors 100 of 100 requests by route r failed in the last minute, for 17 enterprises"},
 		"frozen, and callers give up": {activity.Lately{Minute: sum{Requests: 200, Gone: 9},
@@ -89,6 +98,37 @@ func TestWhatWasNotSentIsCountedToItsCause(t *testing.T) {
 				t.Errorf("%s: %s says %q, want %q", name, list[i].Part, got, want)
 			}
 		}
+	}
+}
+
+// An open circuit alone tells nobody whether to call the network's people or the provider's.
+func TestAnOpenCircuitSaysHowCallsFail(t *testing.T) {
+	now := func() time.Time { return night }
+	recent := activity.New(activity.Options{Now: now, Mask: func(s string) string { return s },
+		Known: func(string) bool { return true }})
+	recent.Done(&call.Record{Call: &call.Call{Start: night, Route: "r", Provider: "nsso"}, Status: 502, Tries: 1,
+		ProblemType: "urn:x", ProxyError: "connection_refused"})
+	var list attentions
+	list.add(severityFailing, "provider nsso", "its circuit is open", "", "eboxcircuitopen")
+	symptoms(&operate.View{Now: now, Activity: recent, Directory: directory.New(directory.Options{})}, list)
+	if list[0].Text != "its circuit is open; calls fail with: connection refused" {
+		t.Errorf("%q", list[0].Text)
+	}
+}
+
+// What takes the gateway down is said once, and with what to do.
+func TestWhatStopsEverythingHasARemedy(t *testing.T) {
+	var list attentions
+	list.add(severityNotice, "provider nsso", "x", "", "")
+	list.add(severityDegraded, "evidence", "no space left", "Make room.", "eboxevidencefailing")
+	full := list[1]
+	list = down(list, "no space left")
+	if full.Severity = severityDown; len(list) != 2 || list[1] != full {
+		t.Errorf("%+v", list)
+	}
+	list = down(nil, "in maintenance")
+	if len(list) != 1 || list[0].Part != "gateway" || list[0].Severity != severityDown {
+		t.Errorf("%+v", list)
 	}
 }
 

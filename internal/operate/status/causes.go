@@ -2,6 +2,8 @@ package status
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,10 +39,10 @@ func causes(v *operate.View) (list attentions) {
 			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
 			"eboxreloadfailed")
 	}
-	if a := causeOfEvidence(v.Evidence); a.Text != "" {
+	if a := causeOfEvidence(v.Evidence, now); a.Text != "" {
 		list = append(list, a)
 	}
-	list.ofDescriptors(v.Short)
+	list.ofDescriptors(v.Short, v.TurnedAway)
 	for _, c := range v.Tokens.Status() {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
@@ -51,8 +53,12 @@ func causes(v *operate.View) (list attentions) {
 			}
 		}
 	}
+	noAnswer := false // of the Authorization Server
 	for _, c := range v.Tokens.Status() {
 		list.ofClient(c, now)
+		if t := refusedToken(c, now); t != nil && t.Error.Code == authn.Unavailable {
+			noAnswer = true
+		}
 	}
 	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
 		severity, text := severityNotice, "it gave no list when it was last asked, and the one before is used"
@@ -71,9 +77,7 @@ func causes(v *operate.View) (list attentions) {
 				"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
 		}
 	}
-	for _, u := range v.Upstreams() {
-		list.ofUpstream(u, now)
-	}
+	list.ofUpstreams(v.Upstreams(), noAnswer, now)
 	for _, s := range v.Activity.Standings() {
 		if s.InARow < manyRefused {
 			continue
@@ -157,10 +161,21 @@ func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
 			"Register its certificate in Chaman, then press Try now or run gateway token --retry. Do not restart.",
 			"eboxkeypending")
 	}
+	for _, t := range c.Tokens {
+		for _, upstream := range slices.Sorted(maps.Keys(t.RefusedBy)) {
+			list.add(severityFailing, part, upstream+" refuses its token (401), and again within a minute of renewing it: calls to it "+
+				"fail until the next renewal, "+clock(t.RefusedBy[upstream], now),
+				"It ends by itself. If it does not, tokens are being revoked: ask the operators of the Authorization Server.",
+				"eboxtokenrefused")
+		}
+	}
 	if refused == nil || unusable {
 		return
 	}
-	severity, text := severityFailing, refused.Error.Text
+	severity, text := severityFailing, strings.TrimPrefix(refused.Error.Text, "fetching token for "+c.Name+": ")
+	if text = strings.TrimSuffix(text, "."); refused.Error.Code == "invalid_client" {
+		text, _, _ = strings.Cut(text, " for scope ") // it is about no scope
+	}
 	if refused.Hash != "" {
 		severity, text = severityDegraded, text+"; calls fail once the token in use ends, "+clock(refused.Expires, now)
 	}
@@ -196,13 +211,29 @@ func refusedToken(c authn.ClientStatus, now time.Time) (refused *authn.TokenStat
 	return refused
 }
 
+// ofUpstreams leaves out the token endpoint where a client gets no answer from it: that is said of
+// the client, with what the server did.
+func (list *attentions) ofUpstreams(all []operate.Upstream, noAnswer bool, now time.Time) {
+	for _, u := range all {
+		if !noAnswer || u.Name != operate.TokenEndpoint {
+			list.ofUpstream(u, now)
+		}
+	}
+}
+
 func (list *attentions) ofUpstream(u operate.Upstream, now time.Time) {
 	part := "route " + u.Name
 	if strings.HasPrefix(u.Name, "provider ") || u.Name == "registry" || strings.Contains(u.Name, " ") {
 		part = u.Name
 	}
+	var unanswered time.Duration
+	if !u.Unanswered.IsZero() {
+		unanswered = now.Sub(u.Unanswered)
+	}
+	frozen := unanswered >= frozenAlone || unanswered >= frozenAfter && u.Calls >= 3
 	switch {
 	case u.Circuit == resilience.Closed:
+	case !u.UntriedSince.IsZero() && frozen: // the probe is under way, and shows that it still fails
 	case !u.UntriedSince.IsZero():
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day.
@@ -224,12 +255,9 @@ func (list *attentions) ofUpstream(u operate.Upstream, now time.Time) {
 		list.add(severityNotice, part, text+" alone: their calls failed, others' were answered",
 			"Ask the provider about the mandate and the e-Box of each.", "eboxcircuitopen")
 	}
-	if u.Unanswered.IsZero() {
-		return
-	}
-	if frozen := now.Sub(u.Unanswered); frozen >= frozenAlone || frozen >= frozenAfter && u.Calls >= 3 {
+	if frozen {
 		list.add(severityFailing, part, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
-			frozen.Round(time.Second), u.Calls, now.Sub(u.Oldest).Round(time.Second)),
+			unanswered.Round(time.Second), u.Calls, now.Sub(u.Oldest).Round(time.Second)),
 			"Call its operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"ebox-gateway/internal/descriptors"
 )
 
-// ofDescriptors warns before there are none left. short tells that callers had to wait for one.
-func (list *attentions) ofDescriptors(short bool) {
+// ofDescriptors warns before there are none left. short tells that callers had to wait for
+// one, turnedAway that connections were closed, for want of one or by the configured limit.
+func (list *attentions) ofDescriptors(short, turnedAway bool) {
 	severity := severityDegraded
 	var text string
 	switch used, most := descriptors.InUse(); {
@@ -17,6 +18,16 @@ func (list *attentions) ofDescriptors(short bool) {
 		if 50*used > 49*most {
 			severity = severityFailing
 		}
+	case short && turnedAway:
+		text = "callers have as many connections as the file descriptors allow, all in use: further ones are closed " +
+			"unanswered"
+	case turnedAway:
+		list.add(severity, "connections",
+			"callers have as many connections as server.limits.maxConnections allows, all in use: further ones of those who "+
+				"have half of them are closed unanswered",
+			"See who keeps so many connections (ss -tnp): an upstream that has become slow is the usual reason.",
+			"eboxgatewayoverloaded")
+		return
 	case short:
 		text = "callers have as many connections as the file descriptors allow: idle ones are closed for new ones"
 	default:

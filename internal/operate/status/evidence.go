@@ -10,7 +10,7 @@ import (
 
 // causeOfEvidence says what is wrong with the evidence; an empty text if nothing is, or none
 // is kept.
-func causeOfEvidence(s *audit.Status) Attention {
+func causeOfEvidence(s *audit.Status, now time.Time) Attention {
 	if s == nil {
 		return Attention{}
 	}
@@ -21,7 +21,7 @@ func causeOfEvidence(s *audit.Status) Attention {
 		a.Text = strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since "+
 			"no more may (audit.stopAfter): %s", s.Waiting, s.Failing), ": ")
 	case s.Missing != "" && s.Failing == "":
-		a.Text = "evidence is missing since " + s.Since.UTC().Format(time.RFC3339) + ": " + s.Missing
+		a.Text = "evidence is missing since " + clock(s.Since, now) + ": " + s.Missing
 		if s.Refusing {
 			a.Text += "; requests are refused for it (audit.stopAfter) until the gateway is restarted"
 		}
@@ -31,7 +31,7 @@ func causeOfEvidence(s *audit.Status) Attention {
 		a.Text = "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + s.Failing
 	case s.Failing != "":
 		a.Text = fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s",
-			s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Failing)
+			clock(s.Since, now), s.Waiting, s.Failing)
 	case s.Shipping != "":
 		a.Text = s.Shipping
 		a.Remedy = "The evidence itself has them: see to what is named, or to whatever takes audit.checkpoints."

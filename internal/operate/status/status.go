@@ -162,7 +162,7 @@ func Unable(v *operate.View) string {
 		return "the gateway is stopping"
 	}
 	if s := v.Evidence; s != nil && s.Refusing {
-		return causeOfEvidence(s).Text
+		return causeOfEvidence(s, v.Now()).Text
 	}
 	clients := v.Tokens.Status()
 	if len(clients) == 0 || slices.ContainsFunc(clients, func(c authn.ClientStatus) bool { return c.Key != nil }) {
