@@ -109,7 +109,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		"slower than requests wait": {config.RedisAddress{Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
 		redistest.Eventually(t, name, func() error { // a busy machine may be what is wrong
-			_, err := idle(t, c.address, withTimeout(0)).Check(t.Context())
+			_, err := idle(t, c.address, withTimeout(short)).Check(t.Context())
 			if err == nil {
 				t.Fatalf("%s: nothing is wrong", name)
 			}
@@ -121,8 +121,3 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAnAddressWithoutAHostIsRefused(t *testing.T) {
-	if _, err := New(Options{}); err == nil {
-		t.Error("no host")
-	}
-}

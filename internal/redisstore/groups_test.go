@@ -26,11 +26,11 @@ func load(r *Store) (stop func()) {
 		running.Go(func() {
 			for n := 0; !done.Load(); n++ {
 				k := keyOfAnswers(fmt.Sprintf("/messages/%d/%d", i, n%50))
-				_, mark, _ := r.Answers().Load(context.Background(), nil, k)
+				_, mark, _ := r.Load(context.Background(), nil, k)
 				if n%10 == 0 {
-					_ = r.Answers().Bump(context.Background(), nil, k.Resource())
+					_ = r.Bump(context.Background(), nil, k.Resource())
 				}
-				_ = r.Answers().Save(context.Background(), k, answer(subject), mark, time.Hour)
+				_ = r.Save(context.Background(), k, answer(subject), mark, time.Hour)
 				time.Sleep(time.Millisecond) // the pace of the load
 			}
 		})
@@ -83,25 +83,25 @@ func TestAFailoverOfSentinelsThatAskForTLSAndUsers(t *testing.T) {
 func failOver(t *testing.T, group *redistest.Sentinels, address config.RedisAddress, change func(*Options)) {
 	t.Helper()
 	var l listener
-	first := replica(t, address, change, withTimeout(0))
-	second := replica(t, address, change, withTimeout(0), withListener(&l))
+	first := replica(t, address, change, withTimeout(short))
+	second := replica(t, address, change, withTimeout(short), withListener(&l))
 	awaitWell(t, first)
 	awaitUp(t, second)
 	_, before := l.told()
 	stop := load(first)
 	k := keyOfAnswers("/written")
 	redistest.Eventually(t, "an answer to be kept", func() error { // the load makes Redis slow now and then
-		_, mark, err := first.Answers().Load(t.Context(), nil, k)
+		_, mark, err := first.Load(t.Context(), nil, k)
 		if err != nil {
 			return err
 		}
-		return first.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
+		return first.Save(t.Context(), k, answer(subject), mark, time.Hour)
 	})
 	group.Servers[0].Freeze()
 	if s := awaitState(t, first, StateAway); s.Reason == "" {
 		t.Errorf("%+v", s)
 	}
-	_ = first.Answers().Bump(t.Context(), nil, k.Scopes()[0]) // a write in the worst of moments
+	_ = first.Bump(t.Context(), nil, k.Scopes()[0]) // a write in the worst of moments
 	group.AwaitMaster(group.Servers[1])
 	awaitWell(t, first)
 	awaitWell(t, second)
@@ -140,7 +140,7 @@ func TestACluster(t *testing.T) {
 	}
 
 	// A node that is gone takes the Cluster with it; that costs nobody much either.
-	careful := replica(t, address, withTimeout(0))
+	careful := replica(t, address, withTimeout(short))
 	awaitUp(t, careful)
 	nodes[2].Freeze()
 	awaitState(t, careful, StateAway)

@@ -54,7 +54,7 @@ func TestATokenEndsInRedisBeforeItExpires(t *testing.T) {
 func TestAReplicaWhoseRequestFailsLetsTheNextAsk(t *testing.T) {
 	server, r := fresh(t)
 	refused := errors.New("refused")
-	if _, err := r.Tokens().Obtain(t.Context(), payroll, "", func(context.Context) (authn.Token, error) {
+	if _, err := r.Obtain(t.Context(), payroll, "", func(context.Context) (authn.Token, error) {
 		return authn.Token{}, refused
 	}); !errors.Is(err, refused) {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestALockEndsByItselfAndWithItTheRightToStore(t *testing.T) {
 		token, err := as.fetch(ctx)
 		limited, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 		defer cancel() // whoever waits for the lock asks itself when half of its time is over
-		if _, err := idle(t, single(server)).Tokens().Obtain(limited, payroll, "", as.fetch); err != nil {
+		if _, err := idle(t, single(server)).Obtain(limited, payroll, "", as.fetch); err != nil {
 			t.Error(err)
 		}
 		for _, lock := range server.Keys() {
@@ -102,7 +102,7 @@ func TestALockEndsByItselfAndWithItTheRightToStore(t *testing.T) {
 func tokenName(t *testing.T, server *redistest.Server) string {
 	t.Helper()
 	for _, name := range server.Keys() {
-		if strings.HasPrefix(name, "ebox:token:") {
+		if strings.HasPrefix(name, "ebox:"+string(forToken)+":") {
 			return name
 		}
 	}
@@ -122,7 +122,7 @@ func TestWhatIsNoTokenIsReplaced(t *testing.T) {
 		"another key's value": func(at string) {
 			other := payroll
 			other.Scopes = "everything"
-			if _, err := idle(t, single(s)).Tokens().Obtain(t.Context(), other, "", func(context.Context) (authn.Token, error) {
+			if _, err := idle(t, single(s)).Obtain(t.Context(), other, "", func(context.Context) (authn.Token, error) {
 				return tokenOf(t, other, "powerful", time.Hour), nil
 			}); err != nil {
 				t.Fatal(err)

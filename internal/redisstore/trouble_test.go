@@ -24,9 +24,9 @@ func request(t testing.TB, r *Store) (waited int) {
 	as := &issuer{t: t}
 	k := keyOfAnswers("/messages")
 	ctx := t.Context()
-	_, _, load := r.Answers().Load(ctx, nil, k)
+	_, _, load := r.Load(ctx, nil, k)
 	as.obtain(r, "")
-	bump := r.Answers().Bump(ctx, nil, k.Scopes()[0])
+	bump := r.Bump(ctx, nil, k.Scopes()[0])
 	_, _, list := r.List("https://registry.example").Load(ctx)
 	_, spend := r.Spend(ctx, nil, "caller desk", rate(1e6), 1, false)
 	for _, err := range []error{load, bump, list, spend} {
@@ -37,8 +37,8 @@ func request(t testing.TB, r *Store) (waited int) {
 	return waited
 }
 
-// trouble is one way in which Redis fails.
-type trouble struct {
+// failing is one way in which Redis fails.
+type failing struct {
 	// address gives the Redis in trouble; mend heals it, nil if the test is about a
 	// Redis that never works.
 	address func(t *testing.T) (a config.RedisAddress, mend func())
@@ -46,7 +46,7 @@ type trouble struct {
 	state string
 }
 
-var troubles = map[string]trouble{
+var troubles = map[string]failing{
 	"down at the start, refused": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		s.Stop()
@@ -90,9 +90,9 @@ var troubles = map[string]trouble{
 	}, StateTroubled},
 	"a wrong type under every key": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
-		ring := ringOf(t, keyOf(t, "k1", 1))
+		ring := ringOf(keyOf(t, "k1", 1))
 		s.Do("LPUSH", "ebox:epochs", "x")
-		s.Do("LPUSH", ring.names(forAnswer, digest(keyOfAnswers("/messages")))[0], "x")
+		s.Do("LPUSH", idle(t, single(s)).answerNames(keyOfAnswers("/messages"))[0], "x")
 		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
 		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
 		s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
@@ -110,7 +110,7 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			address, mend := c.address(t)
 			// The first requests meet the trouble, with nobody to warn them, and wait once.
-			unwarned := idle(t, address, withTimeout(0))
+			unwarned := idle(t, address, withTimeout(short))
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
@@ -123,7 +123,7 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 			if s := unwarned.Status(); c.state == StateAway && s.Opened == 0 {
 				t.Errorf("nobody counted: %+v", s)
 			}
-			r := replica(t, address, withTimeout(0))
+			r := replica(t, address, withTimeout(short))
 			if c.state != "" {
 				if s := awaitState(t, r, c.state); s.Reason == "" || s.Since.IsZero() {
 					t.Errorf("nobody is told what is wrong: %+v", s)
@@ -149,7 +149,7 @@ func TestWhatRedisSaysIsShownPrintableAndClipped(t *testing.T) {
 	address := hostile(t, "-ERR \x1b[31m\u202e"+strings.Repeat("x", 10_000)+"\r\n", true)
 	var log bytes.Buffer
 	r := idle(t, address, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	_, _, err := r.Answers().Load(t.Context(), nil, keyOfAnswers("/messages"))
+	_, _, err := r.Load(t.Context(), nil, keyOfAnswers("/messages"))
 	_, checked := r.Check(t.Context())
 	if err == nil || checked == nil {
 		t.Fatalf("%v, %v", err, checked)
@@ -166,14 +166,14 @@ func awaitWell(t *testing.T, r *Store) {
 	t.Helper()
 	k := keyOfAnswers("/messages")
 	redistest.Eventually(t, "Redis to be of use again", func() error {
-		_, mark, err := r.Answers().Load(t.Context(), nil, k)
+		_, mark, err := r.Load(t.Context(), nil, k)
 		if err == nil {
-			err = r.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
+			err = r.Save(t.Context(), k, answer(subject), mark, time.Hour)
 		}
 		if err != nil {
 			return err
 		}
-		if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) == 0 {
+		if list, _, err := r.Load(t.Context(), nil, k); err != nil || len(list) == 0 {
 			return errors.Join(err, errors.New("what was kept is not found"))
 		}
 		_, err = r.Spend(t.Context(), nil, "caller desk", rate(1e6), 1, false)
@@ -206,7 +206,7 @@ func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
 	defer server.Thaw()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, _, err := r.Answers().Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
+	if _, _, err := r.Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
 		t.Fatal("a frozen Redis answered")
 	}
 	if s := r.Status(); s.State != StateUp {
