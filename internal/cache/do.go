@@ -100,11 +100,10 @@ func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 	if x.Method != http.MethodPost || x.Opening || x.Keep.Policy == nil {
 		return nil
 	}
-	rd := &reading{c: c, x: x, q: newQuery(x), posted: true, requested: c.o.Now()}
-	rd.q.method = http.MethodGet
+	rd := &reading{c: c, x: x, q: newQuery(x), requested: c.o.Now()}
 	rd.open()
-	for i := range rd.n {
-		rd.loadSecond(ctx, &rd.places[i])
+	for _, at := range rd.places {
+		rd.loadSecond(ctx, at)
 	}
 	return rd
 }
@@ -127,8 +126,7 @@ func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 	if _, says := saidLifetime(&cc, resp.Header, rd.requested); !says {
 		return false
 	}
-	for i := range rd.n {
-		at := &rd.places[i]
+	for _, at := range rd.places {
 		at.mark++
 		at.second++
 		if rd.c.epochs.mark(&at.key) != at.mark {

@@ -40,7 +40,8 @@ func (e *Entry) lifetime(p *call.Policy) time.Duration {
 	if f.saysLifetime {
 		return f.lifetime
 	}
-	if p.DefaultTTL > 0 && byDefault(e.Status) {
+	// A thing that is missing today may be there tomorrow.
+	if p.DefaultTTL > 0 && f.heuristic && e.Status < 400 && e.Status != http.StatusNoContent {
 		return p.DefaultTTL
 	}
 	if p.Heuristics && !f.lastModified.IsZero() && (f.heuristic || f.cc.public) {
@@ -58,7 +59,7 @@ func (e *Entry) age(now time.Time) time.Duration {
 // 4.2.4). To a shared cache, s-maxage says what proxy-revalidate says.
 func (e *Entry) mayBeStale() bool {
 	cc := &e.facts.cc
-	return !cc.mustRevalidate && !cc.noCache && len(cc.noCacheFields) == 0 && cc.sMaxAge == absent
+	return !cc.mustRevalidate && !cc.noCache && cc.sMaxAge == absent
 }
 
 // window is how long past its lifetime the entry may be given, by what it says itself
@@ -170,16 +171,6 @@ func behindDay(date string) string { return date[max(strings.IndexAny(date, " ,"
 func heuristically(status int) bool {
 	switch status {
 	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
-		return true
-	}
-	return false
-}
-
-// byDefault tells those that a route's default lifetime is about: a thing that is
-// missing today may be there tomorrow.
-func byDefault(status int) bool {
-	switch status {
-	case 200, 203, 300, 301, 308:
 		return true
 	}
 	return false

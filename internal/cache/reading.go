@@ -18,8 +18,7 @@ type reading struct {
 	q    query
 
 	// places are where an answer may be: the enterprise's own, the shared one, or both.
-	places [2]place
-	n      int
+	places []*place
 	// known says that something is stored under one of the keys.
 	known bool
 	// entry is what is stored and selected but cannot be given as it is; at is its place.
@@ -27,8 +26,6 @@ type reading struct {
 	at    *place
 	// flight is the one that this request leads, if it leads one.
 	flight *flight
-	// posted says that this is a POST, whose answer may answer a GET.
-	posted bool
 	// why is the reason for forwarding, as in Cache-Status.
 	why string
 
@@ -65,7 +62,9 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 	}
 	if rd.q.cc.onlyIfCached {
 		rd.x.Record.Cache = "fwd=request; detail=only-if-cached"
-		return &call.Answer{Cache: rd.x.Record.Cache}, errNothingKept()
+		return &call.Answer{Cache: rd.x.Record.Cache}, problem.Timeout("Nothing that could answer this is stored, and "+
+			"the request allows nothing else (only-if-cached). Leave that directive out to have the upstream asked.",
+			problem.ProxyInternalResponse)
 	}
 	rd.why = rd.reason()
 	if !pass && rd.mayWait() {
@@ -92,34 +91,24 @@ func (rd *reading) reason() string {
 	return "fwd=stale"
 }
 
-// errNothingKept is the answer to a request that allows nothing but what is kept.
-func errNothingKept() error {
-	return problem.Timeout("Nothing that could answer this is stored, and the request allows nothing "+
-		"else (only-if-cached). "+
-		"Leave that directive out to have the upstream asked.", problem.ProxyInternalResponse)
-}
-
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
-	p, target := rd.x.Keep.Partition, rd.x.TargetAndQuery()
-	if rd.x.Keep.Policy.Shared != config.SharedAlways {
-		rd.add(KeyOf(p, target))
+	add := func(p call.Partition) {
+		k := KeyOf(p, rd.x.TargetAndQuery())
+		rd.places = append(rd.places, &place{key: k, mark: rd.c.epochs.mark(&k)})
 	}
-	if rd.x.Keep.Policy.Shared.Any() {
-		rd.add(KeyOf(p.SharedByAll(), target))
+	sharing := rd.x.Keep.Policy.Shared
+	if sharing != config.SharedAlways {
+		add(rd.x.Keep.Partition)
 	}
-}
-
-func (rd *reading) add(k Key) {
-	rd.places[rd.n] = place{key: k}
-	rd.places[rd.n].mark = rd.c.epochs.mark(&k)
-	rd.n++
+	if sharing.Any() {
+		add(rd.x.Keep.Partition.SharedByAll())
+	}
 }
 
 // look finds what is in memory; pass tells that its answers cannot be stored.
 func (rd *reading) look(now time.Time) (pass bool) {
-	for i := range rd.n {
-		at := &rd.places[i]
+	for _, at := range rd.places {
 		variants, passes := rd.c.memory.load(&at.key, at.mark, now)
 		pass = pass || passes
 		rd.consider(at, variants)
@@ -131,8 +120,8 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	for _, v := range variants {
 		rd.known = rd.known || v.mark == at.mark
 	}
-	e := choose(variants, at.mark, rd.field)
-	if e != nil && e.Status == http.StatusPartialContent && rd.q.method != http.MethodGet {
+	e := choose(variants, at.mark, rd.x)
+	if e != nil && e.Status == http.StatusPartialContent && rd.x.Method != http.MethodGet {
 		return // only GET knows of ranges
 	}
 	if e != nil && (rd.entry == nil || e.Received.After(rd.entry.Received)) {
@@ -140,8 +129,8 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	}
 }
 
-// loadSecond asks the second level for what it has of a place, and notes the mark there: that which counts for what this
-// request brings.
+// loadSecond asks the second level for what it has of a place, and notes the mark there, under
+// which what this request brings is kept.
 func (rd *reading) loadSecond(ctx context.Context, at *place) []*Entry {
 	store := rd.c.store()
 	if store == nil {
@@ -158,8 +147,7 @@ func (rd *reading) loadSecond(ctx context.Context, at *place) []*Entry {
 
 // lookFurther asks the second level, and takes what it gives into memory.
 func (rd *reading) lookFurther(ctx context.Context) {
-	for i := range rd.n {
-		at := &rd.places[i]
+	for _, at := range rd.places {
 		variants := rd.loadSecond(ctx, at)
 		now := rd.c.o.Now()
 		for _, e := range variants {
@@ -181,12 +169,12 @@ func (rd *reading) kept(now time.Time) *call.Answer {
 	if use == unusable {
 		return nil
 	}
-	if use == refreshing && rd.q.method == http.MethodGet {
+	if use == refreshing && rd.x.Method == http.MethodGet {
 		rd.refresh()
 	}
 	rd.c.counts.hits.Add(1)
 	if left <= 0 {
 		rd.c.counts.stale.Add(1)
 	}
-	return rd.answer(rd.entry, now, withTTL("hit", left), false)
+	return rd.answer(rd.entry, now, withTTL("hit", left))
 }

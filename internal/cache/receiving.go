@@ -25,7 +25,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 	}()
 	var question *call.Question
 	if rd.asks() {
-		question = rd.entry.question(rd.q.header)
+		question = rd.entry.question(rd.x.Header)
 	}
 	rd.requested = rd.c.o.Now()
 	resp, err := rd.send(ctx, rd.x, question)
@@ -36,7 +36,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 
 // asks reports whether the upstream is asked about what is stored.
 func (rd *reading) asks() bool {
-	return rd.entry != nil && rd.q.method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
+	return rd.entry != nil && rd.x.Method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
 }
 
 func (rd *reading) land(end ending, e *Entry) {
@@ -51,24 +51,24 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
 		rd.flight.hasHeader()
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			rd.land(abandoned, nil)
-			return with(rd.why, nil, err)
-		}
-		rd.land(unshared, nil)
-		if rd.entry != nil && rd.c.failing(err) && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
-			return rd.excused(now), nil
-		}
+	if err != nil && ctx.Err() != nil {
+		rd.land(abandoned, nil)
 		return with(rd.why, nil, err)
 	}
-	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.q.header) {
-		return rd.confirmed(ctx, resp, now), nil
-	}
-	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
-		resp.Body.Close()
+	failing := err != nil && rd.c.failing(err) || err == nil && failure(resp.StatusCode)
+	if failing && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
+		if err == nil {
+			resp.Body.Close()
+		}
 		rd.land(unshared, nil)
 		return rd.excused(now), nil
+	}
+	if err != nil {
+		rd.land(unshared, nil)
+		return with(rd.why, nil, err)
+	}
+	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.x.Header) {
+		return rd.confirmed(ctx, resp, now), nil
 	}
 	rd.invalidate(ctx, resp.StatusCode)
 	status := rd.why
@@ -101,7 +101,7 @@ func failure(status int) bool {
 func (rd *reading) excused(now time.Time) *call.Answer {
 	rd.c.counts.stale.Add(1)
 	left := rd.entry.lifetime(rd.x.Keep.Policy) - rd.entry.age(now)
-	return rd.answer(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error", false)
+	return rd.answer(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error")
 }
 
 // confirmed answers with what is stored: the upstream says that it still holds.
@@ -113,17 +113,16 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 	status := rd.why + "; fwd-status=304"
 	if rd.mayKeep(e, answer.Header) {
 		e.mark = rd.at.mark
-		kept := e.forOthers()
-		rd.save(rd.at, kept, now)
+		rd.save(rd.at, e, now)
 		status += "; stored"
-		rd.land(landed, kept)
+		rd.land(landed, e)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
 			c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		}
 		rd.land(unshared, nil)
 	}
-	return rd.answer(e, now, status, true)
+	return rd.answer(e, now, status)
 }
 
 // mayKeep reports whether an entry that the upstream has confirmed may stay where it is,
@@ -147,8 +146,7 @@ func (rd *reading) invalidate(ctx context.Context, status int) {
 		if !rd.known {
 			return
 		}
-		for i := range rd.n {
-			at := &rd.places[i]
+		for _, at := range rd.places {
 			c.invalidate(ctx, rd.x, at.key.Resource())
 			// This answer itself is what holds now, unless more has happened than this.
 			at.mark++
@@ -160,23 +158,30 @@ func (rd *reading) invalidate(ctx context.Context, status int) {
 // keep arranges that the answer is stored once it is there whole; false if it cannot be.
 func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time) bool {
 	c := rd.c
-	if rd.q.method == http.MethodHead {
+	if rd.x.Method == http.MethodHead {
 		rd.compareHead(ctx, resp, now)
 		return false
 	}
 	var at *place
-	e := newEntry(&rd.q, resp, rd.field, rd.x.Keep.Policy, rd.requested, now)
+	e := rd.newEntry(resp, now)
 	if e != nil {
-		at = rd.placeFor(e)
+		// What may not be shared never goes to a place that is, whatever places there are: a
+		// refresh knows only one.
+		shared := e.sharable(&rd.q, rd.x.Keep.Policy.Shared)
+		for _, each := range rd.places {
+			if each.key.shared == shared {
+				at = each
+			}
+		}
 	}
 	if at == nil {
 		rd.land(unshared, nil)
 		if rd.wouldNever(resp) {
 			if rd.entry != nil { // what was stored is not what there is
 				c.invalidate(ctx, rd.x, rd.at.key.Resource())
-				rd.places[0].mark = c.epochs.mark(&rd.places[0].key)
 			}
-			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime))
+			key := &rd.places[0].key
+			c.memory.pass(key, c.epochs.mark(key), now.Add(passTime))
 		}
 		return false
 	}
@@ -203,24 +208,12 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 	return true
 }
 
-// placeFor chooses where an entry goes, nil for nowhere. What may not be shared never
-// goes to a place that is, whatever places there are: a refresh knows only one.
-func (rd *reading) placeFor(e *Entry) *place {
-	shared := e.sharable(&rd.q, rd.x.Keep.Policy.Shared)
-	for i := range rd.n {
-		if at := &rd.places[i]; at.key.shared == shared {
-			return at
-		}
-	}
-	return nil
-}
-
 // wouldNever reports whether the next answer can be expected to be as unfit for storing
 // as this one, so that nobody should wait for it: it was whole and the request plain.
 func (rd *reading) wouldNever(resp *http.Response) bool {
 	q := &rd.q
-	return q.method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials && !rd.posted &&
-		len(q.header["Range"]) == 0 && resp.StatusCode < 500
+	return rd.x.Method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials &&
+		len(rd.x.Header["Range"]) == 0 && resp.StatusCode < 500
 }
 
 // compareHead has a HEAD say whether what GET got still holds (section 4.3.5).
@@ -234,7 +227,7 @@ func (rd *reading) compareHead(ctx context.Context, resp *http.Response, now tim
 	}
 	if e := rd.entry.freshened(resp.Header, rd.x.Keep.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
 		e.mark = rd.at.mark
-		rd.save(rd.at, e.forOthers(), now)
+		rd.save(rd.at, e, now)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"runtime/debug"
 	"time"
 )
@@ -18,14 +17,11 @@ func (rd *reading) refresh() {
 	if !leads {
 		return
 	}
-	x := rd.x.Beside(time.Now())
+	x, here := rd.x.Beside(time.Now()), *at
 	later := &reading{
-		c: c, x: x, send: rd.send, flight: f, entry: rd.entry, known: true, n: 1, why: "fwd=stale",
-		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}, credentials: rd.q.credentials,
-			passed: rd.q.passed},
+		c: c, x: x, send: rd.send, q: newQuery(x), places: []*place{&here}, at: &here, flight: f, entry: rd.entry,
+		known: true, why: "fwd=stale",
 	}
-	later.places[0] = *at
-	later.at = &later.places[0]
 	begun := c.aside(c.refreshes, func() {
 		ctx, cancel := context.WithTimeout(c.ctx, refreshTime)
 		defer cancel()

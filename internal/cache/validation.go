@@ -86,11 +86,8 @@ func (e *Entry) confirms(answer http.Header, own http.Header) bool {
 // (section 3.2).
 func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, received time.Time) *Entry {
 	h := maps.Clone(e.Header)
-	for name := range h {
-		if name == "Age" || name == "Date" { // of the old answer
-			delete(h, name)
-		}
-	}
+	delete(h, "Age") // it is that of the old answer, and so is the date
+	delete(h, "Date")
 	for name, values := range storedHeader(answer, p) {
 		if !describesStored(name) {
 			h[name] = values

@@ -102,31 +102,3 @@ func TestHEADTellsThatGETIsOutOfDate(t *testing.T) {
 		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss")
 	})
 }
-
-// RFC 9111, section 5.2.2.7: what the qualified form of private names is for the one who asked.
-func TestWhatAConfirmationCallsPrivateIsNotStored(t *testing.T) {
-	for _, method := range []string{"GET", "HEAD"} {
-		synctest.Test(t, func(t *testing.T) {
-			first := true
-			r := newRig(t, func(*http.Request) (*http.Response, error) {
-				if first {
-					first = false
-					return reply(200, "body", "Cache-Control: max-age=1", `ETag: "a"`), nil
-				}
-				status := map[string]int{"GET": 304, "HEAD": 200}[method]
-				return reply(status, "", `Cache-Control: max-age=60, private="X-Secret"`, `ETag: "a"`, "X-Secret: 1"), nil
-			})
-			defer r.cache.Close()
-			r.get("/a")
-			time.Sleep(2 * time.Second)
-			if g := r.do(asked{method: method, path: "/a"}); g.header.Get("X-Secret") != "1" {
-				t.Errorf("who asked by %s got %v", method, g.header)
-			}
-			g := r.get("/a")
-			mustGet(t, g, 200, "body", "hit; ttl=60")
-			if g.header.Get("X-Secret") != "" {
-				t.Errorf("after a %s the next one got %v", method, g.header)
-			}
-		})
-	}
-}

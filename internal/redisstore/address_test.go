@@ -120,4 +120,3 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		})
 	}
 }
-
