@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
@@ -66,26 +67,21 @@ func (c *Cache) change(ctx context.Context, x *call.Call, send call.Send, status
 	}
 	x.Record.Cache = status
 	posted := c.newPosted(ctx, x)
-	told := false
+	known := false
 	defer func() {
-		if !told { // a panic on the way: nobody knows what was sent
+		if !known { // a panic on the way: nobody knows what was sent
 			c.changed(ctx, x, nil)
 		}
 	}()
 	resp, err := send(ctx, x, nil)
-	told = true
-	if err != nil {
-		if c.mayHaveArrived(err) {
-			c.changed(ctx, x, nil)
-		}
-		return with(status, nil, err)
+	if known = true; err == nil || c.mayHaveArrived(err) {
+		c.changed(ctx, x, resp)
 	}
-	c.changed(ctx, x, resp)
-	if posted != nil && posted.keepPosted(ctx, resp) {
+	if err == nil && posted != nil && posted.keepPosted(ctx, resp) {
 		status += "; stored"
 		x.Record.Cache = status
 	}
-	return with(status, resp, nil)
+	return with(status, resp, err)
 }
 
 // mayHaveArrived reports whether the upstream may have got a request that ended with err. A
@@ -144,22 +140,17 @@ func (c *Cache) changed(ctx context.Context, x *call.Call, resp *http.Response) 
 	if !x.Keep.Shares || resp != nil && resp.StatusCode >= 400 {
 		return
 	}
-	shared := x.Keep.Partition.SharedByAll()
-	drop := func(target string) {
-		k := KeyOf(shared, target)
-		c.invalidate(ctx, x, k.Resource())
-	}
-	own := x.TargetAndQuery()
-	drop(own)
-	if resp == nil {
-		return
-	}
-	for _, name := range [...]string{"Location", "Content-Location"} {
-		if v := one(resp.Header[name]); v != "" {
-			if target, ok := x.Locate(v); ok && target != own {
-				drop(target)
+	targets := []string{x.TargetAndQuery()}
+	if resp != nil {
+		for _, name := range [...]string{"Location", "Content-Location"} {
+			if target, ok := x.Locate(one(resp.Header[name])); ok && !slices.Contains(targets, target) {
+				targets = append(targets, target)
 			}
 		}
+	}
+	for _, target := range targets {
+		k := KeyOf(x.Keep.Partition.SharedByAll(), target)
+		c.invalidate(ctx, x, k.Resource())
 	}
 }
 

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,19 +150,16 @@ func ageOf(values []string) time.Duration {
 var dateForms = [...]string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC}
 
 // httpDate reads a date. By RFC 9111, section 4.2, case does not matter and GMT is the
-// only zone. time.Parse takes more than the grammar has, such as an hour of one digit: a
-// date is one only if writing it gives the same again, but for the day's name.
+// only zone. http.ParseTime overlooks no case of GMT and takes more than the grammar has, such as
+// an hour of one digit: a date is one only if writing it gives the same again, but for the day's name.
 func httpDate(s string) (time.Time, bool) {
-	for _, form := range dateForms {
-		text := s
-		if zone := len(s) - len("GMT"); form != time.ANSIC && zone > 0 && strings.EqualFold(s[zone:], "GMT") {
-			text = s[:zone] + "GMT" // whose case time.Parse does not overlook
-		}
-		if t, err := time.Parse(form, text); err == nil {
-			return t, strings.EqualFold(behindDay(t.Format(form)), behindDay(s))
-		}
+	if zone := len(s) - len("GMT"); zone > 0 && strings.EqualFold(s[zone:], "GMT") {
+		s = s[:zone] + "GMT"
 	}
-	return time.Time{}, false
+	t, err := http.ParseTime(s)
+	return t, err == nil && slices.ContainsFunc(dateForms[:], func(form string) bool {
+		return strings.EqualFold(behindDay(t.Format(form)), behindDay(s))
+	})
 }
 
 func behindDay(date string) string { return date[max(strings.IndexAny(date, " ,"), 0):] }

@@ -77,15 +77,13 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 
 // reason tells why the request is forwarded, as Cache-Status does.
 func (rd *reading) reason() string {
+	e := rd.entry
 	switch {
-	case rd.entry == nil && rd.known:
+	case e == nil && rd.known:
 		return "fwd=vary-miss"
-	case rd.entry == nil:
+	case e == nil:
 		return "fwd=uri-miss"
-	case rd.q.cc.noCache:
-		return "fwd=request"
-	}
-	if use, left := rd.entry.judge(&noDirectives, rd.x.Keep.Policy, rd.arrived); use == usable && left > 0 {
+	case rd.q.cc.noCache, !e.facts.cc.noCache && e.lifetime(rd.x.Keep.Policy) > e.age(rd.arrived):
 		return "fwd=request" // it would have been good enough for others
 	}
 	return "fwd=stale"

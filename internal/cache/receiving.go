@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,13 +56,16 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 		rd.land(abandoned, nil)
 		return with(rd.why, nil, err)
 	}
-	failing := err != nil && rd.c.failing(err) || err == nil && failure(resp.StatusCode)
-	if failing && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
+	// Statuses for which stale-if-error is (RFC 5861, section 4), and failures of the way there.
+	failing := err != nil && rd.c.failing(err) ||
+		err == nil && slices.Contains([]int{500, 502, 503, 504}, resp.StatusCode)
+	if e, p := rd.entry, rd.x.Keep.Policy; failing && e != nil && e.excuses(&rd.q.cc, p, now) {
 		if err == nil {
 			resp.Body.Close()
 		}
 		rd.land(unshared, nil)
-		return rd.excused(now), nil
+		rd.c.counts.stale.Add(1)
+		return rd.answer(e, now, withTTL("hit", e.lifetime(p)-e.age(now))+"; detail=stale-if-error"), nil
 	}
 	if err != nil {
 		rd.land(unshared, nil)
@@ -92,48 +96,36 @@ func (c *Cache) failing(err error) bool {
 	return !c.o.Classify(err).Cancelled
 }
 
-// failure tells the statuses for which stale-if-error is (RFC 5861, section 4).
-func failure(status int) bool {
-	return status == 500 || status == 502 || status == 503 || status == 504
-}
-
-// excused answers with what is stored, past its lifetime, because the upstream fails.
-func (rd *reading) excused(now time.Time) *call.Answer {
-	rd.c.counts.stale.Add(1)
-	left := rd.entry.lifetime(rd.x.Keep.Policy) - rd.entry.age(now)
-	return rd.answer(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error")
-}
-
 // confirmed answers with what is stored: the upstream says that it still holds.
 func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now time.Time) *call.Answer {
 	answer.Body.Close()
-	c := rd.c
-	c.counts.validated.Add(1)
-	e := rd.entry.freshened(answer.Header, rd.x.Keep.Policy, rd.requested, now)
+	rd.c.counts.validated.Add(1)
 	status := rd.why + "; fwd-status=304"
-	if rd.mayKeep(e, answer.Header) {
-		e.mark = rd.at.mark
-		rd.save(rd.at, e, now)
+	e, kept := rd.renew(answer, now)
+	if kept {
 		status += "; stored"
 		rd.land(landed, e)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
-			c.invalidate(ctx, rd.x, rd.at.key.Resource())
+			rd.c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		}
 		rd.land(unshared, nil)
 	}
 	return rd.answer(e, now, status)
 }
 
-// mayKeep reports whether an entry that the upstream has confirmed may stay where it is,
-// with what answer has brought. What was brought to one enterprise goes to others only if
-// it says itself that it may.
-func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
-	if rd.at.key.shared && rd.x.Keep.Policy.Shared != config.SharedAlways &&
-		!parseCacheControl(answer["Cache-Control"]).public {
-		return false
+// renew gives what is stored with what answer says anew, and stores it if it may stay where it
+// is. What was brought to one enterprise goes to others only if it says itself that it may.
+func (rd *reading) renew(answer *http.Response, now time.Time) (e *Entry, kept bool) {
+	p := rd.x.Keep.Policy
+	e = rd.entry.freshened(answer.Header, p, rd.requested, now)
+	if rd.at.key.shared && p.Shared != config.SharedAlways && !parseCacheControl(answer.Header["Cache-Control"]).public ||
+		!e.mayBeStored(&rd.q) || e.keep(p) <= 0 {
+		return e, false
 	}
-	return e.mayBeStored(&rd.q) && e.keep(rd.x.Keep.Policy) > 0
+	e.mark = rd.at.mark
+	rd.save(rd.at, e, now)
+	return e, true
 }
 
 // invalidate makes void what the answer says is no more.
@@ -225,10 +217,7 @@ func (rd *reading) compareHead(ctx context.Context, resp *http.Response, now tim
 		rd.c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		return
 	}
-	if e := rd.entry.freshened(resp.Header, rd.x.Keep.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
-		e.mark = rd.at.mark
-		rd.save(rd.at, e, now)
-	}
+	rd.renew(resp, now)
 }
 
 // save stores an entry in memory at once and in the second level beside the request.
