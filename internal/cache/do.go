@@ -10,9 +10,6 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// Pseudonym names this cache in Cache-Status.
-const Pseudonym = problem.Pseudonym
-
 // Do answers a call from what is kept, or has it sent and keeps what comes back. The
 // answer's body must be closed; what is kept of it is kept when it has been read to its
 // end. An error comes as send gave it, or is a problem of the cache's own; the answer

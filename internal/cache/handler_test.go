@@ -8,6 +8,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -82,7 +83,7 @@ func TestWhatIsReused(t *testing.T) {
 		time.Sleep(c.after)
 		g := r.get("/a", c.again...)
 		if reused := r.count() == 1; reused != c.reused {
-			t.Errorf("reused: %v, %s", reused, g.cache())
+			t.Errorf("reused: %v, %s", reused, g.cache)
 		}
 		if g.status != c.status || g.body != "body" {
 			t.Errorf("%d %q", g.status, g.body)
@@ -146,8 +147,11 @@ func TestAnAnswerInsteadOfAFailure(t *testing.T) {
 		again   []string
 	}
 	testkit.Table(t, map[string]row{
-		"an error":                       {excusable, down, 10 * time.Second, 200, nil},
-		"503":                            {excusable, says(503), 10 * time.Second, 200, nil},
+		"an error":         {excusable, down, 10 * time.Second, 200, nil},
+		"503":              {excusable, says(503), 10 * time.Second, 200, nil},
+		"no token in time": {excusable, fails(problem.Timeout("No token.", "")), 10 * time.Second, 200, nil},
+		"not to a client that is refused": {excusable, fails(problem.ClientRefused("client", "its key is not known", "")),
+			10 * time.Second, 502, nil},
 		"not 501":                        {excusable, says(501), 10 * time.Second, 501, nil},
 		"not after its time":             {excusable, down, 62 * time.Second, 502, nil},
 		"not unsaid":                     {"max-age=1", down, 10 * time.Second, 502, nil},
@@ -159,8 +163,8 @@ func TestAnAnswerInsteadOfAFailure(t *testing.T) {
 		r.origin = c.failure
 		time.Sleep(c.after)
 		g := r.get("/a", c.again...)
-		if g.status != c.status || c.status == 200 && (g.body != "body" || !strings.Contains(g.cache(), "stale-if-error")) {
-			t.Errorf("%d %q %s", g.status, g.body, g.cache())
+		if g.status != c.status || c.status == 200 && (g.body != "body" || !strings.Contains(g.cache, "stale-if-error")) {
+			t.Errorf("%d %q %s", g.status, g.body, g.cache)
 		}
 	})
 }
@@ -210,7 +214,7 @@ func TestVariants(t *testing.T) {
 		before := r.count()
 		g := r.get("/a", c.fields...)
 		if sent := r.count() > before; sent != c.sent {
-			t.Errorf("%v: sent %v, %s", c.fields, sent, g.cache())
+			t.Errorf("%v: sent %v, %s", c.fields, sent, g.cache)
 		}
 	}
 }

@@ -94,11 +94,11 @@ func TestHEADTellsThatGETIsOutOfDate(t *testing.T) {
 		})
 		r.get("/a")
 		time.Sleep(5 * time.Second)
-		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})})
+		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf("Cache-Control: no-cache")})
 		time.Sleep(7 * time.Second)
 		mustGet(t, r.get("/a"), 200, "body", "hit; ttl=3") // the HEAD made it as new
 		tag = `"b"`
-		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})})
+		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf("Cache-Control: no-cache")})
 		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss")
 	})
 }
