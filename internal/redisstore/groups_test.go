@@ -58,7 +58,7 @@ func TestAFailoverOfSentinelsThatAskForTLSAndUsers(t *testing.T) {
 		Rights: rights, SentinelRights: sentinelRights,
 	}
 	documented(t, sentinelRights[2:])
-	group := redistest.StartSentinels(t, &guard)
+	group := redistest.StartSentinels(t, guard)
 	address := config.RedisAddress{
 		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: true,
 		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
