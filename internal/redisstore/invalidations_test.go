@@ -23,25 +23,6 @@ func awaitFlush(t *testing.T, l *listener, before int) {
 	})
 }
 
-func TestEveryOtherReplicaIsToldOfAWrite(t *testing.T) {
-	server := redistest.Start(t)
-	for _, keys := range [][]Key{{keyOf(t, "k1", 1)}, nil} {
-		var listeners [3]listener
-		var replicas [3]*Store
-		for i := range replicas {
-			replicas[i] = replica(t, single(server), withKeys(keys...), withListener(&listeners[i]))
-			awaitUp(t, replicas[i])
-		}
-		scope := keyOfAnswers("/messages").Resource()
-		for i := range listeners[1:] {
-			listeners[i+1].await(t, replicas[0], scope)
-		}
-		if applied, _ := listeners[0].told(); len(applied) != 0 {
-			t.Errorf("the writer told itself: %v", applied)
-		}
-	}
-}
-
 func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 	server := redistest.Start(t)
 	var l listener

@@ -59,7 +59,7 @@ var troubles = map[string]failing{
 		return single(s), s.Thaw
 	}, StateAway},
 	"a black hole": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{babbler(t, "")}}, nil
+		return hostile(t, "", false), nil
 	}, StateAway},
 	"slow": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
@@ -67,7 +67,7 @@ var troubles = map[string]failing{
 		return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.by.Store(0) }
 	}, StateAway},
 	"something else than Redis": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{babbler(t, "HTTP/1.1 400 Bad Request\r\n\r\n")}}, nil
+		return hostile(t, "HTTP/1.1 400 Bad Request\r\n\r\n", false), nil
 	}, StateAway},
 	"out of memory": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
@@ -272,14 +272,4 @@ func accepting(t *testing.T, serve func(net.Conn)) string {
 		}
 	})
 	return l.Addr().String()
-}
-
-// babbler answers everything with a text that is not Redis's, or with nothing.
-func babbler(t *testing.T, text string) string {
-	t.Helper()
-	return accepting(t, func(c net.Conn) {
-		defer c.Close()
-		_, _ = io.WriteString(c, text)
-		_, _ = io.Copy(io.Discard, c)
-	})
 }
