@@ -120,8 +120,7 @@ func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 		return false
 	}
 	for _, at := range rd.places {
-		at.mark++
-		at.second++
+		at.moveOn()
 		if rd.c.epochs.mark(&at.key) != at.mark {
 			return false
 		}

@@ -32,14 +32,19 @@ type reading struct {
 	arrived, requested time.Time
 }
 
-// place is one key, with the marks under which the request began.
+// place is one key, with the marks under which the request began, in memory and in the second
+// level: 0 if that was not asked, or gave none.
 type place struct {
-	key  Key
-	mark Mark
-	// store is the second level, once it has given its mark: what is stored there later
-	// goes to the same one, since another counts otherwise. Nil if it was not asked.
-	store  Store
-	second Mark
+	key          Key
+	mark, second Mark
+}
+
+// moveOn has what this request brings kept under the marks that follow its own invalidation.
+func (at *place) moveOn() {
+	at.mark++
+	if at.second != 0 {
+		at.second++
+	}
 }
 
 func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
@@ -139,7 +144,7 @@ func (rd *reading) loadSecond(ctx context.Context, at *place) []*Entry {
 		rd.c.counts.failures.Add(1)
 		return nil
 	}
-	at.second, at.store = mark, store
+	at.second = mark
 	return variants
 }
 

@@ -141,8 +141,7 @@ func (rd *reading) invalidate(ctx context.Context, status int) {
 		for _, at := range rd.places {
 			c.invalidate(ctx, rd.x, at.key.Resource())
 			// This answer itself is what holds now, unless more has happened than this.
-			at.mark++
-			at.second++
+			at.moveOn()
 		}
 	}
 }
@@ -227,14 +226,14 @@ func (rd *reading) save(at *place, e *Entry, now time.Time) {
 	if keep <= 0 {
 		return
 	}
-	if here := c.memory.store(&at.key, e, keep, now); !here && (c.memory.limit.Load() > 0 || at.store == nil) {
+	if here := c.memory.store(&at.key, e, keep, now); !here && (c.memory.limit.Load() > 0 || at.second == 0) {
 		return
 	}
 	c.counts.stored.Add(1)
-	if at.store == nil {
+	store, key, begun := c.store(), at.key, at.second
+	if store == nil || begun == 0 {
 		return
 	}
-	store, key, begun := at.store, at.key, at.second
 	c.aside(c.saves, func() {
 		ctx, cancel := context.WithTimeout(c.ctx, saveTime)
 		defer cancel()

@@ -45,7 +45,7 @@ func (rd *reading) fetch(ctx context.Context) {
 		rd.x.Record.Phases.Total = time.Since(rd.x.Start)
 		c.o.Done(rd.x.Record)
 	}()
-	if rd.at.store == nil {
+	if rd.at.second == 0 {
 		rd.loadSecond(ctx, rd.at)
 	}
 	rd.requested = c.o.Now()

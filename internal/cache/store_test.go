@@ -58,7 +58,8 @@ func (s *shelf) setDown(down bool) {
 
 var errAway = errors.New("the store is away")
 
-func (s *shelf) mark(k *cache.Key) (m cache.Mark) {
+func (s *shelf) mark(k *cache.Key) cache.Mark {
+	m := cache.Mark(1)
 	for _, scope := range k.Scopes() {
 		m += cache.Mark(s.counters[scope])
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,7 +54,7 @@ func (s *Store) tell(ctx context.Context, scopes []cache.Scope) error {
 		if err != nil {
 			return err
 		}
-		args = append(args, uint32(scope), s.seen.highest(scope), message)
+		args = append(args, uint32(scope), s.seen[scope].Load(), message)
 	}
 	epochs, err := bump.Run(ctx, s.client, []string{s.epochs}, args...).StringSlice()
 	if err != nil {
@@ -240,13 +241,10 @@ func (w *written) untold() int {
 	return len(w.lately)
 }
 
-// seen holds the highest epoch of each scope that this replica has seen in its life, some
-// 20 MB if it has seen all there are. An epoch that is lower than that was lost by a
-// failover, or put back together with the answers that it ended.
-type seen struct {
-	mu     sync.Mutex
-	epochs map[cache.Scope]uint64
-}
+// seen holds the highest epoch of each scope that this replica has seen in its life. An epoch
+// that is lower than that was lost by a failover, or put back together with the answers that it
+// ended.
+type seen [cache.ScopeCount]atomic.Uint64
 
 // maxAhead is how far an epoch may be ahead of this replica's clock. Epochs begin with the
 // time and are moved on by one, so that one which is further ahead is nobody's.
@@ -256,22 +254,15 @@ const maxAhead = time.Hour
 var errBackwards error = unexpectedError("reading epochs: one is lower than before: Redis has lost writes, " +
 	"or somebody has put old values back; it is moved on")
 
-func (s *seen) highest(scope cache.Scope) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.epochs[scope]
-}
-
 // note takes in an epoch, and reports whether it is not lower than before.
 func (s *seen) note(scope cache.Scope, epoch uint64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if epoch < s.epochs[scope] {
-		return false
+	for {
+		last := s[scope].Load()
+		if epoch < last {
+			return false
+		}
+		if s[scope].CompareAndSwap(last, epoch) {
+			return true
+		}
 	}
-	if s.epochs == nil {
-		s.epochs = make(map[cache.Scope]uint64)
-	}
-	s.epochs[scope] = epoch
-	return true
 }

@@ -111,7 +111,7 @@ type Store struct {
 	id string
 
 	written written
-	seen    seen
+	seen    *seen
 	// subscribed says that the other replicas' invalidations arrive, unsubscribed why not.
 	subscribed   atomic.Bool
 	unsubscribed atomic.Pointer[trouble]
@@ -130,7 +130,7 @@ func New(o Options) *Store {
 	o.Interval = cmp.Or(o.Interval, time.Second)
 	s := &Store{
 		o: o, client: newClient(o.Address, o.Roots, o.Timeout), health: health{now: o.Now, log: o.Log},
-		prefix: "ebox:", id: rand.Text()[:idSize],
+		seen: new(seen), prefix: "ebox:", id: rand.Text()[:idSize],
 	}
 	if o.Namespace != "" {
 		s.prefix += o.Namespace + ":"
