@@ -16,8 +16,8 @@ import (
 var rights = []string{
 	"resetkeys", "resetchannels", "nocommands", "~ebox:*", "&ebox:*",
 	"+hello", "+auth", "+select", "+ping", "+time", "+subscribe", "+unsubscribe", "+publish", "+eval", "+evalsha",
-	"+get", "+set", "+setnx", "+del", "+pttl", "+pexpire",
-	"+hget", "+hmget", "+hgetall", "+hset", "+hsetnx", "+hdel", "+hexists", "+hlen",
+	"+get", "+set", "+del", "+pttl", "+pexpire",
+	"+hget", "+hmget", "+hgetall", "+hset", "+hdel", "+hexists", "+hlen",
 }
 
 // documented checks that docs/redis.md names the rights.
