@@ -17,11 +17,17 @@ import (
 // shelf is what replicas in one process share.
 type shelf struct {
 	mu       sync.Mutex
-	entries  map[[32]byte]map[string]shelved
+	entries  []shelved
 	counters map[cache.Scope]uint64
 	replicas []*replica
 	down     bool
 	loads    int
+}
+
+type shelved struct {
+	of   [32]byte
+	wire []byte
+	mark cache.Mark
 }
 
 // replica is the Store of one of them.
@@ -33,14 +39,7 @@ type replica struct {
 	saves            atomic.Uint64
 }
 
-type shelved struct {
-	b    []byte
-	mark cache.Mark
-}
-
-func newShelf() *shelf {
-	return &shelf{entries: make(map[[32]byte]map[string]shelved), counters: make(map[cache.Scope]uint64)}
-}
+func newShelf() *shelf { return &shelf{counters: make(map[cache.Scope]uint64)} }
 
 // join makes the shelf the second level of a cache.
 func (s *shelf) join(c *cache.Cache) *replica {
@@ -48,12 +47,6 @@ func (s *shelf) join(c *cache.Cache) *replica {
 	s.replicas = append(s.replicas, r)
 	c.UseStore(r)
 	return r
-}
-
-func (s *shelf) setDown(down bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.down = down
 }
 
 var errAway = errors.New("the store is away")
@@ -79,9 +72,9 @@ func (s *replica) Load(_ context.Context, _ *call.Allowance, k *cache.Key) ([]*c
 	}
 	mark := s.mark(k)
 	var found []*cache.Entry
-	for _, v := range s.entries[k.Digest()] {
+	for _, v := range s.entries {
 		e := new(cache.Entry)
-		if v.mark == mark && e.UnmarshalBinary(v.b) == nil {
+		if v.of == k.Digest() && v.mark == mark && e.UnmarshalBinary(v.wire) == nil {
 			found = append(found, e)
 		}
 	}
@@ -90,20 +83,13 @@ func (s *replica) Load(_ context.Context, _ *call.Allowance, k *cache.Key) ([]*c
 
 func (s *replica) Save(_ context.Context, k *cache.Key, e *cache.Entry, begun cache.Mark, _ time.Duration) error {
 	defer s.saves.Add(1)
-	b, err := e.MarshalBinary()
+	wire, err := e.MarshalBinary()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down || err != nil {
 		return errAway
 	}
-	if s.mark(k) != begun {
-		return nil
-	}
-	d := k.Digest()
-	if s.entries[d] == nil {
-		s.entries[d] = make(map[string]shelved)
-	}
-	s.entries[d][e.Variant()] = shelved{b, begun}
+	s.entries = append(s.entries, shelved{k.Digest(), wire, begun})
 	return nil
 }
 
@@ -182,7 +168,7 @@ func TestAReadOfOneReplicaDoesNotOutliveAWriteOfAnother(t *testing.T) {
 
 func TestAStoreThatIsAwayIsAMiss(t *testing.T) {
 	a, _, s := replicas(t, always("body", "Cache-Control: max-age=60"))
-	s.setDown(true)
+	s.down = true
 	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
 	mustGet(t, a.get("/a"), 200, "body", "hit")
 }

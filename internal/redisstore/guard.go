@@ -62,7 +62,7 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 }
 
 // guarded is a connection whose replies (RESP2 and RESP3) are followed as they are read. After one that
-// announces too much it is of no further use: go-redis is told so whatever it does, and closes it.
+// announces too much it is read no further: go-redis closes a connection after any error but a time-out.
 type guarded struct {
 	net.Conn
 	pending *atomic.Int64 // of all connections
@@ -86,14 +86,6 @@ func (c *guarded) Read(p []byte) (int, error) {
 		return 0, refusal
 	}
 	return n, err
-}
-
-// Write implements net.Conn.
-func (c *guarded) Write(p []byte) (int, error) {
-	if err := c.follow(nil); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
 }
 
 // Close implements net.Conn.

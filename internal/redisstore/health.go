@@ -48,7 +48,7 @@ func (h *health) away() bool {
 // note takes in what a call said, or what a look in the background found. Trouble is remembered until a look
 // finds none.
 func (h *health) note(v verdict, err error, looked bool) {
-	if v == neutral || v == well && !looked {
+	if v == well && !looked {
 		return
 	}
 	h.mu.Lock()
@@ -84,24 +84,19 @@ type verdict uint8
 const (
 	// well is the answer that was hoped for.
 	well verdict = iota
-	// neutral says nothing: the caller went away.
-	neutral
 	// poor is an answer at once, though not the one hoped for: nobody had to wait.
 	poor
 	// away is no answer in time, or one that says that there will be none for a while.
 	away
 )
 
-// judge tells what an error says. outer is the context of whoever asked, without the time
-// limit of the call.
-func judge(outer context.Context, err error) verdict {
+// judge tells what an error says.
+func judge(err error) verdict {
 	var reply redis.Error
 	var unexpected unexpectedError
 	switch {
 	case err == nil || errors.Is(err, redis.Nil):
 		return well
-	case ended(outer):
-		return neutral
 	case errors.As(err, &reply):
 		for _, prefix := range useless {
 			if strings.HasPrefix(reply.Error(), prefix) {
@@ -155,7 +150,9 @@ func (s *Store) watch(ctx context.Context) {
 		limited, cancel := context.WithTimeout(ctx, s.o.Timeout)
 		err := s.look(limited)
 		cancel()
-		s.health.note(judge(ctx, err), err, true)
+		if ctx.Err() == nil {
+			s.health.note(judge(err), err, true)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -202,7 +202,9 @@ func (s *Store) within(ctx context.Context, limit time.Duration, f func(context.
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := f(limited)
-	s.health.note(judge(ctx, err), err, false)
+	if !ended(ctx) { // then the error says nothing about Redis
+		s.health.note(judge(err), err, false)
+	}
 	return err
 }
 
