@@ -104,9 +104,8 @@ func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 // keepPosted stores the answer to a POST for later reads, if it says that it is what a
 // GET of the same target would bring, and for how long (RFC 9110, section 9.3.3).
 //
-// It is kept under the epochs that follow the POST's own invalidation. If another write has
-// moved one on since the POST began, the answer may say what was true before that write, and
-// is not kept.
+// It is kept under the epochs that follow the POST's own invalidation, and so for nobody if
+// another write has moved one on since the POST began: it may say what was true before that.
 func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 	location := one(resp.Header["Content-Location"])
 	if resp.StatusCode != http.StatusOK || location == "" {
@@ -121,9 +120,6 @@ func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 	}
 	for _, at := range rd.places {
 		at.moveOn()
-		if rd.c.epochs.mark(&at.key) != at.mark {
-			return false
-		}
 	}
 	return rd.keep(ctx, resp, rd.c.o.Now())
 }

@@ -33,7 +33,6 @@ func TestOnlyAWholeIsStored(t *testing.T) {
 			r.policy.MaxBody = 12
 			r.get("/a")
 			r.origin = always("whole", fresh)
-			r.cache.Flush() // of the memory that such answers are not to be waited for
 			mustGet(t, r.get("/a"), 200, "whole", "fwd=uri-miss; stored")
 		})
 	}

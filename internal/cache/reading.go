@@ -53,6 +53,7 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 	rd.open()
 	if rd.q.demanding { // only the upstream can judge that
 		rd.why = "fwd=request"
+		c.counts.misses.Add(1)
 		return rd.forward(ctx)
 	}
 	pass := rd.look(rd.arrived)
@@ -77,6 +78,7 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 			return a, nil
 		}
 	}
+	c.counts.misses.Add(1)
 	return rd.forward(ctx)
 }
 

@@ -16,7 +16,6 @@ import (
 // forward sends the request, as a question whether what is stored still holds if there
 // is something, and answers with what comes back.
 func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
-	rd.c.counts.misses.Add(1)
 	rd.x.Record.Cache = rd.why
 	returned := false
 	defer func() {

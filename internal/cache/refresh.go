@@ -48,11 +48,9 @@ func (rd *reading) fetch(ctx context.Context) {
 	if rd.at.second == 0 {
 		rd.loadSecond(ctx, rd.at)
 	}
-	rd.requested = c.o.Now()
-	resp, err := rd.send(ctx, rd.x, rd.entry.question(nil))
-	a, err := rd.receive(ctx, resp, err)
+	a, err := rd.forward(ctx)
 	if err != nil {
-		rd.x.Record.Cache, rd.x.Record.Cause = rd.why, err
+		rd.x.Record.Cause = err
 		c.o.Log.Debug("refreshing a stored answer failed", "error", err)
 		return
 	}

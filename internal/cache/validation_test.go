@@ -6,6 +6,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestValidation(t *testing.T) {
@@ -100,5 +103,21 @@ func TestHEADTellsThatGETIsOutOfDate(t *testing.T) {
 		tag = `"b"`
 		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf("Cache-Control: no-cache")})
 		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss")
+	})
+}
+
+// What a confirmation brings to one enterprise goes to others only if it says itself that it may.
+func TestAConfirmationForOneEnterpriseIsNotSharedUnlessItIsPublic(t *testing.T) {
+	testkit.Table(t, map[string]bool{"public, ": true, "": false}, func(t *testing.T, shared bool) {
+		word := map[bool]string{true: "public, "}[shared]
+		r := newRig(t, always("body", "Cache-Control: public, max-age=1", `ETag: "a"`))
+		r.policy.Shared = config.SharedPublic
+		r.get("/a")
+		time.Sleep(2 * time.Second)
+		r.origin = always("body", "Cache-Control: "+word+"max-age=60", `ETag: "a"`, "X-Person: another")
+		mustGet(t, r.do(asked{path: "/a", who: other}), 200, "body", "fwd-status=304")
+		if g := r.get("/a"); g.fromCache() != shared {
+			t.Errorf("%s %v", g.cache, g.header)
+		}
 	})
 }
