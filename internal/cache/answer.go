@@ -22,7 +22,10 @@ func (rd *reading) answer(e *Entry, now time.Time, how string) *call.Answer {
 		Age: strconv.FormatInt(int64(min(e.age(now), forever)/time.Second), 10),
 	}
 	if rd.q.conditional && e.notModified(rd.x.Header) {
-		a.Status, a.Header = http.StatusNotModified, notModifiedHeader(e.Header)
+		a.Status, a.Header = http.StatusNotModified, maps.Clone(e.Header)
+		maps.DeleteFunc(a.Header, func(name string, _ []string) bool { // RFC 9110, section 15.4.5
+			return describesBytes(name) || name == "Content-Type" || name == "Content-Language"
+		})
 		return a
 	}
 	status, body, contentRange := e.part(rd.x)
@@ -37,21 +40,6 @@ func (rd *reading) answer(e *Entry, now time.Time, how string) *call.Answer {
 		}
 	}
 	return a
-}
-
-// notModifiedHeader keeps what a 304 carries (RFC 9110, section 15.4.5), and what
-// identifies the answer.
-func notModifiedHeader(h http.Header) http.Header {
-	kept := make(http.Header, len(h))
-	for name, values := range h {
-		switch name {
-		case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Range", "Content-Md5",
-			"Digest", "Content-Digest", "Repr-Digest":
-		default:
-			kept[name] = values
-		}
-	}
-	return kept
 }
 
 func withTTL(how string, left time.Duration) string {

@@ -107,7 +107,7 @@ func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 // It is kept under the epochs that follow the POST's own invalidation, and so for nobody if
 // another write has moved one on since the POST began: it may say what was true before that.
 func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
-	location := one(resp.Header["Content-Location"])
+	location := resp.Header.Get("Content-Location")
 	if resp.StatusCode != http.StatusOK || location == "" {
 		return false
 	}
@@ -135,7 +135,7 @@ func (c *Cache) changed(ctx context.Context, x *call.Call, resp *http.Response) 
 	targets := []string{x.TargetAndQuery()}
 	if resp != nil {
 		for _, name := range [...]string{"Location", "Content-Location"} {
-			if target, ok := x.Locate(one(resp.Header[name])); ok && !slices.Contains(targets, target) {
+			if target, ok := x.Locate(resp.Header.Get(name)); ok && !slices.Contains(targets, target) {
 				targets = append(targets, target)
 			}
 		}

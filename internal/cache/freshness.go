@@ -24,11 +24,10 @@ func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration,
 	case cc.maxAge != absent:
 		return cc.maxAge, true
 	}
-	expires, ok := h["Expires"]
-	if !ok {
+	if _, says := h["Expires"]; !says {
 		return 0, false
 	}
-	t, ok := httpDate(one(expires))
+	t, ok := httpDate(h.Get("Expires"))
 	if !ok {
 		return 0, true // a date that is none is in the past (section 5.3)
 	}
@@ -140,8 +139,8 @@ func (e *Entry) excuses(cc *directives, p *call.Policy, now time.Time) bool {
 
 // ageOf reads Age (section 5.1): the first member counts, and what is no number is
 // ignored.
-func ageOf(values []string) time.Duration {
-	first, _, _ := strings.Cut(one(values), ",")
+func ageOf(field string) time.Duration {
+	first, _, _ := strings.Cut(field, ",")
 	age, _ := parseSeconds(strings.Trim(first, " \t"))
 	return age
 }

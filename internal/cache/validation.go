@@ -12,7 +12,7 @@ import (
 
 // etagOf gives the entity tag of an answer as it is written, if it can be compared.
 func etagOf(h http.Header) string {
-	return strings.Trim(one(h["Etag"]), " \t")
+	return strings.Trim(h.Get("Etag"), " \t")
 }
 
 // opaque is what is compared of a tag when weakness does not count.
@@ -37,7 +37,7 @@ func (e *Entry) notModified(h http.Header) bool {
 	if tags := h["If-None-Match"]; len(tags) > 0 {
 		return matchesAny(tags, e.facts.etag)
 	}
-	since, ok := httpDate(one(h["If-Modified-Since"]))
+	since, ok := httpDate(h.Get("If-Modified-Since"))
 	if !ok {
 		return false
 	}
@@ -89,7 +89,7 @@ func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, receive
 	delete(h, "Age") // it is that of the old answer, and so is the date
 	delete(h, "Date")
 	for name, values := range storedHeader(answer, p) {
-		if !describesStored(name) {
+		if !describesBytes(name) && name != "Etag" && name != "Cache-Status" {
 			h[name] = values
 		}
 	}
@@ -98,12 +98,11 @@ func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, receive
 	return n.prepare()
 }
 
-// describesStored tells the fields that are about the bytes as they are stored, and so
-// stay as they are: how long they are, how coded, and what they sum up to.
-func describesStored(name string) bool {
+// describesBytes tells the fields that are about the bytes as they are stored: how long they
+// are, how coded, and what they sum up to.
+func describesBytes(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest",
-		"Etag", "Cache-Status":
+	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest":
 		return true
 	}
 	return false
@@ -113,7 +112,7 @@ func describesStored(name string) bool {
 func (e *Entry) sameAs(head *http.Response) bool {
 	h := head.Header
 	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Length"} {
-		if v := one(h[name]); v != "" && v != one(e.Header[name]) {
+		if v := h.Get(name); v != "" && v != e.Header.Get(name) {
 			return false
 		}
 	}
