@@ -56,7 +56,8 @@ func (e *Entry) ifRange(values []string) bool {
 // condition. It is kept as what it is, an answer to that range, and given to whoever asks
 // for the same (RFC 9111, section 3.3); it is neither cut nor joined to others.
 func isPart(h http.Header, x *call.Call) bool {
-	return len(x.Field("Range")) == 1 && len(x.Field("If-Range")) == 0 && strings.HasPrefix(h.Get("Content-Range"), "bytes ")
+	return len(x.Field("Range")) == 1 && len(x.Field("If-Range")) == 0 &&
+		strings.HasPrefix(h.Get("Content-Range"), "bytes ")
 }
 
 // part gives the status and body of an answer to a request, and the value of

@@ -25,7 +25,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 	}()
 	var question *call.Question
 	if rd.asks() {
-		question = rd.entry.question(rd.x.Header)
+		question = rd.entry.question()
 	}
 	rd.requested = rd.c.o.Now()
 	resp, err := rd.send(ctx, rd.x, question)
@@ -70,7 +70,7 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 		rd.land(unshared, nil)
 		return with(rd.why, nil, err)
 	}
-	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.x.Header) {
+	if resp.StatusCode == http.StatusNotModified && rd.asks() {
 		return rd.confirmed(ctx, resp, now), nil
 	}
 	rd.invalidate(ctx, resp.StatusCode)

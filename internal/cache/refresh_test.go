@@ -28,7 +28,8 @@ func TestARefreshInTheBackgroundServesTheNextAndHasARecordOfItsOwn(t *testing.T)
 		time.Sleep(20 * time.Second)
 		mustGet(t, r.get("/a"), 200, "2", "hit; ttl=-10")
 		synctest.Wait()
-		if len(r.beside) != 2 || r.beside[0].Cache != "fwd=stale; stored; fwd-status=200" || !errors.Is(r.beside[1].Cause, errDown) {
+		if len(r.beside) != 2 || r.beside[0].Cache != "fwd=stale; stored; fwd-status=200" ||
+			!errors.Is(r.beside[1].Cause, errDown) {
 			t.Errorf("records beside: %+v", r.beside)
 		}
 	})

@@ -49,37 +49,16 @@ func (e *Entry) notModified(h http.Header) bool {
 }
 
 // question gives the preconditions with which the upstream is asked whether the entry
-// still holds (section 4.3.1), none if it cannot be. The caller's tags are asked about as
-// well, so that the upstream can tell the caller that what it has is right.
-func (e *Entry) question(own http.Header) *call.Question {
+// still holds (section 4.3.1), in place of the caller's: its own are judged by what comes.
+func (e *Entry) question() *call.Question {
 	q := new(call.Question)
 	if e.facts.etag != "" {
-		tags := e.facts.etag
-		for tag := range wire.Members(own["If-None-Match"]) {
-			if tag != "*" && tag != e.facts.etag {
-				tags += ", " + tag
-			}
-		}
-		q.IfNoneMatch = []string{tags}
+		q.IfNoneMatch = []string{e.facts.etag}
 	}
 	if !e.facts.lastModified.IsZero() {
 		q.IfModifiedSince = e.Header["Last-Modified"][:1:1]
 	}
 	return q
-}
-
-// confirms reports whether a 304 is about this entry (section 4.3.4). If only its own tag
-// was asked about, it is; if the caller's were as well, it may be about those.
-func (e *Entry) confirms(answer http.Header, own http.Header) bool {
-	others := false
-	for tag := range wire.Members(own["If-None-Match"]) {
-		others = others || tag != "*" && opaque(tag) != opaque(e.facts.etag)
-	}
-	if !others || e.facts.etag == "" {
-		return true
-	}
-	tag := etagOf(answer)
-	return tag != "" && opaque(tag) == opaque(e.facts.etag)
 }
 
 // freshened gives the entry with what a 304, or the answer to a HEAD, says anew

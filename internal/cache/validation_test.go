@@ -2,7 +2,6 @@ package cache_test
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,18 +68,14 @@ func TestTheCallersOwnConditions(t *testing.T) {
 			}
 		})
 	}
-	t.Run("are asked about along with the stored one", func(t *testing.T) {
-		r := newRig(t, func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(req.Header.Get("If-None-Match"), `"b"`) {
-				return reply(304, "", `ETag: "b"`), nil
-			}
-			return reply(200, "body", "Cache-Control: no-cache", `ETag: "a"`), nil
-		})
+	t.Run("are judged by what the upstream confirms", func(t *testing.T) {
+		r := newRig(t, always("body", "Cache-Control: no-cache", `ETag: "a"`))
 		r.get("/a")
-		g := r.get("/a", `If-None-Match: "b"`)
-		if sent := r.last().Header.Get("If-None-Match"); g.status != 304 || g.header.Get("Etag") != `"b"` ||
-			sent != `"a", "b"` {
-			t.Errorf("%d %v, asked with %s", g.status, g.header, sent)
+		for tag, status := range map[string]int{`"a"`: 304, `"b"`: 200} {
+			g := r.get("/a", "If-None-Match: "+tag)
+			if sent := r.last().Header.Get("If-None-Match"); g.status != status || sent != `"a"` {
+				t.Errorf("%s: %d, asked with %s", tag, g.status, sent)
+			}
 		}
 	})
 }

@@ -263,7 +263,8 @@ func TestAListIsTheSameForEveryReplicaAndReplacesWhatCannotBeRead(t *testing.T) 
 	server := redistest.Start(t)
 	for name, keys := range map[string][]Key{"sealed": {keyOf(t, "k1", 1)}, "plain": nil} {
 		registry := "https://registry.example/" + name
-		writer, reader := idle(t, single(server), withKeys(keys...)), idle(t, single(server), withKeys(keys...)).List(registry)
+		writer := idle(t, single(server), withKeys(keys...))
+		reader := idle(t, single(server), withKeys(keys...)).List(registry)
 		at := writer.List(registry).names[0]
 		short, _ := writer.ring.seal(forList, at, []byte("1234567"))
 		for what, spoil := range map[string]func(){
