@@ -76,12 +76,10 @@ func (s *Store) Obtain(
 		case err != nil || time.Now().After(deadline):
 			return fetch(ctx)
 		}
-		timer := time.NewTimer(pause) // another replica is asking
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return fetch(ctx) // which says what that means
-		case <-timer.C:
+		case <-time.After(pause): // another replica is asking
 		}
 	}
 }
@@ -97,14 +95,10 @@ func (c *claim) look(ctx context.Context, lock time.Duration) (t authn.Token, fo
 		ends, got := pipe.PTTL(ctx, c.token), pipe.Get(ctx, c.token)
 		_, _ = pipe.Exec(ctx) // each command has its own error
 		mine, left = taken.Val(), ends.Val()
-		value, err = got.Bytes()
-		switch {
-		case redis.HasErrorPrefix(err, "WRONGTYPE"):
-			value = []byte{} // which is no token, and is written over
-		case errors.Is(err, redis.Nil):
+		if value, err = got.Bytes(); errors.Is(err, redis.Nil) {
 			return taken.Err()
 		}
-		return err
+		return err // also of another type, which is written over
 	})
 	const gone = -2 // what PTTL says; somebody has stored it since
 	if value == nil || left == gone {
