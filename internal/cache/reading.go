@@ -17,8 +17,9 @@ type reading struct {
 	send call.Send
 	q    query
 
-	// places are where an answer may be: the enterprise's own, the shared one, or both.
+	// places are where an answer may be: the enterprise's own, the shared one, or both. They lie in room.
 	places []*place
+	room   [2]place
 	// known says that something is stored under one of the keys.
 	known bool
 	// entry is what is stored and selected but cannot be given as it is; at is its place.
@@ -99,8 +100,10 @@ func (rd *reading) reason() string {
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
 	add := func(p call.Partition) {
-		k := KeyOf(p, rd.x.TargetAndQuery())
-		rd.places = append(rd.places, &place{key: k, mark: rd.c.epochs.mark(&k)})
+		at := &rd.room[len(rd.places)]
+		at.key = KeyOf(p, rd.x.TargetAndQuery())
+		at.mark = rd.c.epochs.mark(&at.key)
+		rd.places = append(rd.places, at)
 	}
 	sharing := rd.x.Keep.Policy.Shared
 	if sharing != config.SharedAlways {

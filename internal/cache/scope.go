@@ -62,7 +62,8 @@ func scopeOf(p *call.Partition) Scope {
 	if p.Shared() {
 		who |= 1 << 41
 	}
-	return Scope(mix(who^hash([]byte(p.Upstream))) % tenantScopes)
+	var buf [128]byte // so that nothing is allocated
+	return Scope(mix(who^hash(append(buf[:0], p.Upstream...))) % tenantScopes)
 }
 
 // hash is the same in every process and in every version of the gateway that shares a

@@ -83,6 +83,9 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 		t.Error("a write does not count")
 	}
 	told.await(t, r, k.Resource())
+	if applied, _ := r.o.Listener.(*listener).told(); len(applied) > 0 {
+		t.Errorf("the writer told itself: %v", applied)
+	}
 	awaitTogether(t, r, other)
 	for i, one := range []*Store{r, other, r, other} {
 		wait, err := one.Spend(t.Context(), nil, "caller phone", rate(3), 0.7, false)

@@ -175,8 +175,8 @@ var (
 
 // ask makes one call of a request, or a few, bounded as a whole by Options.Timeout and by
 // what is left of the request's allowance (nil for none). While Redis is away the error
-// comes at once. Whoever gets an error goes on without Redis. A request that has used up its
-// allowance has Redis left alone, like one that got no answer.
+// comes at once. Whoever gets an error goes on without Redis. A request that uses up its
+// allowance gets no answer in time, and so has Redis left alone.
 func (s *Store) ask(ctx context.Context, a *call.Allowance, f func(context.Context) error) error {
 	if a == nil {
 		return s.within(ctx, s.o.Timeout, f)
@@ -188,9 +188,6 @@ func (s *Store) ask(ctx context.Context, a *call.Allowance, f func(context.Conte
 	began := time.Now()
 	err := s.within(ctx, min(s.o.Timeout, whole-a.Spent()), f)
 	a.Spend(time.Since(began))
-	if a.Spent() >= whole && !ended(ctx) && !s.health.away() {
-		s.health.note(away, errSlow, false)
-	}
 	return err
 }
 
