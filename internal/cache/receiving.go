@@ -20,7 +20,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 	returned := false
 	defer func() {
 		if !returned { // a panic on the way
-			rd.land(abandoned, nil)
+			rd.land(nil, errAbandoned)
 		}
 	}()
 	var question *call.Question
@@ -39,9 +39,10 @@ func (rd *reading) asks() bool {
 	return rd.entry != nil && rd.x.Method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
 }
 
-func (rd *reading) land(end ending, e *Entry) {
+// land ends the flight that this request leads, if it leads one.
+func (rd *reading) land(e *Entry, err error) {
 	if rd.flight != nil {
-		rd.c.flights.land(&rd.places[0].key, rd.flight, end, e)
+		rd.flight.Land(e, err)
 	}
 }
 
@@ -49,10 +50,10 @@ func (rd *reading) land(end ending, e *Entry) {
 func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) (*call.Answer, error) {
 	now := rd.c.o.Now()
 	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
-		rd.flight.hasHeader()
+		rd.flight.Begin()
 	}
 	if err != nil && ctx.Err() != nil {
-		rd.land(abandoned, nil)
+		rd.land(nil, errAbandoned)
 		return with(rd.why, nil, err)
 	}
 	// Statuses for which stale-if-error is (RFC 5861, section 4), and failures of the way there.
@@ -62,12 +63,12 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 		if err == nil {
 			resp.Body.Close()
 		}
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 		rd.c.counts.stale.Add(1)
 		return rd.answer(e, now, withTTL("hit", e.lifetime(p)-e.age(now))+"; detail=stale-if-error"), nil
 	}
 	if err != nil {
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 		return with(rd.why, nil, err)
 	}
 	if resp.StatusCode == http.StatusNotModified && rd.asks() {
@@ -103,12 +104,12 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 	e, kept := rd.renew(answer, now)
 	if kept {
 		status += "; stored"
-		rd.land(landed, e)
+		rd.land(e, nil)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
 			rd.c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		}
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 	}
 	return rd.answer(e, now, status)
 }
@@ -165,7 +166,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		}
 	}
 	if at == nil {
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 		if rd.wouldNever(resp) {
 			if rd.entry != nil { // what was stored is not what there is
 				c.invalidate(ctx, rd.x, rd.at.key.Resource())
@@ -180,14 +181,14 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 	end := func(whole []byte, failed bool) {
 		switch {
 		case whole == nil && failed && ctx.Err() == nil:
-			rd.land(unshared, nil)
+			rd.land(nil, errUnshared)
 		case whole == nil:
-			rd.land(abandoned, nil)
+			rd.land(nil, errAbandoned)
 		default:
 			e.Body = whole
 			e.Header["Content-Length"] = []string{strconv.Itoa(len(whole))}
 			rd.save(&saved, e, c.o.Now())
-			rd.land(landed, e)
+			rd.land(e, nil)
 		}
 	}
 	if resp.Body == http.NoBody || resp.StatusCode == http.StatusNoContent {

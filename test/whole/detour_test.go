@@ -26,10 +26,9 @@ type detour struct {
 type blockage int
 
 const (
-	passing      blockage = iota
-	closing               // they are accepted and closed
-	mute                  // they are accepted, and nothing is ever answered
-	talkingOther          // they get an answer that is neither TLS nor HTTP
+	passing blockage = iota
+	closing          // they are accepted and closed
+	mute             // they are accepted, and nothing is ever answered
 )
 
 func newDetour(t *testing.T, to string, config *tls.Config) *detour {
@@ -105,9 +104,6 @@ func (d *detour) serve(in net.Conn) {
 	switch d.begin(in) {
 	case passing:
 		d.pass(in)
-	case talkingOther:
-		_, _ = io.WriteString(in, "220 mail.example ESMTP\r\n\r\n") // whoever reads a header has all of it
-		fallthrough
 	case mute:
 		_, _ = io.Copy(io.Discard, in)
 	}
