@@ -37,71 +37,59 @@ func request(t testing.TB, r *Store) (waited int) {
 	return waited
 }
 
-// failing is one way in which Redis fails.
-type failing struct {
-	// address gives the Redis in trouble; mend heals it.
-	address func(t *testing.T) (a config.RedisAddress, mend func())
-	// state is what the platform team sees.
-	state string
-}
-
-var troubles = map[string]failing{
-	"down at the start, refused": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		s.Stop()
-		return single(s), s.Run
-	}, StateAway},
-	"frozen": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		s.Freeze()
-		t.Cleanup(s.Thaw)
-		return single(s), s.Thaw
-	}, StateAway},
-	"slow": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		d := delay(t, s.Addr, 200*time.Millisecond)
-		return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.by.Store(0) }
-	}, StateAway},
-	"out of memory": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
-		return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
-	}, StateTroubled},
-	"a replica that only reads": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes")
-		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
-	}, StateAway},
-	"a wrong password": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@all")
-		a.Password = "wrong"
-		return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
-	}, StateAway},
-	"commands that are not allowed": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
-		return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
-	}, StateTroubled},
-	"a wrong type under every key": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		ring := ringOf(keyOf(t, "k1", 1))
-		s.Do("LPUSH", "ebox:epochs", "x")
-		s.Do("LPUSH", idle(t, single(s)).answerNames(keyOfAnswers("/messages"))[0], "x")
-		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
-		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
-		s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
-		return single(s), func() {}
-	}, ""},
-	"too many clients": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t, "--maxclients", "1")
-		s.Do("PING") // which takes the one place
-		return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
-	}, StateAway},
-}
-
 func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
-	for name, c := range troubles {
+	for name, c := range map[string]struct {
+		// trouble brings the server there, and gives its address and what heals it; state is what the
+		// platform team sees.
+		trouble func(*testing.T, *redistest.Server) (config.RedisAddress, func())
+		state   string
+	}{
+		"down at the start, refused": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Stop()
+			return single(s), s.Run
+		}, StateAway},
+		"frozen": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Freeze()
+			t.Cleanup(s.Thaw)
+			return single(s), s.Thaw
+		}, StateAway},
+		"slow": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			d := delay(t, s.Addr, 200*time.Millisecond)
+			return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.by.Store(0) }
+		}, StateAway},
+		"out of memory": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Do("CONFIG", "SET", "maxmemory", "1")
+			return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
+		}, StateTroubled},
+		"a replica that only reads": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Do("REPLICAOF", "127.0.0.1", "1")
+			return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
+		}, StateAway},
+		"a wrong password": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@all")
+			a.Password = "wrong"
+			return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
+		}, StateAway},
+		"commands that are not allowed": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
+			return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
+		}, StateTroubled},
+		"a wrong type under every key": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			ring := ringOf(keyOf(t, "k1", 1))
+			s.Do("LPUSH", "ebox:epochs", "x")
+			s.Do("LPUSH", idle(t, single(s)).answerNames(keyOfAnswers("/messages"))[0], "x")
+			s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
+			s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
+			s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
+			return single(s), func() {}
+		}, ""},
+		"too many clients": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Do("CONFIG", "SET", "maxclients", "1") // which this connection has
+			return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
+		}, StateAway},
+	} {
 		t.Run(name, func(t *testing.T) {
-			address, mend := c.address(t)
+			address, mend := c.trouble(t, redistest.Start(t))
 			// The first requests meet the trouble, with nobody to warn them, and wait once.
 			unwarned := idle(t, address, withTimeout(short))
 			var all sync.WaitGroup
