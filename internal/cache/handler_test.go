@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -90,41 +91,34 @@ func TestWhatIsReused(t *testing.T) {
 }
 
 func TestWhatTheRouteSays(t *testing.T) {
-	type of = config.CachePolicy
+	const lastYear, nothing = "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT", "X-Says: nothing"
+	route := func(p config.CachePolicy) call.Policy { return call.Policy{CachePolicy: p} }
+	minute := route(config.CachePolicy{DefaultTTL: time.Minute})
+	while := route(config.CachePolicy{StaleWhileRevalidate: time.Minute})
+	silent := route(config.CachePolicy{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour, WhenSilent: true})
 	type row struct {
 		policy call.Policy
-		answer []string
+		answer string
 		after  time.Duration
 		how    string
 	}
 	testkit.Table(t, map[string]row{
-		"a default lifetime": {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, nil, 59 * time.Second, "hit; ttl=1"},
-		"that is over":       {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, nil, 61 * time.Second, "fwd=uri-miss"},
-		"not against the answer's own word": {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}},
-			[]string{"Cache-Control: max-age=1"},
-			2 * time.Second, "fwd=uri-miss"},
-		"heuristics": {call.Policy{Heuristics: true}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"},
-			2 * time.Hour, "hit"},
-		"heuristics off": {call.Policy{}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 0, "fwd=stale"},
-		"stale while revalidate": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Minute}},
-			[]string{"Cache-Control: max-age=10"},
-			60 * time.Second, "hit; ttl=-50"},
-		"stale while revalidate, over": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Minute}},
-			[]string{"Cache-Control: max-age=10"}, 71 * time.Second, "fwd=uri-miss"},
-		"the answer's own window first": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour}},
-			[]string{"Cache-Control: max-age=10, stale-while-revalidate=5"}, 20 * time.Second, "fwd="},
-		"must-revalidate forbids it": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour}},
-			[]string{"Cache-Control: max-age=10, must-revalidate"}, 20 * time.Second, "fwd="},
-		"only when silent, and it speaks": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour, WhenSilent: true}},
-			[]string{"Cache-Control: max-age=10"}, 20 * time.Second, "fwd="},
-		"only when silent, and it is": {call.Policy{CachePolicy: of{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour,
-			WhenSilent: true}}, nil, 20 * time.Second, "hit; ttl=-19"},
-		"a body that is too large": {call.Policy{MaxBody: 3}, []string{"Cache-Control: max-age=60"}, 0, "fwd=uri-miss"},
+		"a default lifetime":                {minute, nothing, 59 * time.Second, "hit; ttl=1"},
+		"that is over":                      {minute, nothing, 61 * time.Second, "fwd=uri-miss"},
+		"not against the answer's own word": {minute, "Cache-Control: max-age=1", 2 * time.Second, "fwd=uri-miss"},
+		"heuristics":                        {call.Policy{Heuristics: true}, lastYear, 2 * time.Hour, "hit"},
+		"heuristics off":                    {call.Policy{}, lastYear, 0, "fwd=stale"},
+		"stale while revalidate":            {while, "Cache-Control: max-age=10", 60 * time.Second, "hit; ttl=-50"},
+		"stale while revalidate, over":      {while, "Cache-Control: max-age=10", 71 * time.Second, "fwd=uri-miss"},
+		"the answer's own window first": {while, "Cache-Control: max-age=10, stale-while-revalidate=5", 20 * time.Second,
+			"fwd="},
+		"must-revalidate forbids it":      {while, "Cache-Control: max-age=10, must-revalidate", 20 * time.Second, "fwd="},
+		"only when silent, and it speaks": {silent, "Cache-Control: max-age=10", 20 * time.Second, "fwd="},
+		"only when silent, and it is":     {silent, nothing, 20 * time.Second, "hit; ttl=-19"},
+		"a body that is too large":        {call.Policy{MaxBody: 3}, "Cache-Control: max-age=60", 0, "fwd=uri-miss"},
 	}, func(t *testing.T, c row) {
-		r := newRig(t, always("body", c.answer...))
-		if c.policy.MaxBody == 0 {
-			c.policy.MaxBody = 1000
-		}
+		r := newRig(t, always("body", c.answer))
+		c.policy.MaxBody = cmp.Or(c.policy.MaxBody, 1000)
 		r.policy = c.policy
 		r.get("/a")
 		time.Sleep(c.after)
