@@ -123,7 +123,6 @@ func (rd *reading) renew(answer *http.Response, now time.Time) (e *Entry, kept b
 		!e.mayBeStored(&rd.q) || e.keep(p) <= 0 {
 		return e, false
 	}
-	e.mark = rd.at.mark
 	rd.save(rd.at, e, now)
 	return e, true
 }
@@ -176,8 +175,6 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		}
 		return false
 	}
-	e.mark = at.mark
-	saved := *at
 	end := func(whole []byte, failed bool) {
 		switch {
 		case whole == nil && failed && ctx.Err() == nil:
@@ -187,7 +184,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		default:
 			e.Body = whole
 			e.Header["Content-Length"] = []string{strconv.Itoa(len(whole))}
-			rd.save(&saved, e, c.o.Now())
+			rd.save(at, e, c.o.Now())
 			rd.land(e, nil)
 		}
 	}
@@ -222,6 +219,7 @@ func (rd *reading) compareHead(ctx context.Context, resp *http.Response, now tim
 // save stores an entry in memory at once and in the second level beside the request.
 func (rd *reading) save(at *place, e *Entry, now time.Time) {
 	c := rd.c
+	e.mark = at.mark
 	keep := e.keep(rd.x.Keep.Policy) - max(now.Sub(e.Received), 0)
 	if keep <= 0 {
 		return
