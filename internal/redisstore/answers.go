@@ -51,7 +51,7 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
 end
 return 1`)
 
-func (s *Store) keeps(k *cache.Key) bool { return s.sealed() || k.Shared() }
+func (s *Store) keeps(k *cache.Key) bool { return s.ring.sealed() || k.Shared() }
 
 // Load implements cache.Store.
 //

@@ -119,6 +119,8 @@ func newRing(keys []Key, prefix string) *ring {
 	return r
 }
 
+// sealed reports whether encryption keys are set, and tokens and what belongs to an
+// enterprise therefore shared.
 func (r *ring) sealed() bool { return len(r.keys) > 0 }
 
 // mac is the HMAC-SHA-256 of what under a key.

@@ -103,10 +103,10 @@ type Store struct {
 	client client
 	ring   *ring
 	health health
-	// prefix begins every name. epochs is the hash of the epochs, members that of the
-	// replicas. On channel replicas tell one another of invalidations; channels know no
-	// databases, so that its name has the database's number.
-	prefix, epochs, members, channel string
+	// epochs is the hash of the epochs, members that of the replicas. On channel replicas tell
+	// one another of invalidations; channels know no databases, so that its name has the
+	// database's number.
+	epochs, members, channel string
 	// id tells this replica from the others, in idSize bytes.
 	id string
 
@@ -128,17 +128,16 @@ type Store struct {
 // New makes a Store. Redis is not called: it may be down, and come later.
 func New(o Options) *Store {
 	o.Interval = cmp.Or(o.Interval, time.Second)
-	s := &Store{
-		o: o, client: newClient(o.Address, o.Roots, o.Timeout), health: health{now: o.Now, log: o.Log},
-		seen: new(seen), prefix: "ebox:", id: rand.Text()[:idSize],
-	}
+	prefix := "ebox:"
 	if o.Namespace != "" {
-		s.prefix += o.Namespace + ":"
+		prefix += o.Namespace + ":"
 	}
-	s.ring = newRing(o.Keys, s.prefix)
-	s.epochs, s.members = s.prefix+"epochs", s.prefix+"replicas"
-	s.channel = s.prefix + "news:" + strconv.Itoa(o.Address.Database)
-	return s
+	return &Store{
+		o: o, client: newClient(o.Address, o.Roots, o.Timeout), ring: newRing(o.Keys, prefix),
+		health: health{now: o.Now, log: o.Log}, seen: new(seen), id: rand.Text()[:idSize],
+		epochs: prefix + "epochs", members: prefix + "replicas",
+		channel: prefix + "news:" + strconv.Itoa(o.Address.Database),
+	}
 }
 
 // Run looks after Redis until ctx is done: it finds out when Redis is well again, and
@@ -154,10 +153,6 @@ func (s *Store) Run(ctx context.Context) {
 
 // Close gives up the connections of a Store that Run was never called for.
 func (s *Store) Close() { _ = s.client.Close() }
-
-// sealed reports whether encryption keys are set, and tokens and what belongs to an
-// enterprise therefore shared.
-func (s *Store) sealed() bool { return s.ring.sealed() }
 
 // budget is how long one request may wait for Redis altogether, however often it asks:
 // for the rates of its enterprise, its caller and its upstream, for two partitions of the
@@ -258,7 +253,7 @@ const (
 // Status tells how Redis is doing.
 func (s *Store) Status() Status {
 	now := Status{
-		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.sealed(), State: StateUp,
+		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.ring.sealed(), State: StateUp,
 		Subscribed: s.subscribed.Load(), Untold: s.written.untold(), Replicas: int(s.replicas.Load()),
 		Opened: s.health.opened.Load(), Unreadable: s.unreadable.Load(),
 	}

@@ -51,7 +51,7 @@ type claim struct {
 func (s *Store) Obtain(
 	ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token, error),
 ) (authn.Token, error) {
-	if !s.sealed() {
+	if !s.ring.sealed() {
 		return fetch(ctx)
 	}
 	what := []byte("token\x00" + key.Digest())
