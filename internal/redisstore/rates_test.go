@@ -13,8 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
@@ -24,7 +22,7 @@ import (
 // does a bucket end by Redis's clock.
 type bucket struct {
 	t      *testing.T
-	script *redis.Script
+	script string
 	server *redistest.Server
 	rate   config.Rate
 	part   float64
@@ -32,14 +30,13 @@ type bucket struct {
 }
 
 func newBucket(t *testing.T, r config.Rate, part float64) *bucket {
-	text := spendText
+	script := spendText
 	for real, ours := range map[string]string{"redis.call('TIME')": "{ARGV[5], ARGV[6]}", ", 'PX', string": ") --"} {
-		if !strings.Contains(text, real) {
+		if !strings.Contains(script, real) {
 			t.Fatalf("the script does not say %s", real)
 		}
-		text = strings.Replace(text, real, ours, 1)
+		script = strings.Replace(script, real, ours, 1)
 	}
-	script := redis.NewScript(text)
 	return &bucket{t, script, redistest.Start(t), r, part, time.Unix(1_800_000_000, 0)}
 }
 
@@ -47,11 +44,8 @@ func newBucket(t *testing.T, r config.Rate, part float64) *bucket {
 func (b *bucket) take(batch bool) time.Duration {
 	b.t.Helper()
 	args := append(spendArgs(b.rate, b.part, batch), b.now.Unix(), b.now.Nanosecond()/1000)
-	n, err := b.script.Run(b.t.Context(), b.server.Client(), []string{"bucket"}, args...).Int64()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return time.Duration(n) * time.Microsecond
+	n := b.server.Do(append([]any{"EVAL", b.script, 1, "bucket"}, args...)...)
+	return time.Duration(n.(int64)) * time.Microsecond
 }
 
 // burst checks how many calls pass at once.

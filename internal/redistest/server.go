@@ -136,9 +136,6 @@ func (s *Server) Do(args ...any) any {
 	return v
 }
 
-// Client speaks to the server.
-func (s *Server) Client() redis.Cmdable { return s.client }
-
 // Keys gives the names of all keys.
 func (s *Server) Keys() (names []string) {
 	s.t.Helper()
