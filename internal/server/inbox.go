@@ -70,7 +70,7 @@ func (x *exchange) serveInbox(path string) error {
 	if err := x.readNames(in.Route, parsed, nil, &claim); err != nil {
 		return err
 	}
-	tenant, err := x.resolve(caller, &in.Route.Tenancy, claim)
+	tenant, err := x.resolve(caller, &in.Route.Route, claim)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err := b.x.readNames(in.Route, ebox.ParsePath(inbox.MessagesPath), body, &claim); err != nil {
 		return err
 	}
-	if _, err := b.x.resolve(caller, &in.Route.Tenancy, claim); err != nil {
+	if _, err := b.x.resolve(caller, &in.Route.Route, claim); err != nil {
 		return err
 	}
 	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers, &b.x.memory)
@@ -315,7 +315,7 @@ func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.C
 	c.Source, c.Listener, c.Caller, c.Actor, c.Purpose = from.Source, from.Listener, from.Caller, from.Actor, from.Purpose
 	c.Batch, c.Pace, c.Memory = from.Batch, from.Pace, from.Memory
 	c.Method, c.Host, c.Path, c.Protocol, c.Header = q.Method, from.Host, path, from.Protocol, header
-	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
+	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Name, q.Provider, from.Action
 	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed,
 		from.Client, from.Represented
 	c.Target, c.Segments, c.Query = q.Path, ebox.Segments(q.Path), q.Query
