@@ -75,26 +75,19 @@ func (x *exchange) serveInbox(path string) error {
 		return err
 	}
 	x.represent(tenant)
-	whole := caller.Partial != nil && !*caller.Partial
 	b := &bundle{x: x, tenant: tenant, prefix: c.Path[:len(c.Path)-len(x.rest)]}
-	switch {
-	case c.Method == http.MethodPatch:
+	if c.Method == http.MethodPatch {
 		return b.change(caller)
-	case path == inbox.SummaryPath:
-		query, wanted, err := inbox.ParseSummaryQuery(c.Query)
-		if err != nil {
-			return err
-		}
-		return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
-			return round.Summary(ctx, query, whole || wanted, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
-		})
 	}
 	query, err := inbox.ParseQuery(c.Query)
 	if err != nil {
 		return err
 	}
-	query.Whole = query.Whole || whole
+	query.Whole = query.Whole || caller.Partial != nil && !*caller.Partial
 	return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
+		if path == inbox.SummaryPath {
+			return round.Summary(ctx, query, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
+		}
 		return round.List(ctx, query, b.url(inbox.MessagesPath))
 	})
 }
