@@ -6,7 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -112,17 +115,18 @@ func secretOf(n int) string {
 // shared is the store of a replica.
 func shared(b *testing.B, server *redistest.Server) *redisstore.Store {
 	b.Helper()
-	key, err := redisstore.ParseKey("k1", []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))))
+	file := filepath.Join(b.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(strings.Repeat("00", 32)), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	key, err := redisstore.LoadKey("k1", file)
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := redisstore.New(redisstore.Options{
+	r := redisstore.New(redisstore.Options{
 		Address: config.RedisAddress{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside",
-		Timeout: time.Second,
+		Timeout: time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
 	b.Cleanup(r.Close)
 	return r
 }
@@ -135,7 +139,7 @@ func tokens(b *testing.B, server *redistest.Server) {
 		for i := range b.N {
 			want := authn.TokenKey{TokenURL: "https://as.example/token", ClientID: strconv.Itoa(i) + time.Now().String()}
 			for _, r := range list {
-				_, err := r.Tokens().Obtain(b.Context(), want, "", func(context.Context) (authn.Token, error) {
+				_, err := r.Obtain(b.Context(), want, "", func(context.Context) (authn.Token, error) {
 					secret, _ := json.Marshal(map[string]any{"key": want.Digest(), "secret": secretOf(600),
 						"obtained": time.Now().UnixNano(), "lifetime": time.Hour})
 					return authn.RestoreToken(secret, want, time.Now(), time.Hour)

@@ -23,12 +23,10 @@ const (
 	passTime = 30 * time.Second
 )
 
-// Options are what a Cache takes from outside. All but Store are required.
+// Options are what a Cache takes from outside. All of them are required.
 type Options struct {
 	// Memory bounds the first level, in bytes; 0 is for none.
 	Memory int64
-	// Store is the second level, nil for none.
-	Store Store
 	// Classify says what an error of the way to the upstream means.
 	Classify func(error) call.Failure
 	// Done is given the record of each call that was made in the background.
@@ -87,7 +85,6 @@ func New(o Options) *Cache {
 		refreshes: make(chan struct{}, maxRefreshes), saves: make(chan struct{}, maxSaves),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.UseStore(o.Store)
 	return c
 }
 

@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -103,9 +102,12 @@ func readEntry(wire []byte) (*Entry, bool) {
 	head, body, whole := bytes.Cut(answer, endOfHead)
 	status, lines, _ := strings.Cut(string(head), "\r\n")
 	e := &Entry{Body: body}
-	if !whole || !e.readStatus(status) {
+	var requested, received int64
+	_, err := fmt.Sscanf(status, "HTTP/%d.%d %d %d %d", &e.ProtoMajor, &e.ProtoMinor, &e.Status, &requested, &received)
+	if err != nil || !whole || e.Status < 200 || e.Status > 999 {
 		return nil, false
 	}
+	e.Requested, e.Received = time.Unix(0, requested), time.Unix(0, received)
 	if _, selecting, any := strings.Cut(string(request), "\r\n"); any {
 		for line := range strings.SplitSeq(selecting, "\r\n") {
 			name, value, present := strings.Cut(line, ": ")
@@ -128,23 +130,4 @@ func readEntry(wire []byte) (*Entry, bool) {
 		e.Header[name] = values[from:len(values):len(values)]
 	}
 	return e.prepare(), true
-}
-
-// readStatus reads the first line of the answer.
-func (e *Entry) readStatus(line string) (ok bool) {
-	words := strings.Fields(line)
-	if len(words) != 4 {
-		return false
-	}
-	e.ProtoMajor, e.ProtoMinor, ok = http.ParseHTTPVersion(words[0])
-	var numbers [3]int64
-	for i, word := range words[1:] {
-		n, err := strconv.ParseInt(word, 10, 64)
-		if err != nil {
-			return false
-		}
-		numbers[i] = n
-	}
-	e.Status, e.Requested, e.Received = int(numbers[0]), time.Unix(0, numbers[1]), time.Unix(0, numbers[2])
-	return ok && e.Status >= 200 && e.Status <= 999
 }

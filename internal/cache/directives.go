@@ -1,7 +1,8 @@
 package cache
 
 import (
-	"net/textproto"
+	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,15 +18,12 @@ const forever = time.Duration(1<<31) * time.Second
 
 // directives are those of a Cache-Control field that this cache knows, of a request or
 // of an answer. Durations are absent where the directive is; one that cannot be read is
-// 0, which makes what it is about stale (section 4.2.1).
+// 0, which makes what it is about stale (section 4.2.1). no-cache and private that name
+// fields are read as if they did not (sections 5.2.2.4 and 5.2.2.7).
 type directives struct {
-	noStore, private, public       bool
-	noCache                        bool
-	mustRevalidate, mustUnderstand bool // must- and proxy-revalidate are one to a shared cache
-	onlyIfCached                   bool
-	// noCacheFields and privateFields are those named by the qualified forms, in
-	// canonical form; then noCache and private are false.
-	noCacheFields, privateFields []string
+	noStore, noCache, private, public bool
+	mustRevalidate, mustUnderstand    bool // must- and proxy-revalidate are one to a shared cache
+	onlyIfCached                      bool
 
 	maxAge, sMaxAge          time.Duration
 	staleWhile, staleIfError time.Duration
@@ -58,9 +56,9 @@ func (d *directives) add(m string) {
 	case "no-store":
 		d.noStore = true
 	case "no-cache":
-		d.noCacheFields, d.noCache = qualified(value, d.noCacheFields, d.noCache)
+		d.noCache = true
 	case "private":
-		d.privateFields, d.private = qualified(value, d.privateFields, d.private)
+		d.private = true
 	case "public":
 		d.public = true
 	case "must-revalidate", "proxy-revalidate":
@@ -88,17 +86,6 @@ func (d *directives) add(m string) {
 	}
 }
 
-// qualified reads no-cache and private: with field names they are about those alone.
-func qualified(value string, fields []string, whole bool) ([]string, bool) {
-	if whole {
-		return nil, true
-	}
-	for _, name := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		fields = append(fields, textproto.CanonicalMIMEHeaderKey(name))
-	}
-	return fields, len(fields) == 0
-}
-
 // seconds reads a delta-seconds. before is what an earlier directive of that name said:
 // two that differ contradict each other, and then neither is believed.
 func seconds(value string, before time.Duration) time.Duration {
@@ -111,17 +98,9 @@ func seconds(value string, before time.Duration) time.Duration {
 
 // parseSeconds reads a number of seconds: digits and nothing else.
 func parseSeconds(s string) (time.Duration, bool) {
-	if s == "" {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, false
 	}
-	var n int64
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		if n = 10*n + int64(s[i]-'0'); n >= int64(forever/time.Second) {
-			n = int64(forever / time.Second) // and all digits after it change nothing
-		}
-	}
-	return time.Duration(n) * time.Second, true
+	return min(time.Duration(n)*time.Second, forever), true
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
-
-// Pseudonym names this cache in Cache-Status.
-const Pseudonym = problem.Pseudonym
 
 // Do answers a call from what is kept, or has it sent and keeps what comes back. The
 // answer's body must be closed; what is kept of it is kept when it has been read to its
@@ -66,26 +64,21 @@ func (c *Cache) change(ctx context.Context, x *call.Call, send call.Send, status
 	}
 	x.Record.Cache = status
 	posted := c.newPosted(ctx, x)
-	told := false
+	known := false
 	defer func() {
-		if !told { // a panic on the way: nobody knows what was sent
+		if !known { // a panic on the way: nobody knows what was sent
 			c.changed(ctx, x, nil)
 		}
 	}()
 	resp, err := send(ctx, x, nil)
-	told = true
-	if err != nil {
-		if c.mayHaveArrived(err) {
-			c.changed(ctx, x, nil)
-		}
-		return with(status, nil, err)
+	if known = true; err == nil || c.mayHaveArrived(err) {
+		c.changed(ctx, x, resp)
 	}
-	c.changed(ctx, x, resp)
-	if posted != nil && posted.keepPosted(ctx, resp) {
+	if err == nil && posted != nil && posted.keepPosted(ctx, resp) {
 		status += "; stored"
 		x.Record.Cache = status
 	}
-	return with(status, resp, nil)
+	return with(status, resp, err)
 }
 
 // mayHaveArrived reports whether the upstream may have got a request that ended with err. A
@@ -100,11 +93,10 @@ func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 	if x.Method != http.MethodPost || x.Opening || x.Keep.Policy == nil {
 		return nil
 	}
-	rd := &reading{c: c, x: x, q: newQuery(x), posted: true, requested: c.o.Now()}
-	rd.q.method = http.MethodGet
+	rd := &reading{c: c, x: x, q: newQuery(x), requested: c.o.Now()}
 	rd.open()
-	for i := range rd.n {
-		rd.loadSecond(ctx, &rd.places[i])
+	for _, at := range rd.places {
+		rd.loadSecond(ctx, at)
 	}
 	return rd
 }
@@ -112,11 +104,10 @@ func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 // keepPosted stores the answer to a POST for later reads, if it says that it is what a
 // GET of the same target would bring, and for how long (RFC 9110, section 9.3.3).
 //
-// It is kept under the epochs that follow the POST's own invalidation. If another write has
-// moved one on since the POST began, the answer may say what was true before that write, and
-// is not kept.
+// It is kept under the epochs that follow the POST's own invalidation, and so for nobody if
+// another write has moved one on since the POST began: it may say what was true before that.
 func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
-	location := one(resp.Header["Content-Location"])
+	location := resp.Header.Get("Content-Location")
 	if resp.StatusCode != http.StatusOK || location == "" {
 		return false
 	}
@@ -127,13 +118,8 @@ func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 	if _, says := saidLifetime(&cc, resp.Header, rd.requested); !says {
 		return false
 	}
-	for i := range rd.n {
-		at := &rd.places[i]
-		at.mark++
-		at.second++
-		if rd.c.epochs.mark(&at.key) != at.mark {
-			return false
-		}
+	for _, at := range rd.places {
+		at.moveOn()
 	}
 	return rd.keep(ctx, resp, rd.c.o.Now())
 }
@@ -146,22 +132,17 @@ func (c *Cache) changed(ctx context.Context, x *call.Call, resp *http.Response) 
 	if !x.Keep.Shares || resp != nil && resp.StatusCode >= 400 {
 		return
 	}
-	shared := x.Keep.Partition.SharedByAll()
-	drop := func(target string) {
-		k := KeyOf(shared, target)
-		c.invalidate(ctx, x, k.Resource())
-	}
-	own := x.TargetAndQuery()
-	drop(own)
-	if resp == nil {
-		return
-	}
-	for _, name := range [...]string{"Location", "Content-Location"} {
-		if v := one(resp.Header[name]); v != "" {
-			if target, ok := x.Locate(v); ok && target != own {
-				drop(target)
+	targets := []string{x.TargetAndQuery()}
+	if resp != nil {
+		for _, name := range [...]string{"Location", "Content-Location"} {
+			if target, ok := x.Locate(resp.Header.Get(name)); ok && !slices.Contains(targets, target) {
+				targets = append(targets, target)
 			}
 		}
+	}
+	for _, target := range targets {
+		k := KeyOf(x.Keep.Partition.SharedByAll(), target)
+		c.invalidate(ctx, x, k.Resource())
 	}
 }
 

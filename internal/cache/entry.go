@@ -58,13 +58,13 @@ func (e *Entry) prepare() *Entry {
 	h, f := e.Header, &e.facts
 	f.cc = parseCacheControl(h["Cache-Control"])
 	f.date = e.Received
-	if d, ok := httpDate(one(h["Date"])); ok {
+	if d, ok := httpDate(h.Get("Date")); ok {
 		f.date = d
 	}
 	apparent := min(max(e.Received.Sub(f.date), 0), forever) // sums of it must not overflow
-	f.initialAge = max(apparent, ageOf(h["Age"])+max(e.Received.Sub(e.Requested), 0))
+	f.initialAge = max(apparent, ageOf(h.Get("Age"))+max(e.Received.Sub(e.Requested), 0))
 	f.etag = etagOf(h)
-	if t, ok := httpDate(one(h["Last-Modified"])); ok {
+	if t, ok := httpDate(h.Get("Last-Modified")); ok {
 		f.lastModified = t
 	}
 	f.heuristic = heuristically(e.Status)
@@ -74,11 +74,3 @@ func (e *Entry) prepare() *Entry {
 
 // validator reports whether the entry can be asked about.
 func (e *Entry) validator() bool { return e.facts.etag != "" || !e.facts.lastModified.IsZero() }
-
-// one is the value of a field that is to have one line. A second line is ignored.
-func one(values []string) string {
-	if len(values) == 0 {
-		return ""
-	}
-	return values[0]
-}

@@ -62,16 +62,16 @@ func await(ctx context.Context, f *flight.Flight[*Entry], began time.Time) (*Ent
 // for the whole and for nothing newer than what comes.
 func (rd *reading) mayWait() bool {
 	q := &rd.q
-	return q.method == http.MethodGet && !q.cc.noCache && !q.cc.noStore && q.cc.maxAge == absent &&
+	return rd.x.Method == http.MethodGet && !q.cc.noCache && !q.cc.noStore && q.cc.maxAge == absent &&
 		q.cc.minFresh == absent && !q.credentials &&
-		(rd.entry != nil || !q.conditional && len(q.header["Range"]) == 0)
+		(rd.entry != nil || !q.conditional && len(rd.x.Header["Range"]) == 0)
 }
 
 // waited waits for the answer to the same request of another caller, if there is one
 // under way, and answers with it. If not, it is nil and this request leads, or asks for
 // itself; what it waited comes off its own header time-out.
 func (rd *reading) waited(ctx context.Context) *call.Answer {
-	at, began := &rd.places[0], time.Now()
+	at, began := rd.places[0], time.Now()
 	defer func() { rd.x.Waited = time.Since(began) }()
 	for range maxLeaders {
 		f, leads := rd.c.join(at)
@@ -90,7 +90,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 		}
 		switch e, err := await(ctx, f, began); {
 		case err == errAbandoned:
-		case err == nil && e.selected(rd.field):
+		case err == nil && e.selected(rd.x):
 			return rd.collapsed(e)
 		default:
 			return nil
@@ -101,10 +101,9 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 
 // meanwhile gives what has been stored since this request arrived, nil for nothing.
 func (rd *reading) meanwhile() *Entry {
-	for i := range rd.n {
-		at := &rd.places[i]
+	for _, at := range rd.places {
 		variants, _ := rd.c.memory.load(&at.key, at.mark, rd.arrived)
-		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
+		if e := choose(variants, at.mark, rd.x); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
 			return e
 		}
 	}
@@ -121,5 +120,5 @@ func (rd *reading) collapsed(e *Entry) *call.Answer {
 		return nil
 	}
 	rd.c.counts.collapsed.Add(1)
-	return rd.answer(e, now, withTTL(rd.why+"; collapsed", left), false)
+	return rd.answer(e, now, withTTL(rd.why+"; collapsed", left))
 }

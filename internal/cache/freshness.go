@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,11 +24,10 @@ func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration,
 	case cc.maxAge != absent:
 		return cc.maxAge, true
 	}
-	expires, ok := h["Expires"]
-	if !ok {
+	if _, says := h["Expires"]; !says {
 		return 0, false
 	}
-	t, ok := httpDate(one(expires))
+	t, ok := httpDate(h.Get("Expires"))
 	if !ok {
 		return 0, true // a date that is none is in the past (section 5.3)
 	}
@@ -40,7 +40,8 @@ func (e *Entry) lifetime(p *call.Policy) time.Duration {
 	if f.saysLifetime {
 		return f.lifetime
 	}
-	if p.DefaultTTL > 0 && byDefault(e.Status) {
+	// A thing that is missing today may be there tomorrow.
+	if p.DefaultTTL > 0 && f.heuristic && e.Status < 400 && e.Status != http.StatusNoContent {
 		return p.DefaultTTL
 	}
 	if p.Heuristics && !f.lastModified.IsZero() && (f.heuristic || f.cc.public) {
@@ -58,7 +59,7 @@ func (e *Entry) age(now time.Time) time.Duration {
 // 4.2.4). To a shared cache, s-maxage says what proxy-revalidate says.
 func (e *Entry) mayBeStale() bool {
 	cc := &e.facts.cc
-	return !cc.mustRevalidate && !cc.noCache && len(cc.noCacheFields) == 0 && cc.sMaxAge == absent
+	return !cc.mustRevalidate && !cc.noCache && cc.sMaxAge == absent
 }
 
 // window is how long past its lifetime the entry may be given, by what it says itself
@@ -138,8 +139,8 @@ func (e *Entry) excuses(cc *directives, p *call.Policy, now time.Time) bool {
 
 // ageOf reads Age (section 5.1): the first member counts, and what is no number is
 // ignored.
-func ageOf(values []string) time.Duration {
-	first, _, _ := strings.Cut(one(values), ",")
+func ageOf(field string) time.Duration {
+	first, _, _ := strings.Cut(field, ",")
 	age, _ := parseSeconds(strings.Trim(first, " \t"))
 	return age
 }
@@ -148,19 +149,16 @@ func ageOf(values []string) time.Duration {
 var dateForms = [...]string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC}
 
 // httpDate reads a date. By RFC 9111, section 4.2, case does not matter and GMT is the
-// only zone. time.Parse takes more than the grammar has, such as an hour of one digit: a
-// date is one only if writing it gives the same again, but for the day's name.
+// only zone. http.ParseTime overlooks no case of GMT and takes more than the grammar has, such as
+// an hour of one digit: a date is one only if writing it gives the same again, but for the day's name.
 func httpDate(s string) (time.Time, bool) {
-	for _, form := range dateForms {
-		text := s
-		if zone := len(s) - len("GMT"); form != time.ANSIC && zone > 0 && strings.EqualFold(s[zone:], "GMT") {
-			text = s[:zone] + "GMT" // whose case time.Parse does not overlook
-		}
-		if t, err := time.Parse(form, text); err == nil {
-			return t, strings.EqualFold(behindDay(t.Format(form)), behindDay(s))
-		}
+	if zone := len(s) - len("GMT"); zone > 0 && strings.EqualFold(s[zone:], "GMT") {
+		s = s[:zone] + "GMT"
 	}
-	return time.Time{}, false
+	t, err := http.ParseTime(s)
+	return t, err == nil && slices.ContainsFunc(dateForms[:], func(form string) bool {
+		return strings.EqualFold(behindDay(t.Format(form)), behindDay(s))
+	})
 }
 
 func behindDay(date string) string { return date[max(strings.IndexAny(date, " ,"), 0):] }
@@ -170,16 +168,6 @@ func behindDay(date string) string { return date[max(strings.IndexAny(date, " ,"
 func heuristically(status int) bool {
 	switch status {
 	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
-		return true
-	}
-	return false
-}
-
-// byDefault tells those that a route's default lifetime is about: a thing that is
-// missing today may be there tomorrow.
-func byDefault(status int) bool {
-	switch status {
-	case 200, 203, 300, 301, 308:
 		return true
 	}
 	return false

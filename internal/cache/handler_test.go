@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,10 +9,12 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
 
 func TestWhatIsReused(t *testing.T) {
+	const fresh = "Cache-Control: max-age=60"
 	type row struct {
 		status int
 		answer []string
@@ -20,117 +23,102 @@ func TestWhatIsReused(t *testing.T) {
 		reused bool
 	}
 	testkit.Table(t, map[string]row{
-		"max-age":                 {200, []string{"Cache-Control: max-age=60"}, 59 * time.Second, nil, true},
-		"past max-age":            {200, []string{"Cache-Control: max-age=60"}, 60 * time.Second, nil, false},
+		"max-age":                 {200, []string{fresh}, 59 * time.Second, nil, true},
+		"past max-age":            {200, []string{fresh}, 60 * time.Second, nil, false},
 		"s-maxage before max-age": {200, []string{"Cache-Control: max-age=1, s-maxage=60"}, 30 * time.Second, nil, true},
-		"max-age before Expires":  {200, []string{"Cache-Control: max-age=60", "Expires: 0"}, 30 * time.Second, nil, true},
+		"max-age before Expires":  {200, []string{fresh, "Expires: 0"}, 30 * time.Second, nil, true},
 		"Expires": {200, []string{"Date: Sat, 01 Jan 2000 00:00:00 GMT", "Expires: Sat, 01 Jan 2000 00:01:00 GMT"},
 			30 * time.Second, nil, true},
 		"past Expires": {200, []string{"Date: Sat, 01 Jan 2000 00:00:00 GMT", "Expires: Sat, 01 Jan 2000 00:01:00 GMT"},
 			61 * time.Second, nil, false},
-		"Expires that is no date": {200, []string{"Expires: 0"}, 0, nil, false},
-		"Age counts":              {200, []string{"Cache-Control: max-age=60", "Age: 50"}, 11 * time.Second, nil, false},
-		"a Date in the past is an age": {200, []string{"Cache-Control: max-age=60", "Date: Fri, 31 Dec 1999 23:00:00 GMT"}, 0,
-			nil, false},
-		"nothing said":         {200, nil, 0, nil, false},
-		"no-store":             {200, []string{"Cache-Control: max-age=60, no-store"}, 0, nil, false},
-		"no-store in capitals": {200, []string{"Cache-Control: max-age=60, NO-STORE"}, 0, nil, false},
-		"private":              {200, []string{"Cache-Control: max-age=60, private"}, 0, nil, false},
-		"private about a field": {200, []string{`Cache-Control: max-age=60, private="x-person"`, "X-Person: me"}, 0,
-			nil, true},
-		"no-cache": {200, []string{"Cache-Control: max-age=60, no-cache"}, 0, nil, false},
-		"no-cache about a field": {200, []string{`Cache-Control: max-age=60, no-cache="x-person"`, "X-Person: me"}, 0,
-			nil, true},
-		"quoted number":             {200, []string{`Cache-Control: max-age="60"`}, 0, nil, true},
-		"number in single quotes":   {200, []string{`Cache-Control: max-age='60'`}, 0, nil, false},
-		"directive within a string": {200, []string{`Cache-Control: x="max-age=60"`}, 0, nil, false},
-		"comma within a string":     {200, []string{`Cache-Control: x="a, no-store", max-age=60`}, 0, nil, true},
-		"two that differ":           {200, []string{"Cache-Control: max-age=60, max-age=90"}, 0, nil, false},
-		"two that agree":            {200, []string{"Cache-Control: max-age=60", "Cache-Control: max-age=60"}, 0, nil, true},
-		"negative":                  {200, []string{"Cache-Control: max-age=-60"}, 0, nil, false},
-		"more than fits": {200, []string{"Cache-Control: max-age=99999999999999999999"}, 1000 * time.Hour, nil,
-			true},
-		"Vary *":                   {200, []string{"Cache-Control: max-age=60", "Vary: *"}, 0, nil, false},
-		"a status with a lifetime": {404, []string{"Cache-Control: max-age=60"}, 0, nil, true},
-		"a status nobody knows":    {299, []string{"Cache-Control: max-age=60"}, 0, nil, true},
+		"Expires that is no date":      {200, []string{"Expires: 0"}, 0, nil, false},
+		"Age counts":                   {200, []string{fresh, "Age: 50"}, 11 * time.Second, nil, false},
+		"a Date in the past is an age": {200, []string{fresh, "Date: Fri, 31 Dec 1999 23:00:00 GMT"}, 0, nil, false},
+		"nothing said":                 {200, nil, 0, nil, false},
+		"no-store":                     {200, []string{"Cache-Control: max-age=60, no-store"}, 0, nil, false},
+		"no-store in capitals":         {200, []string{"Cache-Control: max-age=60, NO-STORE"}, 0, nil, false},
+		"private":                      {200, []string{"Cache-Control: max-age=60, private"}, 0, nil, false},
+		"private about a field":        {200, []string{`Cache-Control: max-age=60, private="x-person"`}, 0, nil, false},
+		"no-cache":                     {200, []string{"Cache-Control: max-age=60, no-cache"}, 0, nil, false},
+		"no-cache about a field":       {200, []string{`Cache-Control: max-age=60, no-cache="x-person"`}, 0, nil, false},
+		"quoted number":                {200, []string{`Cache-Control: max-age="60"`}, 0, nil, true},
+		"directive within a string":    {200, []string{`Cache-Control: x="max-age=60"`}, 0, nil, false},
+		"comma within a string":        {200, []string{`Cache-Control: x="a, no-store", max-age=60`}, 0, nil, true},
+		"two that differ":              {200, []string{"Cache-Control: max-age=60, max-age=90"}, 0, nil, false},
+		"two that agree":               {200, []string{fresh, fresh}, 0, nil, true},
+		"negative":                     {200, []string{"Cache-Control: max-age=-60"}, 0, nil, false},
+		"more than fits": {200, []string{"Cache-Control: max-age=99999999999999999999"},
+			9 * time.Hour, nil, true},
+		"Vary *":                   {200, []string{fresh, "Vary: *"}, 0, nil, false},
+		"a status with a lifetime": {404, []string{fresh}, 0, nil, true},
+		"a status nobody knows":    {299, []string{fresh}, 0, nil, true},
 		"a status nobody knows that must be understood": {299, []string{"Cache-Control: max-age=60, must-understand"}, 0,
 			nil, false},
 		"one that is understood, against no-store": {200, []string{"Cache-Control: max-age=60, must-understand, no-store"}, 0,
 			nil, true},
-		"206": {206, []string{"Cache-Control: max-age=60", "Content-Range: bytes 0-3/10"}, 0, nil, false},
-		"request max-age=0": {200, []string{"Cache-Control: max-age=60"}, time.Millisecond,
-			[]string{"Cache-Control: max-age=0"}, false},
-		"request max-age that suffices": {200, []string{"Cache-Control: max-age=60"}, 10 * time.Second,
+		"206":               {206, []string{fresh, "Content-Range: bytes 0-3/10"}, 0, nil, false},
+		"request max-age=0": {200, []string{fresh}, time.Millisecond, []string{"Cache-Control: max-age=0"}, false},
+		"request max-age that suffices": {200, []string{fresh}, 10 * time.Second,
 			[]string{"Cache-Control: max-age=20"}, true},
-		"request min-fresh": {200, []string{"Cache-Control: max-age=60"}, 10 * time.Second,
-			[]string{"Cache-Control: min-fresh=51"}, false},
-		"request max-stale": {200, []string{"Cache-Control: max-age=60", `ETag: "a"`}, 70 * time.Second,
+		"request min-fresh": {200, []string{fresh}, 10 * time.Second, []string{"Cache-Control: min-fresh=51"}, false},
+		"request max-stale": {200, []string{fresh, `ETag: "a"`}, 70 * time.Second,
 			[]string{"Cache-Control: max-stale=11"}, true},
-		"request max-stale, however much": {200, []string{"Cache-Control: max-age=60", `ETag: "a"`}, 7000 * time.Second,
+		"request max-stale, however much": {200, []string{fresh, `ETag: "a"`}, 7000 * time.Second,
 			[]string{"Cache-Control: max-stale"}, true},
 		"request max-stale against must-revalidate": {200, []string{"Cache-Control: max-age=60, must-revalidate",
 			`ETag: "a"`}, 70 * time.Second, []string{"Cache-Control: max-stale=11"}, false},
-		"request no-cache": {200, []string{"Cache-Control: max-age=60"}, 0, []string{"Cache-Control: no-cache"}, false},
-		"request Pragma":   {200, []string{"Cache-Control: max-age=60"}, 0, []string{"Pragma: no-cache"}, false},
-		"request Pragma beside Cache-Control": {200, []string{"Cache-Control: max-age=60"}, 0,
+		"request no-cache": {200, []string{fresh}, 0, []string{"Cache-Control: no-cache"}, false},
+		"request Pragma":   {200, []string{fresh}, 0, []string{"Pragma: no-cache"}, false},
+		"request Pragma beside Cache-Control": {200, []string{fresh}, 0,
 			[]string{"Pragma: no-cache", "Cache-Control: max-age=50"}, true},
-		"answer Pragma means nothing": {200, []string{"Cache-Control: max-age=60", "Pragma: no-cache"}, 0, nil, true},
-		"If-Match is for the upstream": {200, []string{"Cache-Control: max-age=60", `ETag: "a"`}, 0,
-			[]string{`If-Match: "a"`}, false},
-		"Set-Cookie": {200, []string{"Cache-Control: max-age=60", "Set-Cookie: a=b"}, 0, nil, true},
+		"If-Match is for the upstream": {200, []string{fresh, `ETag: "a"`}, 0, []string{`If-Match: "a"`}, false},
+		"Set-Cookie":                   {200, []string{fresh, "Set-Cookie: a=b"}, 0, nil, true},
 	}, func(t *testing.T, c row) {
 		r := newRig(t, func(*http.Request) (*http.Response, error) { return reply(c.status, "body", c.answer...), nil })
 		r.get("/a")
 		time.Sleep(c.after)
 		g := r.get("/a", c.again...)
 		if reused := r.count() == 1; reused != c.reused {
-			t.Errorf("reused: %v, %s", reused, g.cache())
+			t.Errorf("reused: %v, %s", reused, g.cache)
 		}
 		if g.status != c.status || g.body != "body" {
 			t.Errorf("%d %q", g.status, g.body)
 		}
-		if c.reused && (g.header.Get("X-Person") != "" || g.header.Get("Set-Cookie") != "" || g.header.Get("Age") == "") {
+		if c.reused && (g.header.Get("Set-Cookie") != "" || g.header.Get("Age") == "") {
 			t.Errorf("header %v", g.header)
 		}
 	})
 }
 
 func TestWhatTheRouteSays(t *testing.T) {
-	type of = config.CachePolicy
+	const lastYear, nothing = "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT", "X-Says: nothing"
+	route := func(p config.CachePolicy) call.Policy { return call.Policy{CachePolicy: p} }
+	minute := route(config.CachePolicy{DefaultTTL: time.Minute})
+	while := route(config.CachePolicy{StaleWhileRevalidate: time.Minute})
+	silent := route(config.CachePolicy{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour, WhenSilent: true})
 	type row struct {
 		policy call.Policy
-		answer []string
+		answer string
 		after  time.Duration
 		how    string
 	}
 	testkit.Table(t, map[string]row{
-		"a default lifetime": {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, nil, 59 * time.Second, "hit; ttl=1"},
-		"that is over":       {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, nil, 61 * time.Second, "fwd=uri-miss"},
-		"not against the answer's own word": {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}},
-			[]string{"Cache-Control: max-age=1"},
-			2 * time.Second, "fwd=uri-miss"},
-		"heuristics": {call.Policy{Heuristics: true}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"},
-			2 * time.Hour, "hit"},
-		"heuristics off": {call.Policy{}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 0, "fwd=stale"},
-		"stale while revalidate": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Minute}},
-			[]string{"Cache-Control: max-age=10"},
-			60 * time.Second, "hit; ttl=-50"},
-		"stale while revalidate, over": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Minute}},
-			[]string{"Cache-Control: max-age=10"}, 71 * time.Second, "fwd=uri-miss"},
-		"the answer's own window first": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour}},
-			[]string{"Cache-Control: max-age=10, stale-while-revalidate=5"}, 20 * time.Second, "fwd="},
-		"must-revalidate forbids it": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour}},
-			[]string{"Cache-Control: max-age=10, must-revalidate"}, 20 * time.Second, "fwd="},
-		"only when silent, and it speaks": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour, WhenSilent: true}},
-			[]string{"Cache-Control: max-age=10"}, 20 * time.Second, "fwd="},
-		"only when silent, and it is": {call.Policy{CachePolicy: of{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour,
-			WhenSilent: true}}, nil, 20 * time.Second, "hit; ttl=-19"},
-		"a body that is too large": {call.Policy{MaxBody: 3}, []string{"Cache-Control: max-age=60"}, 0, "fwd=uri-miss"},
+		"a default lifetime":                {minute, nothing, 59 * time.Second, "hit; ttl=1"},
+		"that is over":                      {minute, nothing, 61 * time.Second, "fwd=uri-miss"},
+		"not against the answer's own word": {minute, "Cache-Control: max-age=1", 2 * time.Second, "fwd=uri-miss"},
+		"heuristics":                        {call.Policy{Heuristics: true}, lastYear, 2 * time.Hour, "hit"},
+		"heuristics off":                    {call.Policy{}, lastYear, 0, "fwd=stale"},
+		"stale while revalidate":            {while, "Cache-Control: max-age=10", 60 * time.Second, "hit; ttl=-50"},
+		"stale while revalidate, over":      {while, "Cache-Control: max-age=10", 71 * time.Second, "fwd=uri-miss"},
+		"the answer's own window first": {while, "Cache-Control: max-age=10, stale-while-revalidate=5", 20 * time.Second,
+			"fwd="},
+		"must-revalidate forbids it":      {while, "Cache-Control: max-age=10, must-revalidate", 20 * time.Second, "fwd="},
+		"only when silent, and it speaks": {silent, "Cache-Control: max-age=10", 20 * time.Second, "fwd="},
+		"only when silent, and it is":     {silent, nothing, 20 * time.Second, "hit; ttl=-19"},
+		"a body that is too large":        {call.Policy{MaxBody: 3}, "Cache-Control: max-age=60", 0, "fwd=uri-miss"},
 	}, func(t *testing.T, c row) {
-		r := newRig(t, always("body", c.answer...))
-		if c.policy.MaxBody == 0 {
-			c.policy.MaxBody = 1000
-		}
+		r := newRig(t, always("body", c.answer))
+		c.policy.MaxBody = cmp.Or(c.policy.MaxBody, 1000)
 		r.policy = c.policy
 		r.get("/a")
 		time.Sleep(c.after)
@@ -148,8 +136,11 @@ func TestAnAnswerInsteadOfAFailure(t *testing.T) {
 		again   []string
 	}
 	testkit.Table(t, map[string]row{
-		"an error":                       {excusable, down, 10 * time.Second, 200, nil},
-		"503":                            {excusable, says(503), 10 * time.Second, 200, nil},
+		"an error":         {excusable, down, 10 * time.Second, 200, nil},
+		"503":              {excusable, says(503), 10 * time.Second, 200, nil},
+		"no token in time": {excusable, fails(problem.Timeout("No token.", "")), 10 * time.Second, 200, nil},
+		"not to a client that is refused": {excusable, fails(problem.ClientRefused("client", "its key is not known", "")),
+			10 * time.Second, 502, nil},
 		"not 501":                        {excusable, says(501), 10 * time.Second, 501, nil},
 		"not after its time":             {excusable, down, 62 * time.Second, 502, nil},
 		"not unsaid":                     {"max-age=1", down, 10 * time.Second, 502, nil},
@@ -161,8 +152,8 @@ func TestAnAnswerInsteadOfAFailure(t *testing.T) {
 		r.origin = c.failure
 		time.Sleep(c.after)
 		g := r.get("/a", c.again...)
-		if g.status != c.status || c.status == 200 && (g.body != "body" || !strings.Contains(g.cache(), "stale-if-error")) {
-			t.Errorf("%d %q %s", g.status, g.body, g.cache())
+		if g.status != c.status || c.status == 200 && (g.body != "body" || !strings.Contains(g.cache, "stale-if-error")) {
+			t.Errorf("%d %q %s", g.status, g.body, g.cache)
 		}
 	})
 }
@@ -212,7 +203,7 @@ func TestVariants(t *testing.T) {
 		before := r.count()
 		g := r.get("/a", c.fields...)
 		if sent := r.count() > before; sent != c.sent {
-			t.Errorf("%v: sent %v, %s", c.fields, sent, g.cache())
+			t.Errorf("%v: sent %v, %s", c.fields, sent, g.cache)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package cache_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,11 +8,11 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"ebox-gateway/internal/cache"
@@ -105,9 +104,10 @@ func (r *rig) send(ctx context.Context, x *call.Call, question *call.Question) (
 	r.mu.Lock()
 	r.seen = append(r.seen, req)
 	r.mu.Unlock()
-	if r.timeout > 0 {
-		time.Sleep(r.timeout - x.Waited)
-		return nil, errDown
+	if r.timeout > 0 { // the header time-out
+		limited, cancel := context.WithTimeoutCause(ctx, r.timeout-x.Waited, errDown)
+		defer cancel()
+		req = req.WithContext(limited)
 	}
 	resp, err := r.origin(req)
 	if ctxErr := ctx.Err(); ctxErr != nil && err == nil {
@@ -120,12 +120,8 @@ func (r *rig) send(ctx context.Context, x *call.Call, question *call.Question) (
 // reply makes an answer. fields are "Name: value".
 func reply(status int, body string, fields ...string) *http.Response {
 	resp := &http.Response{
-		StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header),
+		StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Header: fieldsOf(fields...),
 		ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		resp.Header.Add(name, value)
 	}
 	if resp.Header.Get("Date") == "" {
 		resp.Header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -150,39 +146,43 @@ func says(status int) origin {
 	return func(*http.Request) (*http.Response, error) { return reply(status, "sorry"), nil }
 }
 
-// down is an origin that cannot be reached.
-func down(*http.Request) (*http.Response, error) { return nil, errDown }
+// fails gives an origin on the way to which there is an error.
+func fails(err error) origin {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+var (
+	errDown    = errors.New("the upstream is down")
+	errNotSent = errors.New("the request did not leave")
+	down       = fails(errDown)
+)
 
 // asked is one request of a test.
 type asked struct {
-	method string
-	path   string
-	header http.Header
-	who    enterprise.Number
-	client string
-	open   bool
-	ctx    context.Context
+	method, path, client string
+	header               http.Header
+	who                  enterprise.Number
+	open                 bool
+	ctx                  context.Context
 }
 
-// got is what came of it.
+// got is what came of it: cache is the cache's word about it, err why there is no answer.
 type got struct {
 	status int
 	header http.Header
 	body   string
-	// aborted says that the answer was cut short, err that the way failed.
-	aborted bool
-	err     error
-	record  *call.Record
+	cache  string
+	err    error
 }
 
-func (g got) cache() string { return g.header.Get("Cache-Status") }
+func (g got) fromCache() bool { return strings.HasPrefix(g.cache, "hit") }
 
 // get asks for a path with fields "Name: value".
 func (r *rig) get(path string, fields ...string) got {
-	return r.do(asked{path: path, header: fieldsOf(fields)})
+	return r.do(asked{path: path, header: fieldsOf(fields...)})
 }
 
-func fieldsOf(fields []string) http.Header {
+func fieldsOf(fields ...string) http.Header {
 	h := make(http.Header)
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
@@ -192,28 +192,27 @@ func fieldsOf(fields []string) http.Header {
 }
 
 func (r *rig) do(a asked) (g got) {
-	if a.ctx == nil {
-		a.ctx = context.Background()
-	}
 	x := r.call(a)
-	g.record = x.Record
-	w := httptest.NewRecorder()
-	answer, err := r.cache.Do(a.ctx, x, r.send)
+	answer, err := r.cache.Do(cmp.Or(a.ctx, context.Background()), x, r.send)
 	if answer != nil {
-		setHeader(w.Header(), answer)
+		g.cache = answer.Cache
 	}
 	if err != nil {
-		g.err = err
-		status := 502
-		var refusal problem.Reporter
-		if errors.As(err, &refusal) {
-			status = refusal.Problem().Status
+		g.status, g.err = http.StatusBadGateway, err
+		if refusal, ok := errors.AsType[problem.Reporter](err); ok {
+			g.status = refusal.Problem().Status
 		}
-		w.WriteHeader(status)
-	} else {
-		g.aborted = !deliver(a.ctx, w, x, answer)
+		return g
 	}
-	g.status, g.header, g.body = w.Code, w.Header(), w.Body.String()
+	defer answer.Close()
+	g.status, g.header = answer.Status, maps.Clone(answer.Header)
+	if answer.Age != "" {
+		g.header.Set("Age", answer.Age)
+	}
+	if x.Method != http.MethodHead && answer.Body != nil {
+		body, _ := io.ReadAll(answer.Body) // a body that is cut is what a test may be about
+		g.body = string(body)
+	}
 	return g
 }
 
@@ -236,58 +235,14 @@ func (r *rig) call(a asked) *call.Call {
 	return x
 }
 
-// setHeader gives the caller the header of an answer, with what the cache says.
-func setHeader(h http.Header, a *call.Answer) {
-	maps.Copy(h, a.Header)
-	if a.Cache != "" {
-		before := a.Header["Cache-Status"]
-		h["Cache-Status"] = append(before[:len(before):len(before)], cache.Pseudonym+"; "+a.Cache)
-	}
-	if a.Age != "" {
-		h["Age"] = []string{a.Age}
-	}
-}
-
-// deliver gives the caller the body of an answer; false if it was cut short.
-func deliver(ctx context.Context, w http.ResponseWriter, x *call.Call, a *call.Answer) (whole bool) {
-	defer a.Close()
-	w.WriteHeader(a.Status)
-	if x.Method == http.MethodHead || a.Body == nil {
-		return true
-	}
-	chunk := make([]byte, 7)
-	for {
-		if ctx.Err() != nil {
-			return false
-		}
-		n, err := a.Body.Read(chunk)
-		_, _ = w.Write(chunk[:n])
-		if err != nil {
-			return err == io.EOF
-		}
-	}
-}
-
-// from tells how an answer came about: from here or from the origin.
-func (g got) fromCache() bool { return strings.Contains(g.cache(), "; hit") }
-
 func mustGet(t *testing.T, g got, status int, body, how string) {
 	t.Helper()
-	if g.status != status || g.body != body || !strings.Contains(g.cache(), how) {
-		t.Errorf("%d %q %q, want %d %q with %q", g.status, g.body, g.cache(), status, body, how)
+	if g.status != status || g.body != body || !strings.Contains(g.cache, how) {
+		t.Errorf("%d %q %q, want %d %q with %q", g.status, g.body, g.cache, status, body, how)
 	}
 }
 
-var errDown = errors.New("the upstream is down")
-
-// brokenBody ends with an error after its text.
-type brokenBody struct{ *bytes.Reader }
-
-func (b brokenBody) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
+// cut is a body that ends with an error after its text.
+func cut(text string) io.ReadCloser {
+	return io.NopCloser(io.MultiReader(strings.NewReader(text), iotest.ErrReader(io.ErrUnexpectedEOF)))
 }
-func (brokenBody) Close() error { return nil }

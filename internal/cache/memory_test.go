@@ -3,7 +3,6 @@ package cache // for the first level alone, by whose bytes and counts it is judg
 import (
 	"fmt"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -73,35 +72,5 @@ func TestVariantsAreBounded(t *testing.T) {
 	v, _ := m.load(k, 0, now)
 	if len(v) != maxVariants || v[0].Selecting[0].Value != fmt.Sprint(3*maxVariants-1) {
 		t.Errorf("%d variants, the first %v", len(v), v[0].Selecting)
-	}
-}
-
-func TestManyAtOnce(t *testing.T) {
-	e := new(epochs)
-	m := newMemory(1<<20, e, time.Now)
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			for i := range 2000 {
-				k := keyOf((i * (g + 1)) % 300)
-				now := time.Now()
-				mark := e.mark(k)
-				if v, _ := m.load(k, mark, now); len(v) == 0 {
-					entry := filled(5000)
-					entry.mark = mark
-					m.store(k, entry, time.Minute, now)
-				}
-				if i%100 == 0 {
-					e.bump(k.scopes[0])
-				}
-				if i%97 == 0 {
-					m.pass(k, mark, now.Add(time.Second))
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if bytes, count := m.bytes(), m.count(); bytes > 1<<20 || count > 300 || count == 0 {
-		t.Errorf("%d bytes of %d resources", bytes, count)
 	}
 }

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"maps"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -17,9 +16,7 @@ import (
 
 // query is what a request says that matters to a cache.
 type query struct {
-	method string
-	header http.Header
-	cc     directives
+	cc directives
 	// conditional says that the caller has a precondition of its own, demanding that it
 	// is one that only the upstream can judge (If-Match and its like).
 	conditional, demanding bool
@@ -30,7 +27,7 @@ type query struct {
 
 func newQuery(x *call.Call) query {
 	h := x.Header
-	q := query{method: x.Method, header: h, cc: noDirectives}
+	q := query{cc: noDirectives}
 	if values, ok := h["Cache-Control"]; ok {
 		q.cc = parseCacheControl(values)
 	} else if pragma, ok := h["Pragma"]; ok { // section 5.4
@@ -38,67 +35,38 @@ func newQuery(x *call.Call) query {
 	}
 	q.conditional = len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0
 	q.demanding = len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0
-	q.passed = len(h["Authorization"]) > 0 && len(x.Field("Authorization")) > 0 || len(h["Cookie"]) > 0 &&
-		len(x.Field("Cookie")) > 0
+	q.passed = len(x.Field("Authorization")) > 0 || len(x.Field("Cookie")) > 0
 	q.credentials = q.passed || len(h["Authorization"]) > 0
 	return q
 }
 
 // newEntry makes the entry of an answer whose header has come, or nil if the answer may
 // not be stored (section 3). Its body is still to come.
-func newEntry(q *query, resp *http.Response, field func(string) []string, p *call.Policy, requested,
-	received time.Time) *Entry {
-	if q.method != http.MethodGet || q.cc.noStore || q.demanding || !mayStoreStatus(resp.StatusCode) {
-		return nil
-	}
-	if resp.StatusCode == http.StatusPartialContent && !isPart(resp.Header, field) {
-		return nil
-	}
-	if resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody {
+func (rd *reading) newEntry(resp *http.Response, received time.Time) *Entry {
+	status, p := resp.StatusCode, rd.x.Keep.Policy
+	switch {
+	case rd.q.cc.noStore || rd.q.demanding,
+		// What is no answer of its own, and the one that is about a range and not about the
+		// resource: whoever asks for the whole would get it too.
+		status < 200 || status == http.StatusNotModified || status == http.StatusRequestedRangeNotSatisfiable,
+		status == http.StatusPartialContent && !isPart(resp.Header, rd.x),
 		// Its end is the end of the connection, and so is any accident.
+		resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody,
+		resp.ContentLength > int64(p.MaxBody):
 		return nil
 	}
-	if resp.ContentLength > int64(p.MaxBody) {
-		return nil
-	}
-	// Most answers that are not stored say so: nothing is copied for them.
-	if cc := parseCacheControl(resp.Header["Cache-Control"]); (cc.noStore || cc.private) && !cc.mustUnderstand {
-		return nil
-	}
-	selecting, ok := selectingFields(resp, field)
+	selecting, ok := selectingFields(resp, rd.x)
 	if !ok {
 		return nil
 	}
 	e := &Entry{
-		Status: resp.StatusCode, Header: storedHeader(resp.Header, p), ProtoMajor: resp.ProtoMajor,
-		ProtoMinor: resp.ProtoMinor,
-		Requested:  requested, Received: received, Selecting: selecting,
+		Status: status, Header: storedHeader(resp.Header, p), ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
+		Requested: rd.requested, Received: received, Selecting: selecting,
 	}
-	e.prepare()
-	if !e.mayBeStored(q) || e.keep(p) <= 0 {
+	if e.prepare(); !e.mayBeStored(&rd.q) || e.keep(p) <= 0 {
 		return nil
 	}
-	return e.forOthers()
-}
-
-// forOthers gives the entry as it is kept: without the fields that are private (section
-// 5.2.2.7), and so for the one who asked alone.
-func (e *Entry) forOthers() *Entry {
-	if len(e.facts.cc.privateFields) == 0 {
-		return e
-	}
-	n := *e
-	n.Header = maps.Clone(e.Header)
-	for _, name := range e.facts.cc.privateFields {
-		delete(n.Header, name)
-	}
-	return &n
-}
-
-// mayStoreStatus leaves out what is no answer of its own, and the one that is about a
-// range and not about the resource: whoever asks for the whole would get it too.
-func mayStoreStatus(status int) bool {
-	return status >= 200 && status != http.StatusNotModified && status != http.StatusRequestedRangeNotSatisfiable
+	return e
 }
 
 // mayBeStored is what the answer itself has to say about it, and whether it is only for
@@ -109,16 +77,8 @@ func (e *Entry) mayBeStored(q *query) bool {
 	if q.passed && !cc.forAll() || !f.saysLifetime && len(e.Header["Set-Cookie"]) > 0 {
 		return false
 	}
-	switch {
-	case cc.mustUnderstand:
-		if !understood(e.Status) { // no-store is for those who do not understand it
-			return false
-		}
-	case cc.noStore:
-		return false
-	}
-	if cc.private {
-		return false
+	if cc.mustUnderstand && !understood(e.Status) || cc.noStore && !cc.mustUnderstand || cc.private {
+		return false // no-store beside must-understand is for those who do not understand the status
 	}
 	return f.saysLifetime || cc.public || f.heuristic
 }
@@ -163,29 +123,32 @@ func unstored(name string) bool {
 	return false
 }
 
-// selectingFields reads Vary; false if no request can be the same (section 4.1). field
-// gives a field of the request as the upstream got it. A part is selected by the very
-// range that brought it.
-func selectingFields(resp *http.Response, field func(string) []string) ([]Selecting, bool) {
+// selectingFields reads Vary; false if no request can be the same (section 4.1). A part is
+// selected by the very range that brought it.
+func selectingFields(resp *http.Response, x *call.Call) ([]Selecting, bool) {
 	var fields []Selecting
+	add := func(name string) {
+		if !slices.ContainsFunc(fields, func(s Selecting) bool { return s.Name == name }) {
+			fields = append(fields, selectingField(name, x))
+		}
+	}
 	if resp.StatusCode == http.StatusPartialContent {
-		fields = append(fields, selectingField("Range", field), selectingField("If-Range", field))
+		add("Range")
+		add("If-Range")
 	}
 	for name := range wire.Members(resp.Header["Vary"]) {
-		name = textproto.CanonicalMIMEHeaderKey(name)
 		if name == "*" || !httpguts.ValidHeaderFieldName(name) {
 			return nil, false
 		}
-		if !slices.ContainsFunc(fields, func(s Selecting) bool { return s.Name == name }) {
-			fields = append(fields, selectingField(name, field))
-		}
+		add(textproto.CanonicalMIMEHeaderKey(name))
 	}
 	slices.SortFunc(fields, func(a, b Selecting) int { return strings.Compare(a.Name, b.Name) })
 	return fields, true
 }
 
-func selectingField(name string, field func(string) []string) Selecting {
-	values := field(name)
+// selectingField is a field of the request as the upstream gets it.
+func selectingField(name string, x *call.Call) Selecting {
+	values := x.Field(name)
 	if len(values) == 0 {
 		return Selecting{Name: name, Absent: true}
 	}
@@ -193,19 +156,11 @@ func selectingField(name string, field func(string) []string) Selecting {
 }
 
 // selected reports whether the request selects this entry.
-func (e *Entry) selected(field func(string) []string) bool {
-	for i := range e.Selecting {
-		s := &e.Selecting[i]
-		values := field(s.Name)
-		switch {
-		case len(values) == 0:
-			if !s.Absent {
-				return false
-			}
-		case s.Absent:
-			return false
-		case len(values) == 1 && values[0] == s.Value:
-		case normalised(s.Name, values) != s.Value:
+func (e *Entry) selected(x *call.Call) bool {
+	for _, s := range e.Selecting {
+		values := x.Field(s.Name)
+		same := len(values) == 1 && values[0] == s.Value && !s.Absent // the most frequent case
+		if !same && selectingField(s.Name, x) != s {
 			return false
 		}
 	}
@@ -229,11 +184,11 @@ func normalised(name string, values []string) string {
 
 // choose gives, of the variants that the request selects, the one that was received
 // last (section 4); nil if there is none.
-func choose(variants []*Entry, mark Mark, field func(string) []string) *Entry {
+func choose(variants []*Entry, mark Mark, x *call.Call) *Entry {
 	var best *Entry
 	for _, e := range variants {
 		if e.mark == mark && (best == nil || e.facts.date.After(best.facts.date) || e.facts.date.Equal(best.facts.date) &&
-			e.Received.After(best.Received)) && e.selected(field) {
+			e.Received.After(best.Received)) && e.selected(x) {
 			best = e
 		}
 	}

@@ -1,9 +1,12 @@
 package cache
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"ebox-gateway/internal/call"
 )
 
 // span is a range of bytes, [from, to).
@@ -16,42 +19,23 @@ func rangeOf(values []string, size int64) (s span, asked, satisfiable bool) {
 	if len(values) != 1 {
 		return span{}, false, false
 	}
-	unit, set, ok := strings.Cut(values[0], "=")
-	if !ok || !strings.EqualFold(strings.Trim(unit, " \t"), "bytes") || strings.IndexByte(set, ',') >= 0 {
-		return span{}, false, false
-	}
+	unit, set, _ := strings.Cut(values[0], "=")
 	first, last, ok := strings.Cut(strings.Trim(set, " \t"), "-")
-	if !ok {
+	if !ok || !strings.EqualFold(strings.Trim(unit, " \t"), "bytes") {
 		return span{}, false, false
 	}
-	if first == "" { // the last bytes
-		n, ok := parsePosition(last)
-		if !ok {
-			return span{}, false, false
-		}
-		return span{max(size-n, 0), size}, true, n > 0 && size > 0
-	}
-	from, ok := parsePosition(first)
-	if !ok {
+	from, begins := strconv.ParseUint(first, 10, 62)
+	to, ends := strconv.ParseUint(last, 10, 62)
+	s = span{int64(from), min(int64(to)+1, size)}
+	switch {
+	case first == "" && ends == nil: // the last bytes
+		return span{max(size-int64(to), 0), size}, true, to > 0 && size > 0
+	case begins == nil && last == "":
+		s.to = size
+	case begins != nil || ends != nil || to < from:
 		return span{}, false, false
 	}
-	to := size
-	if last != "" {
-		end, ok := parsePosition(last)
-		if !ok || end < from {
-			return span{}, false, false
-		}
-		to = min(end+1, size)
-	}
-	return span{from, to}, true, from < size
-}
-
-func parsePosition(s string) (int64, bool) {
-	if s == "" || s[0] < '0' || s[0] > '9' {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(s, 10, 62)
-	return n, err == nil
+	return s, true, s.from < size
 }
 
 // ifRange reports whether a range may be given: there is no If-Range, or what it names is
@@ -71,24 +55,24 @@ func (e *Entry) ifRange(values []string) bool {
 // isPart reports whether a 206 is the one part that the request asked for, without a
 // condition. It is kept as what it is, an answer to that range, and given to whoever asks
 // for the same (RFC 9111, section 3.3); it is neither cut nor joined to others.
-func isPart(h http.Header, field func(string) []string) bool {
-	return len(field("Range")) == 1 && len(field("If-Range")) == 0 && strings.HasPrefix(one(h["Content-Range"]), "bytes ")
+func isPart(h http.Header, x *call.Call) bool {
+	return len(x.Field("Range")) == 1 && len(x.Field("If-Range")) == 0 &&
+		strings.HasPrefix(h.Get("Content-Range"), "bytes ")
 }
 
 // part gives the status and body of an answer to a request, and the value of
 // Content-Range, empty if the whole is given.
-func (e *Entry) part(method string, field func(string) []string) (status int, body []byte, contentRange string) {
-	if e.Status != http.StatusOK || method != http.MethodGet {
+func (e *Entry) part(x *call.Call) (status int, body []byte, contentRange string) {
+	if e.Status != http.StatusOK || x.Method != http.MethodGet {
 		return e.Status, e.Body, ""
 	}
 	size := int64(len(e.Body))
-	s, asked, satisfiable := rangeOf(field("Range"), size)
+	s, asked, satisfiable := rangeOf(x.Field("Range"), size)
 	switch {
-	case !asked || !e.ifRange(field("If-Range")):
+	case !asked || !e.ifRange(x.Field("If-Range")):
 		return e.Status, e.Body, ""
 	case !satisfiable:
-		return http.StatusRequestedRangeNotSatisfiable, nil, "bytes */" + strconv.FormatInt(size, 10)
+		return http.StatusRequestedRangeNotSatisfiable, nil, fmt.Sprintf("bytes */%d", size)
 	}
-	return http.StatusPartialContent, e.Body[s.from:s.to],
-		"bytes " + strconv.FormatInt(s.from, 10) + "-" + strconv.FormatInt(s.to-1, 10) + "/" + strconv.FormatInt(size, 10)
+	return http.StatusPartialContent, e.Body[s.from:s.to], fmt.Sprintf("bytes %d-%d/%d", s.from, s.to-1, size)
 }

@@ -18,9 +18,9 @@ type reading struct {
 	send call.Send
 	q    query
 
-	// places are where an answer may be: the enterprise's own, the shared one, or both.
-	places [2]place
-	n      int
+	// places are where an answer may be: the enterprise's own, the shared one, or both. They lie in room.
+	places []*place
+	room   [2]place
 	// known says that something is stored under one of the keys.
 	known bool
 	// entry is what is stored and selected but cannot be given as it is; at is its place.
@@ -28,22 +28,25 @@ type reading struct {
 	at    *place
 	// flight is the one that this request leads, if it leads one.
 	flight *flight.Flight[*Entry]
-	// posted says that this is a POST, whose answer may answer a GET.
-	posted bool
 	// why is the reason for forwarding, as in Cache-Status.
 	why string
 
 	arrived, requested time.Time
 }
 
-// place is one key, with the marks under which the request began.
+// place is one key, with the marks under which the request began, in memory and in the second
+// level: 0 if that was not asked, or gave none.
 type place struct {
-	key  Key
-	mark Mark
-	// store is the second level, once it has given its mark: what is stored there later
-	// goes to the same one, since another counts otherwise. Nil if it was not asked.
-	store  Store
-	second Mark
+	key          Key
+	mark, second Mark
+}
+
+// moveOn has what this request brings kept under the marks that follow its own invalidation.
+func (at *place) moveOn() {
+	at.mark++
+	if at.second != 0 {
+		at.second++
+	}
 }
 
 func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
@@ -52,6 +55,7 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 	rd.open()
 	if rd.q.demanding { // only the upstream can judge that
 		rd.why = "fwd=request"
+		c.counts.misses.Add(1)
 		return rd.forward(ctx)
 	}
 	pass := rd.look(rd.arrived)
@@ -66,7 +70,9 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 	}
 	if rd.q.cc.onlyIfCached {
 		rd.x.Record.Cache = "fwd=request; detail=only-if-cached"
-		return &call.Answer{Cache: rd.x.Record.Cache}, errNothingKept()
+		return &call.Answer{Cache: rd.x.Record.Cache}, problem.Timeout("Nothing that could answer this is stored, and "+
+			"the request allows nothing else (only-if-cached). Leave that directive out to have the upstream asked.",
+			problem.ProxyInternalResponse)
 	}
 	rd.why = rd.reason()
 	if !pass && rd.mayWait() {
@@ -74,53 +80,44 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 			return a, nil
 		}
 	}
+	c.counts.misses.Add(1)
 	return rd.forward(ctx)
 }
 
 // reason tells why the request is forwarded, as Cache-Status does.
 func (rd *reading) reason() string {
+	e := rd.entry
 	switch {
-	case rd.entry == nil && rd.known:
+	case e == nil && rd.known:
 		return "fwd=vary-miss"
-	case rd.entry == nil:
+	case e == nil:
 		return "fwd=uri-miss"
-	case rd.q.cc.noCache:
-		return "fwd=request"
-	}
-	if use, left := rd.entry.judge(&noDirectives, rd.x.Keep.Policy, rd.arrived); use == usable && left > 0 {
+	case rd.q.cc.noCache, !e.facts.cc.noCache && e.lifetime(rd.x.Keep.Policy) > e.age(rd.arrived):
 		return "fwd=request" // it would have been good enough for others
 	}
 	return "fwd=stale"
 }
 
-// errNothingKept is the answer to a request that allows nothing but what is kept.
-func errNothingKept() error {
-	return problem.Timeout("Nothing that could answer this is stored, and the request allows nothing "+
-		"else (only-if-cached). "+
-		"Leave that directive out to have the upstream asked.", problem.ProxyInternalResponse)
-}
-
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
-	p, target := rd.x.Keep.Partition, rd.x.TargetAndQuery()
-	if rd.x.Keep.Policy.Shared != config.SharedAlways {
-		rd.add(KeyOf(p, target))
+	add := func(p call.Partition) {
+		at := &rd.room[len(rd.places)]
+		at.key = KeyOf(p, rd.x.TargetAndQuery())
+		at.mark = rd.c.epochs.mark(&at.key)
+		rd.places = append(rd.places, at)
 	}
-	if rd.x.Keep.Policy.Shared.Any() {
-		rd.add(KeyOf(p.SharedByAll(), target))
+	sharing := rd.x.Keep.Policy.Shared
+	if sharing != config.SharedAlways {
+		add(rd.x.Keep.Partition)
 	}
-}
-
-func (rd *reading) add(k Key) {
-	rd.places[rd.n] = place{key: k}
-	rd.places[rd.n].mark = rd.c.epochs.mark(&k)
-	rd.n++
+	if sharing.Any() {
+		add(rd.x.Keep.Partition.SharedByAll())
+	}
 }
 
 // look finds what is in memory; pass tells that its answers cannot be stored.
 func (rd *reading) look(now time.Time) (pass bool) {
-	for i := range rd.n {
-		at := &rd.places[i]
+	for _, at := range rd.places {
 		variants, passes := rd.c.memory.load(&at.key, at.mark, now)
 		pass = pass || passes
 		rd.consider(at, variants)
@@ -132,8 +129,8 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	for _, v := range variants {
 		rd.known = rd.known || v.mark == at.mark
 	}
-	e := choose(variants, at.mark, rd.field)
-	if e != nil && e.Status == http.StatusPartialContent && rd.q.method != http.MethodGet {
+	e := choose(variants, at.mark, rd.x)
+	if e != nil && e.Status == http.StatusPartialContent && rd.x.Method != http.MethodGet {
 		return // only GET knows of ranges
 	}
 	if e != nil && (rd.entry == nil || e.Received.After(rd.entry.Received)) {
@@ -141,8 +138,8 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	}
 }
 
-// loadSecond asks the second level for what it has of a place, and notes the mark there: that which counts for what this
-// request brings.
+// loadSecond asks the second level for what it has of a place, and notes the mark there, under
+// which what this request brings is kept.
 func (rd *reading) loadSecond(ctx context.Context, at *place) []*Entry {
 	store := rd.c.store()
 	if store == nil {
@@ -153,14 +150,13 @@ func (rd *reading) loadSecond(ctx context.Context, at *place) []*Entry {
 		rd.c.counts.failures.Add(1)
 		return nil
 	}
-	at.second, at.store = mark, store
+	at.second = mark
 	return variants
 }
 
 // lookFurther asks the second level, and takes what it gives into memory.
 func (rd *reading) lookFurther(ctx context.Context) {
-	for i := range rd.n {
-		at := &rd.places[i]
+	for _, at := range rd.places {
 		variants := rd.loadSecond(ctx, at)
 		now := rd.c.o.Now()
 		for _, e := range variants {
@@ -182,12 +178,12 @@ func (rd *reading) kept(now time.Time) *call.Answer {
 	if use == unusable {
 		return nil
 	}
-	if use == refreshing && rd.q.method == http.MethodGet {
+	if use == refreshing && rd.x.Method == http.MethodGet {
 		rd.refresh()
 	}
 	rd.c.counts.hits.Add(1)
 	if left <= 0 {
 		rd.c.counts.stale.Add(1)
 	}
-	return rd.answer(rd.entry, now, withTTL("hit", left), false)
+	return rd.answer(rd.entry, now, withTTL("hit", left))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,7 +16,6 @@ import (
 // forward sends the request, as a question whether what is stored still holds if there
 // is something, and answers with what comes back.
 func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
-	rd.c.counts.misses.Add(1)
 	rd.x.Record.Cache = rd.why
 	returned := false
 	defer func() {
@@ -25,7 +25,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 	}()
 	var question *call.Question
 	if rd.asks() {
-		question = rd.entry.question(rd.q.header)
+		question = rd.entry.question()
 	}
 	rd.requested = rd.c.o.Now()
 	resp, err := rd.send(ctx, rd.x, question)
@@ -36,7 +36,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 
 // asks reports whether the upstream is asked about what is stored.
 func (rd *reading) asks() bool {
-	return rd.entry != nil && rd.q.method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
+	return rd.entry != nil && rd.x.Method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
 }
 
 // land ends the flight that this request leads, if it leads one.
@@ -52,24 +52,27 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
 		rd.flight.Begin()
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			rd.land(nil, errAbandoned)
-			return with(rd.why, nil, err)
-		}
-		rd.land(nil, errUnshared)
-		if rd.entry != nil && rd.c.failing(err) && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
-			return rd.excused(now), nil
-		}
+	if err != nil && ctx.Err() != nil {
+		rd.land(nil, errAbandoned)
 		return with(rd.why, nil, err)
 	}
-	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.q.header) {
-		return rd.confirmed(ctx, resp, now), nil
-	}
-	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
-		resp.Body.Close()
+	// Statuses for which stale-if-error is (RFC 5861, section 4), and failures of the way there.
+	failing := err != nil && rd.c.failing(err) ||
+		err == nil && slices.Contains([]int{500, 502, 503, 504}, resp.StatusCode)
+	if e, p := rd.entry, rd.x.Keep.Policy; failing && e != nil && e.excuses(&rd.q.cc, p, now) {
+		if err == nil {
+			resp.Body.Close()
+		}
 		rd.land(nil, errUnshared)
-		return rd.excused(now), nil
+		rd.c.counts.stale.Add(1)
+		return rd.answer(e, now, withTTL("hit", e.lifetime(p)-e.age(now))+"; detail=stale-if-error"), nil
+	}
+	if err != nil {
+		rd.land(nil, errUnshared)
+		return with(rd.why, nil, err)
+	}
+	if resp.StatusCode == http.StatusNotModified && rd.asks() {
+		return rd.confirmed(ctx, resp, now), nil
 	}
 	rd.invalidate(ctx, resp.StatusCode)
 	status := rd.why
@@ -93,49 +96,35 @@ func (c *Cache) failing(err error) bool {
 	return !c.o.Classify(err).Cancelled
 }
 
-// failure tells the statuses for which stale-if-error is (RFC 5861, section 4).
-func failure(status int) bool {
-	return status == 500 || status == 502 || status == 503 || status == 504
-}
-
-// excused answers with what is stored, past its lifetime, because the upstream fails.
-func (rd *reading) excused(now time.Time) *call.Answer {
-	rd.c.counts.stale.Add(1)
-	left := rd.entry.lifetime(rd.x.Keep.Policy) - rd.entry.age(now)
-	return rd.answer(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error", false)
-}
-
 // confirmed answers with what is stored: the upstream says that it still holds.
 func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now time.Time) *call.Answer {
 	answer.Body.Close()
-	c := rd.c
-	c.counts.validated.Add(1)
-	e := rd.entry.freshened(answer.Header, rd.x.Keep.Policy, rd.requested, now)
+	rd.c.counts.validated.Add(1)
 	status := rd.why + "; fwd-status=304"
-	if rd.mayKeep(e, answer.Header) {
-		e.mark = rd.at.mark
-		kept := e.forOthers()
-		rd.save(rd.at, kept, now)
+	e, kept := rd.renew(answer, now)
+	if kept {
 		status += "; stored"
-		rd.land(kept, nil)
+		rd.land(e, nil)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
-			c.invalidate(ctx, rd.x, rd.at.key.Resource())
+			rd.c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		}
 		rd.land(nil, errUnshared)
 	}
-	return rd.answer(e, now, status, true)
+	return rd.answer(e, now, status)
 }
 
-// mayKeep reports whether an entry that the upstream has confirmed may stay where it is,
-// with what answer has brought. What was brought to one enterprise goes to others only if
-// it says itself that it may.
-func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
-	if rd.at.key.shared && rd.x.Keep.Policy.Shared != config.SharedAlways &&
-		!parseCacheControl(answer["Cache-Control"]).public {
-		return false
+// renew gives what is stored with what answer says anew, and stores it if it may stay where it
+// is. What was brought to one enterprise goes to others only if it says itself that it may.
+func (rd *reading) renew(answer *http.Response, now time.Time) (e *Entry, kept bool) {
+	p := rd.x.Keep.Policy
+	e = rd.entry.freshened(answer.Header, p, rd.requested, now)
+	if rd.at.key.shared && p.Shared != config.SharedAlways && !parseCacheControl(answer.Header["Cache-Control"]).public ||
+		!e.mayBeStored(&rd.q) || e.keep(p) <= 0 {
+		return e, false
 	}
-	return e.mayBeStored(&rd.q) && e.keep(rd.x.Keep.Policy) > 0
+	rd.save(rd.at, e, now)
+	return e, true
 }
 
 // invalidate makes void what the answer says is no more.
@@ -148,12 +137,10 @@ func (rd *reading) invalidate(ctx context.Context, status int) {
 		if !rd.known {
 			return
 		}
-		for i := range rd.n {
-			at := &rd.places[i]
+		for _, at := range rd.places {
 			c.invalidate(ctx, rd.x, at.key.Resource())
 			// This answer itself is what holds now, unless more has happened than this.
-			at.mark++
-			at.second++
+			at.moveOn()
 		}
 	}
 }
@@ -161,28 +148,33 @@ func (rd *reading) invalidate(ctx context.Context, status int) {
 // keep arranges that the answer is stored once it is there whole; false if it cannot be.
 func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time) bool {
 	c := rd.c
-	if rd.q.method == http.MethodHead {
+	if rd.x.Method == http.MethodHead {
 		rd.compareHead(ctx, resp, now)
 		return false
 	}
 	var at *place
-	e := newEntry(&rd.q, resp, rd.field, rd.x.Keep.Policy, rd.requested, now)
+	e := rd.newEntry(resp, now)
 	if e != nil {
-		at = rd.placeFor(e)
+		// What may not be shared never goes to a place that is, whatever places there are: a
+		// refresh knows only one.
+		shared := e.sharable(&rd.q, rd.x.Keep.Policy.Shared)
+		for _, each := range rd.places {
+			if each.key.shared == shared {
+				at = each
+			}
+		}
 	}
 	if at == nil {
 		rd.land(nil, errUnshared)
 		if rd.wouldNever(resp) {
 			if rd.entry != nil { // what was stored is not what there is
 				c.invalidate(ctx, rd.x, rd.at.key.Resource())
-				rd.places[0].mark = c.epochs.mark(&rd.places[0].key)
 			}
-			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime))
+			key := &rd.places[0].key
+			c.memory.pass(key, c.epochs.mark(key), now.Add(passTime))
 		}
 		return false
 	}
-	e.mark = at.mark
-	saved := *at
 	end := func(whole []byte, failed bool) {
 		switch {
 		case whole == nil && failed && ctx.Err() == nil:
@@ -192,7 +184,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		default:
 			e.Body = whole
 			e.Header["Content-Length"] = []string{strconv.Itoa(len(whole))}
-			rd.save(&saved, e, c.o.Now())
+			rd.save(at, e, c.o.Now())
 			rd.land(e, nil)
 		}
 	}
@@ -204,24 +196,12 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 	return true
 }
 
-// placeFor chooses where an entry goes, nil for nowhere. What may not be shared never
-// goes to a place that is, whatever places there are: a refresh knows only one.
-func (rd *reading) placeFor(e *Entry) *place {
-	shared := e.sharable(&rd.q, rd.x.Keep.Policy.Shared)
-	for i := range rd.n {
-		if at := &rd.places[i]; at.key.shared == shared {
-			return at
-		}
-	}
-	return nil
-}
-
 // wouldNever reports whether the next answer can be expected to be as unfit for storing
 // as this one, so that nobody should wait for it: it was whole and the request plain.
 func (rd *reading) wouldNever(resp *http.Response) bool {
 	q := &rd.q
-	return q.method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials && !rd.posted &&
-		len(q.header["Range"]) == 0 && resp.StatusCode < 500
+	return rd.x.Method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials &&
+		len(rd.x.Header["Range"]) == 0 && resp.StatusCode < 500
 }
 
 // compareHead has a HEAD say whether what GET got still holds (section 4.3.5).
@@ -233,27 +213,25 @@ func (rd *reading) compareHead(ctx context.Context, resp *http.Response, now tim
 		rd.c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		return
 	}
-	if e := rd.entry.freshened(resp.Header, rd.x.Keep.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
-		e.mark = rd.at.mark
-		rd.save(rd.at, e.forOthers(), now)
-	}
+	rd.renew(resp, now)
 }
 
 // save stores an entry in memory at once and in the second level beside the request.
 func (rd *reading) save(at *place, e *Entry, now time.Time) {
 	c := rd.c
+	e.mark = at.mark
 	keep := e.keep(rd.x.Keep.Policy) - max(now.Sub(e.Received), 0)
 	if keep <= 0 {
 		return
 	}
-	if here := c.memory.store(&at.key, e, keep, now); !here && (c.memory.limit.Load() > 0 || at.store == nil) {
+	if here := c.memory.store(&at.key, e, keep, now); !here && (c.memory.limit.Load() > 0 || at.second == 0) {
 		return
 	}
 	c.counts.stored.Add(1)
-	if at.store == nil {
+	store, key, begun := c.store(), at.key, at.second
+	if store == nil || begun == 0 {
 		return
 	}
-	store, key, begun := at.store, at.key, at.second
 	c.aside(c.saves, func() {
 		ctx, cancel := context.WithTimeout(c.ctx, saveTime)
 		defer cancel()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"runtime/debug"
 	"time"
 )
@@ -18,14 +17,11 @@ func (rd *reading) refresh() {
 	if !leads {
 		return
 	}
-	x := rd.x.Beside(time.Now())
+	x, here := rd.x.Beside(time.Now()), *at
 	later := &reading{
-		c: c, x: x, send: rd.send, flight: f, entry: rd.entry, known: true, n: 1, why: "fwd=stale",
-		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}, credentials: rd.q.credentials,
-			passed: rd.q.passed},
+		c: c, x: x, send: rd.send, q: newQuery(x), places: []*place{&here}, at: &here, flight: f, entry: rd.entry,
+		known: true, why: "fwd=stale",
 	}
-	later.places[0] = *at
-	later.at = &later.places[0]
 	begun := c.aside(c.refreshes, func() {
 		ctx, cancel := context.WithTimeout(c.ctx, refreshTime)
 		defer cancel()
@@ -49,14 +45,12 @@ func (rd *reading) fetch(ctx context.Context) {
 		rd.x.Record.Phases.Total = time.Since(rd.x.Start)
 		c.o.Done(rd.x.Record)
 	}()
-	if rd.at.store == nil {
+	if rd.at.second == 0 {
 		rd.loadSecond(ctx, rd.at)
 	}
-	rd.requested = c.o.Now()
-	resp, err := rd.send(ctx, rd.x, rd.entry.question(nil))
-	a, err := rd.receive(ctx, resp, err)
+	a, err := rd.forward(ctx)
 	if err != nil {
-		rd.x.Record.Cache, rd.x.Record.Cause = rd.why, err
+		rd.x.Record.Cause = err
 		c.o.Log.Debug("refreshing a stored answer failed", "error", err)
 		return
 	}

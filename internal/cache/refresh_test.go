@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestARefreshInTheBackgroundServesTheNext(t *testing.T) {
+func TestARefreshInTheBackgroundServesTheNextAndHasARecordOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		r := newRig(t, func(*http.Request) (*http.Response, error) {
@@ -24,6 +24,14 @@ func TestARefreshInTheBackgroundServesTheNext(t *testing.T) {
 			t.Errorf("the refresh was sent with %v", got)
 		}
 		mustGet(t, r.get("/a"), 200, "2", "hit; ttl=10")
+		r.origin = down
+		time.Sleep(20 * time.Second)
+		mustGet(t, r.get("/a"), 200, "2", "hit; ttl=-10")
+		synctest.Wait()
+		if len(r.beside) != 2 || r.beside[0].Cache != "fwd=stale; stored; fwd-status=200" ||
+			!errors.Is(r.beside[1].Cause, errDown) {
+			t.Errorf("records beside: %+v", r.beside)
+		}
 	})
 }
 
@@ -47,27 +55,6 @@ func TestARefreshEndsWithTheCache(t *testing.T) {
 			t.Errorf("%d requests for one refresh", n-1)
 		}
 		r.cache.Close() // hangs if the refresh does not end
-	})
-}
-
-func TestARefreshHasARecordOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, always("body", "Cache-Control: max-age=1, stale-while-revalidate=60", `Etag: "1"`))
-		r.get("/a")
-		time.Sleep(2 * time.Second)
-		g := r.get("/a")
-		mustGet(t, g, 200, "body", "hit; ttl=-1")
-		synctest.Wait()
-		if len(r.beside) != 1 || r.beside[0].Cache != "fwd=stale; fwd-status=304; stored" || g.record.Cache != "hit; ttl=-1" {
-			t.Errorf("%d records beside %+v", len(r.beside), g.record)
-		}
-		r.origin = down
-		time.Sleep(2 * time.Second)
-		r.get("/a")
-		synctest.Wait()
-		if len(r.beside) != 2 || !errors.Is(r.beside[1].Cause, errDown) {
-			t.Errorf("%d records beside", len(r.beside))
-		}
 	})
 }
 

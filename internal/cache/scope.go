@@ -2,7 +2,6 @@ package cache
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/bits"
 	"sync/atomic"
 
@@ -48,7 +47,7 @@ func ScopeOfEnterprise(n enterprise.Number) Scope {
 
 // ScopeOfRoute is everything that a route keeps, of all enterprises.
 func ScopeOfRoute(name string) Scope {
-	return routeBase + Scope(hash(name)%routeScopes)
+	return routeBase + Scope(hash([]byte(name))%routeScopes)
 }
 
 func scopeOfResource(hash uint64) Scope { return resourceBase + Scope(hash%resourceScopes) }
@@ -63,28 +62,21 @@ func scopeOf(p *call.Partition) Scope {
 	if p.Shared() {
 		who |= 1 << 41
 	}
-	return Scope(mix(who^hash(p.Upstream)) % tenantScopes)
+	var buf [128]byte // so that nothing is allocated
+	return Scope(mix(who^hash(append(buf[:0], p.Upstream...))) % tenantScopes)
 }
 
 // hash is the same in every process and in every version of the gateway that shares a
 // store. It need not withstand an adversary: what collides shares an epoch, no entry.
-func hash[T string | []byte](s T) uint64 {
+func hash(s []byte) uint64 {
 	const a, b = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
 	h := uint64(len(s)) ^ a
 	for ; len(s) >= 8; s = s[8:] {
-		h = fold(h^word(s), b)
+		h = fold(h^binary.LittleEndian.Uint64(s), b)
 	}
-	var last uint64
-	for i := range len(s) {
-		last |= uint64(s[i]) << (8 * i)
-	}
-	return mix(fold(h^last, b))
-}
-
-func word[T string | []byte](s T) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	var last [8]byte
+	copy(last[:], s)
+	return mix(fold(h^binary.LittleEndian.Uint64(last[:]), b))
 }
 
 func fold(x, y uint64) uint64 {
@@ -102,48 +94,17 @@ func mix(x uint64) uint64 {
 }
 
 // epochs are the counters of this process. They begin anew with it, as its memory does.
-// A page of them takes memory when the first of its counters moves: all would be 5 MB, and
-// the collector lets the heap grow to twice what it holds.
-type epochs struct {
-	pages [(ScopeCount + epochPage - 1) / epochPage]atomic.Pointer[[epochPage]atomic.Uint64]
-}
-
-// epochPage is how many counters a page has.
-const epochPage = 1 << 10
+type epochs [ScopeCount]atomic.Uint32
 
 func (e *epochs) mark(k *Key) (m Mark) {
 	for _, s := range k.scopes {
-		if page := e.pages[s/epochPage].Load(); page != nil {
-			m += Mark(page[s%epochPage].Load())
-		}
+		m += Mark(e[s].Load())
 	}
 	return m
 }
 
 func (e *epochs) bump(s Scope) {
-	if int(s) >= ScopeCount {
-		return
+	if int(s) < ScopeCount { // another replica may say anything
+		e[s].Add(1)
 	}
-	page := &e.pages[s/epochPage]
-	if page.Load() == nil {
-		page.CompareAndSwap(nil, new([epochPage]atomic.Uint64)) // or another has made it
-	}
-	page.Load()[s%epochPage].Add(1)
-}
-
-var errScope = errors.New("reading an invalidation: it has another form than this version of the gateway writes")
-
-// MarshalBinary implements encoding.BinaryMarshaler: so a replica tells the others of a scope
-// that was bumped. It shows nothing in plain text.
-func (s Scope) MarshalBinary() ([]byte, error) {
-	return binary.BigEndian.AppendUint32(nil, uint32(s)), nil
-}
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (s *Scope) UnmarshalBinary(b []byte) error {
-	if len(b) != 4 || binary.BigEndian.Uint32(b) >= uint32(ScopeCount) {
-		return errScope
-	}
-	*s = Scope(binary.BigEndian.Uint32(b))
-	return nil
 }

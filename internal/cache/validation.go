@@ -12,7 +12,7 @@ import (
 
 // etagOf gives the entity tag of an answer as it is written, if it can be compared.
 func etagOf(h http.Header) string {
-	return strings.Trim(one(h["Etag"]), " \t")
+	return strings.Trim(h.Get("Etag"), " \t")
 }
 
 // opaque is what is compared of a tag when weakness does not count.
@@ -37,7 +37,7 @@ func (e *Entry) notModified(h http.Header) bool {
 	if tags := h["If-None-Match"]; len(tags) > 0 {
 		return matchesAny(tags, e.facts.etag)
 	}
-	since, ok := httpDate(one(h["If-Modified-Since"]))
+	since, ok := httpDate(h.Get("If-Modified-Since"))
 	if !ok {
 		return false
 	}
@@ -49,18 +49,11 @@ func (e *Entry) notModified(h http.Header) bool {
 }
 
 // question gives the preconditions with which the upstream is asked whether the entry
-// still holds (section 4.3.1), none if it cannot be. The caller's tags are asked about as
-// well, so that the upstream can tell the caller that what it has is right.
-func (e *Entry) question(own http.Header) *call.Question {
+// still holds (section 4.3.1), in place of the caller's: its own are judged by what comes.
+func (e *Entry) question() *call.Question {
 	q := new(call.Question)
 	if e.facts.etag != "" {
-		tags := e.facts.etag
-		for tag := range wire.Members(own["If-None-Match"]) {
-			if tag != "*" && tag != e.facts.etag {
-				tags += ", " + tag
-			}
-		}
-		q.IfNoneMatch = []string{tags}
+		q.IfNoneMatch = []string{e.facts.etag}
 	}
 	if !e.facts.lastModified.IsZero() {
 		q.IfModifiedSince = e.Header["Last-Modified"][:1:1]
@@ -68,31 +61,14 @@ func (e *Entry) question(own http.Header) *call.Question {
 	return q
 }
 
-// confirms reports whether a 304 is about this entry (section 4.3.4). If only its own tag
-// was asked about, it is; if the caller's were as well, it may be about those.
-func (e *Entry) confirms(answer http.Header, own http.Header) bool {
-	others := false
-	for tag := range wire.Members(own["If-None-Match"]) {
-		others = others || tag != "*" && opaque(tag) != opaque(e.facts.etag)
-	}
-	if !others || e.facts.etag == "" {
-		return true
-	}
-	tag := etagOf(answer)
-	return tag != "" && opaque(tag) == opaque(e.facts.etag)
-}
-
 // freshened gives the entry with what a 304, or the answer to a HEAD, says anew
 // (section 3.2).
 func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, received time.Time) *Entry {
 	h := maps.Clone(e.Header)
-	for name := range h {
-		if name == "Age" || name == "Date" { // of the old answer
-			delete(h, name)
-		}
-	}
+	delete(h, "Age") // it is that of the old answer, and so is the date
+	delete(h, "Date")
 	for name, values := range storedHeader(answer, p) {
-		if !describesStored(name) {
+		if !describesBytes(name) && name != "Etag" && name != "Cache-Status" {
 			h[name] = values
 		}
 	}
@@ -101,12 +77,11 @@ func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, receive
 	return n.prepare()
 }
 
-// describesStored tells the fields that are about the bytes as they are stored, and so
-// stay as they are: how long they are, how coded, and what they sum up to.
-func describesStored(name string) bool {
+// describesBytes tells the fields that are about the bytes as they are stored: how long they
+// are, how coded, and what they sum up to.
+func describesBytes(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest",
-		"Etag", "Cache-Status":
+	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest":
 		return true
 	}
 	return false
@@ -116,7 +91,7 @@ func describesStored(name string) bool {
 func (e *Entry) sameAs(head *http.Response) bool {
 	h := head.Header
 	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Length"} {
-		if v := one(h[name]); v != "" && v != one(e.Header[name]) {
+		if v := h.Get(name); v != "" && v != e.Header.Get(name) {
 			return false
 		}
 	}

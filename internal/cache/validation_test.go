@@ -2,10 +2,12 @@ package cache_test
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestValidation(t *testing.T) {
@@ -66,18 +68,14 @@ func TestTheCallersOwnConditions(t *testing.T) {
 			}
 		})
 	}
-	t.Run("are asked about along with the stored one", func(t *testing.T) {
-		r := newRig(t, func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(req.Header.Get("If-None-Match"), `"b"`) {
-				return reply(304, "", `ETag: "b"`), nil
-			}
-			return reply(200, "body", "Cache-Control: no-cache", `ETag: "a"`), nil
-		})
+	t.Run("are judged by what the upstream confirms", func(t *testing.T) {
+		r := newRig(t, always("body", "Cache-Control: no-cache", `ETag: "a"`))
 		r.get("/a")
-		g := r.get("/a", `If-None-Match: "b"`)
-		if sent := r.last().Header.Get("If-None-Match"); g.status != 304 || g.header.Get("Etag") != `"b"` ||
-			sent != `"a", "b"` {
-			t.Errorf("%d %v, asked with %s", g.status, g.header, sent)
+		for tag, status := range map[string]int{`"a"`: 304, `"b"`: 200} {
+			g := r.get("/a", "If-None-Match: "+tag)
+			if sent := r.last().Header.Get("If-None-Match"); g.status != status || sent != `"a"` {
+				t.Errorf("%s: %d, asked with %s", tag, g.status, sent)
+			}
 		}
 	})
 }
@@ -94,39 +92,27 @@ func TestHEADTellsThatGETIsOutOfDate(t *testing.T) {
 		})
 		r.get("/a")
 		time.Sleep(5 * time.Second)
-		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})})
+		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf("Cache-Control: no-cache")})
 		time.Sleep(7 * time.Second)
 		mustGet(t, r.get("/a"), 200, "body", "hit; ttl=3") // the HEAD made it as new
 		tag = `"b"`
-		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})})
+		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf("Cache-Control: no-cache")})
 		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss")
 	})
 }
 
-// RFC 9111, section 5.2.2.7: what the qualified form of private names is for the one who asked.
-func TestWhatAConfirmationCallsPrivateIsNotStored(t *testing.T) {
-	for _, method := range []string{"GET", "HEAD"} {
-		synctest.Test(t, func(t *testing.T) {
-			first := true
-			r := newRig(t, func(*http.Request) (*http.Response, error) {
-				if first {
-					first = false
-					return reply(200, "body", "Cache-Control: max-age=1", `ETag: "a"`), nil
-				}
-				status := map[string]int{"GET": 304, "HEAD": 200}[method]
-				return reply(status, "", `Cache-Control: max-age=60, private="X-Secret"`, `ETag: "a"`, "X-Secret: 1"), nil
-			})
-			defer r.cache.Close()
-			r.get("/a")
-			time.Sleep(2 * time.Second)
-			if g := r.do(asked{method: method, path: "/a"}); g.header.Get("X-Secret") != "1" {
-				t.Errorf("who asked by %s got %v", method, g.header)
-			}
-			g := r.get("/a")
-			mustGet(t, g, 200, "body", "hit; ttl=60")
-			if g.header.Get("X-Secret") != "" {
-				t.Errorf("after a %s the next one got %v", method, g.header)
-			}
-		})
-	}
+// What a confirmation brings to one enterprise goes to others only if it says itself that it may.
+func TestAConfirmationForOneEnterpriseIsNotSharedUnlessItIsPublic(t *testing.T) {
+	testkit.Table(t, map[string]bool{"public, ": true, "": false}, func(t *testing.T, shared bool) {
+		word := map[bool]string{true: "public, "}[shared]
+		r := newRig(t, always("body", "Cache-Control: public, max-age=1", `ETag: "a"`))
+		r.policy.Shared = config.SharedPublic
+		r.get("/a")
+		time.Sleep(2 * time.Second)
+		r.origin = always("body", "Cache-Control: "+word+"max-age=60", `ETag: "a"`, "X-Person: another")
+		mustGet(t, r.do(asked{path: "/a", who: other}), 200, "body", "fwd-status=304")
+		if g := r.get("/a"); g.fromCache() != shared {
+			t.Errorf("%s %v", g.cache, g.header)
+		}
+	})
 }

@@ -7,12 +7,13 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/problem"
 )
 
 func TestWritesMakeVoid(t *testing.T) {
 	post := asked{method: "POST", path: "/a"}
 	elsewhere := asked{method: "POST", path: "/c"}
-	anew := asked{path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})}
+	anew := asked{path: "/a", header: fieldsOf("Cache-Control: no-cache")}
 	const none, shared, all = config.SharedNever, config.SharedAlways, "/a /b?x=1"
 	for name, c := range map[string]struct {
 		sharing config.Sharing
@@ -24,6 +25,9 @@ func TestWritesMakeVoid(t *testing.T) {
 		"whatever the path":       {none, always("done"), asked{method: "DELETE", path: "/elsewhere"}, all},
 		"even if refused":         {none, says(500), asked{method: "PATCH", path: "/a"}, all},
 		"even without an answer":  {none, down, asked{method: "PUT", path: "/a"}, all},
+		"even if nobody knows":    {none, func(*http.Request) (*http.Response, error) { panic("a fault") }, post, all},
+		"not if it was refused":   {none, fails(problem.BadRequest("No.")), post, ""},
+		"not if it was not sent":  {none, fails(errNotSent), post, ""},
 		"an opening is one":       {none, always("document"), asked{path: "/a/content", open: true}, all},
 		"401 voids as well":       {none, says(401), asked{path: "/c"}, all},
 		"403 voids as well":       {none, says(403), asked{path: "/c"}, all},
@@ -48,7 +52,12 @@ func TestWritesMakeVoid(t *testing.T) {
 				r.do(asked{path: path, who: other})
 			}
 			r.origin = c.write
-			r.do(c.ask)
+			func() {
+				defer func() { _ = recover() }()
+				if g := r.do(c.ask); g.cache != "fwd=method" && c.ask.method != "" {
+					t.Errorf("the write: %s", g.cache)
+				}
+			}()
 			r.origin = origin
 			var void []string
 			for _, path := range kept {
@@ -119,7 +128,7 @@ func TestAPostThatSaysWhatAGetBrings(t *testing.T) {
 			r.do(asked{method: "POST", path: "/a"})
 			g := r.get("/a")
 			if g.fromCache() != of.kept || (g.body == "posted") != of.kept {
-				t.Errorf("%q, %s", g.body, g.cache())
+				t.Errorf("%q, %s", g.body, g.cache)
 			}
 		})
 	}
@@ -127,43 +136,37 @@ func TestAPostThatSaysWhatAGetBrings(t *testing.T) {
 
 func TestAPostThatAnotherWriteOvertookIsNotKept(t *testing.T) {
 	const posted, put = "posted", "put"
-	for name, kept := range map[string]string{
-		"nothing overtakes it":                       posted,
-		"before its answer comes":                    put,
-		"while the other replicas are told of it":    put,
-		"at another replica before its answer comes": put,
+	for name, c := range map[string]struct {
+		// overtake is done when the upstream has made its answer and before it arrives, during
+		// while the other replicas are told of the POST.
+		overtake, during func(a, b *rig)
+		kept             string
+	}{
+		"nothing overtakes it":                       {nil, nil, posted},
+		"before its answer comes":                    {func(a, _ *rig) { a.do(asked{method: "PUT", path: "/a"}) }, nil, put},
+		"while the other replicas are told of it":    {nil, func(a, _ *rig) { a.do(asked{method: "PUT", path: "/a"}) }, put},
+		"at another replica before its answer comes": {func(_, b *rig) { b.do(asked{method: "PUT", path: "/a"}) }, nil, put},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var overtake, during func()
 			a, b, _ := replicas(t, nil)
-			write := func(at *rig) func() { return func() { at.do(asked{method: "PUT", path: "/a"}) } }
-			switch name {
-			case "before its answer comes":
-				overtake = write(a)
-			case "at another replica before its answer comes":
-				overtake = write(b)
-			case "while the other replicas are told of it":
-				during = write(a)
-			}
 			a.origin = func(req *http.Request) (*http.Response, error) {
-				switch req.Method {
-				case "POST": // the upstream has made its answer, and before it arrives
-					if overtake != nil {
-						overtake()
+				if req.Method == "POST" {
+					if c.overtake != nil {
+						c.overtake(a, b)
 					}
 					return reply(200, posted, "Cache-Control: max-age=60", "Content-Location: /a"), nil
-				case "PUT":
-					return reply(204, ""), nil
 				}
 				return reply(200, put, "Cache-Control: max-age=60"), nil
 			}
 			b.origin = a.origin
-			a.second.bumping = during
+			if c.during != nil {
+				a.second.bumping = func() { c.during(a, b) }
+			}
 			a.do(asked{method: "POST", path: "/a"})
 			for _, r := range []*rig{a, b} {
 				saved(t, a)
-				if g := r.get("/a"); g.body != kept {
-					t.Errorf("%q, %s", g.body, g.cache())
+				if g := r.get("/a"); g.body != c.kept {
+					t.Errorf("%q, %s", g.body, g.cache)
 				}
 			}
 		})

@@ -153,8 +153,8 @@ func Internal(name string) *Call {
 	return c
 }
 
-// Beside makes a GET of the same target by the same caller for the same enterprise, with
-// a record of its own, that outlives c. Nobody waits for its answer.
+// Beside makes a GET of the whole of the same target by the same caller for the same enterprise,
+// with a record of its own, that outlives c. Nobody waits for its answer.
 func (c *Call) Beside(now time.Time) *Call {
 	b := New()
 	record := b.Record
@@ -162,6 +162,10 @@ func (c *Call) Beside(now time.Time) *Call {
 	b.Record = record
 	b.ID, b.Parent, b.Start = NewID(), c.ID, now
 	b.Method, b.Header = http.MethodGet, c.Header.Clone()
+	for _, name := range [...]string{"Cache-Control", "Pragma", "Range", "If-Range", "If-Match", "If-None-Match",
+		"If-Modified-Since", "If-Unmodified-Since"} {
+		delete(b.Header, name) // what the other call asks of its answer alone
+	}
 	b.Batch, b.Pace, b.Redis, b.Waited = false, 0, Allowance{}, 0
 	b.Body, b.BodyRead, b.HasBody, b.Background, b.Interim = nil, true, false, true, nil
 	b.Memory = nil // it is the other call's, and ends with that

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"log/slog"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
@@ -15,7 +17,7 @@ func TestAnswersAreKeptByClientAndScopes(t *testing.T) {
 	for _, id := range []string{"1", "2"} {
 		clients := map[string]config.Client{"a": {ClientID: id}, "b": {ClientID: "3" + id}}
 		g := &generation{cfg: &config.Config{OAuth: config.OAuth{Clients: clients}}}
-		tokens := authn.New(authn.Options{OAuth: g.cfg.OAuth})
+		tokens := authn.New(authn.Options{OAuth: g.cfg.OAuth, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 		route := config.Route{Name: "ebox", Registry: true, Cache: config.Cache{CachePolicy: config.CachePolicy{Enabled: true}}}
 		g.cfg.Routes = []config.Route{route}
 		k := g.newKept(&route, "https://upstream.example")

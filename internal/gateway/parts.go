@@ -75,7 +75,7 @@ func (g *generation) newRedis() (*redisstore.Store, error) {
 	return redisstore.New(redisstore.Options{
 		Address: address, Roots: roots, Keys: read.redisKeys, Namespace: string(g.cfg.Environment), Timeout: c.Timeout,
 		Replicas: c.Replicas, Listener: g.gw.cache, Now: g.gw.o.Now, Log: g.gw.o.Log,
-	})
+	}), nil
 }
 
 // newTracer makes what tells a collector of requests.
@@ -105,7 +105,7 @@ func (g *generation) newTokens(transport http.RoundTripper) *authn.Tokens {
 		OAuth: g.cfg.OAuth, Transport: transport, Now: g.gw.o.Now, Log: g.gw.o.Log, Environment: string(g.cfg.Environment),
 	}
 	if g.redis != nil {
-		o.Shared = g.redis.Tokens()
+		o.Shared = g.redis
 	}
 	return authn.New(o)
 }

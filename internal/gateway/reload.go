@@ -227,9 +227,9 @@ func (g *Gateway) use(next *generation) {
 	if next.redis == nil {
 		g.cache.UseStore(nil)
 	} else {
-		g.cache.UseStore(next.redis.Answers())
+		g.cache.UseStore(next.redis)
 		if before != nil && before != next.redis {
-			next.redis.TellLater(before.Untold()) // invalidations that it could not tell
+			next.redis.TellLater(before.Untold()...) // invalidations that it could not tell
 		}
 	}
 	g.cache.Resize(memoryOf(next.cfg.Cache))

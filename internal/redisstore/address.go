@@ -1,14 +1,14 @@
 package redisstore
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+	"net"
 	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"ebox-gateway/internal/config"
@@ -27,13 +27,10 @@ const (
 // newClient makes the client. Servers over TLS are trusted by roots, those of the system if
 // nil. It repeats nothing: whoever asks goes on without Redis instead. Every call's context
 // bounds it, which ContextTimeoutEnabled has respected.
-func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duration) (redis.UniversalClient, error) {
-	if len(a.Hosts) == 0 {
-		return nil, errors.New("preparing Redis: no host is given")
-	}
+func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duration) redis.UniversalClient {
 	// The library tells what goes wrong to one logger for the whole program, as text.
 	// All of it comes back as errors too, which go to the log that we were given.
-	redis.SetLogger(quiet{})
+	logging.Disable()
 	limit := max(timeout, dialLimit)
 	o := &redis.UniversalOptions{
 		// The library appends to it: two clients must not share what it lies in.
@@ -43,11 +40,11 @@ func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duratio
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	var secure *tls.Config
+	g := &guard{dialer: net.Dialer{Timeout: limit}}
 	if a.TLS {
-		secure = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+		g.tls = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
-	o.Dialer = newGuard(limit, secure).dial
+	o.Dialer = g.dial
 	switch a.Kind {
 	case config.RedisSingle: // a host that begins with a slash is a Unix socket
 	case config.RedisSentinel:
@@ -55,10 +52,5 @@ func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duratio
 	case config.RedisCluster:
 		o.IsClusterMode, o.MaxRedirects = true, 2
 	}
-	return redis.NewUniversalClient(o), nil
+	return redis.NewUniversalClient(o)
 }
-
-// quiet is a logger that says nothing.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}

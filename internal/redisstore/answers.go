@@ -13,20 +13,6 @@ import (
 	"ebox-gateway/internal/call"
 )
 
-// Answers gives the second level of the response cache.
-//
-// The variants of one resource are the fields of one Redis hash, each value with the
-// mark that the epochs had when its request began; it counts while they have it. The
-// epochs are the fields of a hash of their own. One that is lost, by eviction or by a
-// failover, begins again with the time in microseconds, where no count ever was; and one
-// that is lower than this replica has seen it is not used, but moved on.
-//
-// Without encryption keys, answers that belong to an enterprise stay in memory; the
-// epochs, which tell nothing, are shared all the same.
-func (s *Store) Answers() cache.Store { return answers{s} }
-
-type answers struct{ s *Store }
-
 const (
 	// maxAnswer is the largest sealed answer that goes to Redis, in bytes. Larger ones
 	// would take longer on their way than a request may wait.
@@ -42,13 +28,17 @@ const (
 	markSize = 8
 )
 
-// begin makes the epochs ARGV that are missing, and gives all of them.
+// begin gives the epochs ARGV, and makes those that are missing.
 var begin = redis.NewScript(`
+local epochs = redis.call('HMGET', KEYS[1], unpack(ARGV))
 local t = redis.call('TIME')
 for i = 1, #ARGV do
-  redis.call('HSETNX', KEYS[1], ARGV[i], string.format('%.0f', t[1] * 1000000 + t[2]))
+  if not epochs[i] then
+    epochs[i] = string.format('%.0f', t[1] * 1000000 + t[2])
+    redis.call('HSET', KEYS[1], ARGV[i], epochs[i])
+  end
 end
-return redis.call('HMGET', KEYS[1], unpack(ARGV))`)
+return epochs`)
 
 // save puts the value ARGV[2] under the variant ARGV[1], for ARGV[3] milliseconds.
 var save = redis.NewScript(`
@@ -61,71 +51,58 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
 end
 return 1`)
 
-func (a answers) keeps(k *cache.Key) bool { return a.s.sealed() || k.Shared() }
+func (s *Store) keeps(k *cache.Key) bool { return s.ring.sealed() || k.Shared() }
 
 // Load implements cache.Store.
-func (a answers) Load(
-	ctx context.Context, allowance *call.Allowance, k *cache.Key,
-) ([]*cache.Entry, cache.Mark, error) {
-	s := a.s
-	if !a.keeps(k) {
+//
+// The variants of one resource are the fields of one Redis hash, each value with the
+// mark that the epochs had when its request began; it counts while they have it. The
+// epochs are the fields of a hash of their own. One that is lost, by eviction or by a
+// failover, begins again with the time in microseconds, where no count ever was; and one
+// that is lower than this replica has seen it is not used, but moved on.
+//
+// Without encryption keys, answers that belong to an enterprise stay in memory; the
+// epochs, which tell nothing, are shared all the same.
+func (s *Store) Load(ctx context.Context, a *call.Allowance, k *cache.Key) ([]*cache.Entry, cache.Mark, error) {
+	if !s.keeps(k) {
 		return nil, 0, nil
 	}
-	if s.health.away() || s.untold.count() > 0 { // then an epoch there lags behind a write made here
+	if s.written.untold() > 0 { // then an epoch there lags behind a write made here
 		return nil, 0, errAway
 	}
-	names := a.names(k)
+	names := s.answerNames(k)
 	var mark cache.Mark
 	found := make([]map[string]string, len(names))
-	err := s.ask(ctx, allowance, func(ctx context.Context) error {
-		fields := scopeFields(k.Scopes())
+	err := s.ask(ctx, a, func(ctx context.Context) error {
 		pipe := s.client.Pipeline()
-		epochs := pipe.HMGet(ctx, s.epochs, fields...)
+		epochs := begin.Eval(ctx, pipe, []string{s.epochs}, fieldsOf(k.Scopes())...)
 		got := make([]*redis.MapStringStringCmd, len(names))
 		for i, at := range names {
 			got[i] = pipe.HGetAll(ctx, at)
 		}
 		_, _ = pipe.Exec(ctx) // each command has its own error
-		var failure error
+		numbers, err := epochs.Slice()
+		err = s.discard(ctx, s.epochs, err)
+		if err == nil {
+			mark, err = s.mark(k.Scopes(), numbers)
+		}
+		if errors.Is(err, errGarbage) {
+			s.client.Del(ctx, s.epochs) // the next one makes them anew
+		}
 		for i, at := range names {
-			var err error
-			if found[i], err = got[i].Result(); err != nil {
-				failure = errors.Join(failure, s.discard(ctx, at, err))
-			}
+			values, failure := got[i].Result()
+			found[i] = values
+			err = errors.Join(err, s.discard(ctx, at, failure))
 		}
-		numbers, err := epochs.Result()
-		if err != nil {
-			return errors.Join(s.discard(ctx, s.epochs, err), failure)
-		}
-		if mark, err = s.mark(k.Scopes(), numbers); errors.Is(err, errGarbage) {
-			mark, err = s.begin(ctx, k.Scopes(), fields)
-		}
-		return errors.Join(err, failure)
+		return err
 	})
 	if mark == 0 { // what was found cannot be told to count
 		return nil, 0, err
 	}
-	return a.open(names, found, mark), mark, nil
+	return s.open(names, found, mark), mark, nil
 }
 
-// begin gives the mark after making the epochs that were missing.
-func (s *Store) begin(ctx context.Context, scopes []cache.Scope, fields []string) (cache.Mark, error) {
-	args := make([]any, len(fields))
-	for i, f := range fields {
-		args[i] = f
-	}
-	numbers, err := begin.Run(ctx, s.client, []string{s.epochs}, args...).Slice()
-	if err != nil {
-		return 0, err
-	}
-	mark, err := s.mark(scopes, numbers)
-	if errors.Is(err, errGarbage) {
-		s.client.Del(ctx, s.epochs)
-	}
-	return mark, err
-}
-
-// mark adds up the epochs that HMGET gave. The error is errGarbage if any is missing or is
+// mark adds up the epochs that Redis gave. The error is errGarbage if any is missing or is
 // no epoch, and errBackwards if any is lower than before; that one will be moved on before
 // anything else is read.
 func (s *Store) mark(scopes []cache.Scope, numbers []any) (total cache.Mark, err error) {
@@ -133,21 +110,17 @@ func (s *Store) mark(scopes []cache.Scope, numbers []any) (total cache.Mark, err
 		return 0, errGarbage
 	}
 	latest := uint64(s.o.Now().Add(maxAhead).UnixMicro())
-	epochs := make([]uint64, len(numbers))
 	for i, n := range numbers {
 		text, _ := n.(string)
-		epoch, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || epoch == 0 || epoch > latest {
+		epoch, failed := strconv.ParseUint(text, 10, 64)
+		switch {
+		case failed != nil || epoch == 0 || epoch > latest:
 			return 0, errGarbage
-		}
-		epochs[i] = epoch
-		total += cache.Mark(epoch)
-	}
-	for i, epoch := range epochs {
-		if !s.seen.note(scopes[i], epoch) {
-			s.untold.keep(scopes[i])
+		case !s.seen.note(scopes[i], epoch):
+			s.TellLater(scopes[i])
 			err = errBackwards
 		}
+		total += cache.Mark(epoch)
 	}
 	if err != nil {
 		return 0, err
@@ -156,7 +129,7 @@ func (s *Store) mark(scopes []cache.Scope, numbers []any) (total cache.Mark, err
 }
 
 // open gives the entries that count, as many as maxOpened allows.
-func (a answers) open(names []string, found []map[string]string, mark cache.Mark) (list []*cache.Entry) {
+func (s *Store) open(names []string, found []map[string]string, mark cache.Mark) (list []*cache.Entry) {
 	opened := 0
 	for i, at := range names {
 		for variant, value := range found[i] {
@@ -166,14 +139,14 @@ func (a answers) open(names []string, found []map[string]string, mark cache.Mark
 			if len(value) < markSize || cache.Mark(binary.BigEndian.Uint64([]byte(value[:markSize]))) != mark {
 				continue // of an epoch that is over
 			}
-			content, err := a.s.ring.open(forAnswer, place(at, variant, mark), []byte(value[markSize:]))
+			content, err := s.ring.open(forAnswer, place(at, variant, mark), []byte(value[markSize:]))
 			opened += len(content)
 			e := new(cache.Entry)
 			if err == nil {
 				err = e.UnmarshalBinary(content)
 			}
 			if err != nil {
-				a.s.unreadableValue(err)
+				s.unreadableValue(err)
 				continue
 			}
 			list = append(list, e)
@@ -183,19 +156,15 @@ func (a answers) open(names []string, found []map[string]string, mark cache.Mark
 }
 
 // Save implements cache.Store.
-func (a answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun cache.Mark, keep time.Duration) error {
-	s := a.s
-	if begun == 0 || keep <= 0 || !a.keeps(k) || s.untold.count() > 0 || len(e.Body) > maxBody {
+func (s *Store) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun cache.Mark, keep time.Duration) error {
+	if begun == 0 || !s.keeps(k) || s.written.untold() > 0 || len(e.Body) > maxBody {
 		return nil
-	}
-	if s.health.away() {
-		return errAway // before the work
 	}
 	content, err := e.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	at, variant := a.names(k)[0], e.Variant()
+	at, variant := s.answerNames(k)[0], e.Variant()
 	value, err := s.ring.seal(forAnswer, place(at, variant, begun), content)
 	if err != nil {
 		return err
@@ -212,21 +181,20 @@ func (a answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun c
 
 // Bump implements cache.Store. The context's end does not end it: a write may have
 // taken effect though its caller has gone. What fails is told with the next look.
-func (a answers) Bump(ctx context.Context, allowance *call.Allowance, scope cache.Scope) error {
-	err := a.s.ask(context.WithoutCancel(ctx), allowance, func(ctx context.Context) error {
-		return a.s.tell(ctx, []cache.Scope{scope})
+func (s *Store) Bump(ctx context.Context, a *call.Allowance, scope cache.Scope) error {
+	s.written.add(scope, s.o.Now())
+	err := s.ask(context.WithoutCancel(ctx), a, func(ctx context.Context) error {
+		return s.tell(ctx, []cache.Scope{scope})
 	})
 	if err != nil {
-		a.s.untold.keep(scope)
-		return err
+		s.written.tellAgain(s.o.Now())
 	}
-	a.s.untold.told(scope, a.s.o.Now())
-	return nil
+	return err
 }
 
-func (a answers) names(k *cache.Key) []string {
+func (s *Store) answerNames(k *cache.Key) []string {
 	digest := k.Digest()
-	return a.s.ring.names(forAnswer, digest[:])
+	return s.ring.names(forAnswer, digest[:])
 }
 
 // place is what a value is bound to: the resource, the variant and the mark.
@@ -234,10 +202,11 @@ func place(at, variant string, mark cache.Mark) string {
 	return at + "\x00" + variant + "\x00" + strconv.FormatUint(uint64(mark), 10)
 }
 
-func scopeFields(scopes []cache.Scope) []string {
-	fields := make([]string, len(scopes))
+// fieldsOf are the fields of the epochs of scopes.
+func fieldsOf(scopes []cache.Scope) []any {
+	fields := make([]any, len(scopes))
 	for i, s := range scopes {
-		fields[i] = strconv.FormatUint(uint64(s), 10)
+		fields[i] = uint32(s)
 	}
 	return fields
 }

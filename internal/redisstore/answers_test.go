@@ -1,12 +1,9 @@
 package redisstore
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,24 +12,6 @@ import (
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/redistest"
 )
-
-func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
-	server, writer := fresh(t)
-	reader := idle(t, single(server))
-	k := keyOfAnswers("/messages")
-	keep(t, writer, k, subject)
-	list, mark, err := reader.Answers().Load(t.Context(), nil, k)
-	if err != nil || len(list) != 1 || mark == 0 {
-		t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
-	}
-	if want := answer(subject); !bytes.Equal(list[0].Body, want.Body) || list[0].Header.Get("Etag") != `"1"` ||
-		list[0].Status != 200 {
-		t.Fatalf("another answer: %+v", list[0])
-	}
-	if kept(t, reader, keyOfAnswers("/messages?page=2")) {
-		t.Fatal("one resource's answer is another's")
-	}
-}
 
 func TestRedisShowsNothingOfWhatIsKept(t *testing.T) {
 	server, r := fresh(t)
@@ -88,7 +67,7 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 			t.Fatalf("scope %d: an answer of before the write is still there", i)
 		}
 		// A read that began before the write cannot put old data back.
-		if err := reader.Answers().Save(t.Context(), k, answer("old"), before, time.Hour); err != nil {
+		if err := reader.Save(t.Context(), k, answer("old"), before, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if kept(t, reader, k) {
@@ -105,7 +84,7 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 	server, r := fresh(t)
 	k := keyOfAnswers("/messages")
-	field := scopeFields(k.Scopes())[0]
+	field := fieldsOf(k.Scopes())[0]
 	keep(t, r, k, subject)
 	for name, lose := range map[string]func(){
 		"evicted":         func() { server.Do("DEL", r.epochs) },
@@ -143,7 +122,7 @@ func TestAnOldAnswerWithItsOldEpochsIsNotUsed(t *testing.T) {
 		server, r := fresh(t)
 		other := idle(t, single(server))
 		keep(t, r, k, "old")
-		names := []string{r.ring.names(forAnswer, digest(k))[0], r.epochs}
+		names := []string{r.answerNames(k)[0], r.epochs}
 		copies := []any{server.Do("DUMP", names[0]), server.Do("DUMP", names[1])}
 		write(r, other)
 		for i, name := range names {
@@ -179,7 +158,7 @@ func TestVariantsStandSideBySideAndAreBounded(t *testing.T) {
 	save := func(language string) {
 		e := answer(language)
 		e.Selecting = []cache.Selecting{{Name: "Accept-Language", Value: language}}
-		if err := r.Answers().Save(t.Context(), k, e, mark, time.Hour); err != nil {
+		if err := r.Save(t.Context(), k, e, mark, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,13 +166,13 @@ func TestVariantsStandSideBySideAndAreBounded(t *testing.T) {
 		save("nl")
 		save("fr")
 	}
-	if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) != 3 {
+	if list, _, err := r.Load(t.Context(), nil, k); err != nil || len(list) != 3 {
 		t.Fatalf("%d variants, %v", len(list), err)
 	}
 	for i := range 2 * maxVariants {
 		save(fmt.Sprint(i))
 	}
-	if list, _, _ := r.Answers().Load(t.Context(), nil, k); len(list) > maxVariants {
+	if list, _, _ := r.Load(t.Context(), nil, k); len(list) > maxVariants {
 		t.Fatalf("%d variants: a caller can fill Redis", len(list))
 	}
 }
@@ -203,15 +182,15 @@ func TestAnswersEndInRedisAndLargeOnesStayOut(t *testing.T) {
 	k, large := keyOfAnswers("/messages"), keyOfAnswers("/large")
 	mark := keep(t, r, k, subject)
 	for _, keep := range []time.Duration{time.Minute, time.Hour, time.Second} { // the longest counts
-		if err := r.Answers().Save(t.Context(), k, answer(subject), mark, keep); err != nil {
+		if err := r.Save(t.Context(), k, answer(subject), mark, keep); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, mark, _ = r.Answers().Load(t.Context(), nil, large)
+	_, mark, _ = r.Load(t.Context(), nil, large)
 	e := answer("")
 	e.Body = make([]byte, 2*maxAnswer)
 	_, _ = rand.Read(e.Body) // which cannot be compressed
-	if err := r.Answers().Save(t.Context(), large, e, mark, time.Hour); err != nil || kept(t, r, large) {
+	if err := r.Save(t.Context(), large, e, mark, time.Hour); err != nil || kept(t, r, large) {
 		t.Errorf("an answer of %d bytes is kept, or %v", len(e.Body), err)
 	}
 	for _, name := range server.Keys() {
@@ -222,30 +201,18 @@ func TestAnswersEndInRedisAndLargeOnesStayOut(t *testing.T) {
 }
 
 func TestAnswersThatCannotBeRead(t *testing.T) {
-	type spoiling struct {
-		// quiet is a value of another mark, which is passed over as one of an epoch that is over is.
-		quiet bool
-		spoil func(s *redistest.Server, at, field, other string)
-	}
 	server := redistest.Start(t)
-	for name, c := range map[string]spoiling{
-		"garbage": {true, func(s *redistest.Server, at, field, _ string) { s.Do("HSET", at, field, "garbage") }},
-		"cut short": {false, func(s *redistest.Server, at, field, _ string) {
-			s.Do("HSET", at, field, s.Do("HGET", at, field).(string)[:40])
-		}},
-		"another resource's, with this one's mark": {false, func(s *redistest.Server, at, field, other string) {
-			mark := s.Do("HGET", at, field).(string)[:markSize]
-			s.Do("HSET", at, field, mark+s.Do("HGET", other, field).(string)[markSize:])
-		}},
-		"another type": {false, func(s *redistest.Server, at, _, _ string) { s.Do("SET", at, "x") }},
-		"another resource's": {true, func(s *redistest.Server, at, field, other string) {
-			s.Do("HSET", at, field, s.Do("HGET", other, field))
-		}},
-		"the whole of another": {true, func(s *redistest.Server, at, _, other string) { s.Do("COPY", other, at, "REPLACE") }},
-		"another variant's": {false, func(s *redistest.Server, at, field, _ string) {
-			s.Do("HSET", at, "other", s.Do("HGET", at, field))
-			s.Do("HDEL", at, field)
-		}},
+	for name, spoil := range map[string]func(at, field, other string){
+		"cut short": func(at, field, _ string) { server.Do("HSET", at, field, server.Do("HGET", at, field).(string)[:40]) },
+		"another resource's, with this one's mark": func(at, field, other string) {
+			mark := server.Do("HGET", at, field).(string)[:markSize]
+			server.Do("HSET", at, field, mark+server.Do("HGET", other, field).(string)[markSize:])
+		},
+		"another type": func(at, _, _ string) { server.Do("SET", at, "x") },
+		"another variant's": func(at, field, _ string) {
+			server.Do("HSET", at, "other", server.Do("HGET", at, field))
+			server.Do("HDEL", at, field)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.Do("FLUSHALL")
@@ -253,12 +220,12 @@ func TestAnswersThatCannotBeRead(t *testing.T) {
 			k, other := keyOfAnswers("/messages"), keyOfAnswers("/other")
 			keep(t, r, k, subject)
 			keep(t, r, other, "another enterprise's secret")
-			at := r.ring.names(forAnswer, digest(k))[0]
-			c.spoil(server, at, answer("").Variant(), r.ring.names(forAnswer, digest(other))[0])
-			if list, mark, err := r.Answers().Load(t.Context(), nil, k); len(list) != 0 || mark == 0 || err != nil {
+			at := r.answerNames(k)[0]
+			spoil(at, answer("").Variant(), r.answerNames(other)[0])
+			if list, mark, err := r.Load(t.Context(), nil, k); len(list) != 0 || mark == 0 || err != nil {
 				t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
 			}
-			if s := r.Status(); s.State != StateTroubled && !c.quiet {
+			if s := r.Status(); s.State != StateTroubled {
 				t.Errorf("nobody is told: %+v", s)
 			}
 			server.Do("HDEL", at, "other")
@@ -292,23 +259,34 @@ func TestARotationOfEncryptionKeysLosesNoAnswerAndNoWrite(t *testing.T) {
 	}
 }
 
-func TestTheListOutlivesEveryReplica(t *testing.T) {
-	const list = `{"messageProviders": [{"messageProviderId": "x"}]}`
+func TestAListIsTheSameForEveryReplicaAndReplacesWhatCannotBeRead(t *testing.T) {
 	server := redistest.Start(t)
 	for name, keys := range map[string][]Key{"sealed": {keyOf(t, "k1", 1)}, "plain": nil} {
 		registry := "https://registry.example/" + name
-		writer, reader := idle(t, single(server), withKeys(keys...)), idle(t, single(server), withKeys(keys...))
-		if _, _, err := writer.List(registry).Load(t.Context()); err == nil {
-			t.Fatalf("%s: a list before there was one", name)
-		}
-		began := time.Now()
-		writer.List(registry).Store(t.Context(), []byte(list))
-		got, at, err := reader.List(registry).Load(t.Context())
-		if err != nil || string(got) != list || at.Before(began.Add(-time.Millisecond)) || at.After(time.Now()) {
-			t.Fatalf("%s: %q of %s, %v", name, got, at, err)
-		}
-		if _, _, err := writer.List(registry + "/other").Load(t.Context()); err == nil {
-			t.Fatalf("%s: one registry's list is another's", name)
+		writer := idle(t, single(server), withKeys(keys...))
+		reader := idle(t, single(server), withKeys(keys...)).List(registry)
+		at := writer.List(registry).names[0]
+		short, _ := writer.ring.seal(forList, at, []byte("1234567"))
+		for what, spoil := range map[string]func(){
+			"there is none": func() {},
+			"garbage":       func() { server.Do("SET", at, "garbage") },
+			"too short":     func() { server.Do("SET", at, short) },
+			"another type":  func() { server.Do("DEL", at); server.Do("LPUSH", at, "x") },
+		} {
+			spoil()
+			if got, _, err := reader.Load(t.Context()); err == nil {
+				t.Fatalf("%s, %s: %q", name, what, got)
+			}
+			began := time.Now()
+			writer.List(registry).Store(t.Context(), []byte("list"))
+			got, since, err := reader.Load(t.Context())
+			if err != nil || string(got) != "list" || since.Before(began.Add(-time.Millisecond)) || since.After(time.Now()) {
+				t.Fatalf("%s, %s: %q of %s, %v", name, what, got, since, err)
+			}
+			if _, _, err := writer.List(registry + "/other").Load(t.Context()); err == nil {
+				t.Fatalf("%s: one registry's list is another's", name)
+			}
+			server.Do("DEL", at)
 		}
 	}
 }
@@ -330,44 +308,12 @@ func TestAListThatCameWhileRedisWasAwayIsKept(t *testing.T) {
 	})
 }
 
-func TestAListThatCannotBeReadIsNone(t *testing.T) {
-	server, r := fresh(t)
-	l := r.List("https://registry.example")
-	short, _ := r.ring.seal(forList, l.names[0], []byte("1234567"))
-	for name, spoil := range map[string]func(){
-		"garbage":      func() { server.Do("SET", l.names[0], "garbage") },
-		"too short":    func() { server.Do("SET", l.names[0], short) },
-		"another type": func() { server.Do("DEL", l.names[0]); server.Do("LPUSH", l.names[0], "x") },
-	} {
-		l.Store(t.Context(), []byte("list"))
-		spoil()
-		if got, _, err := l.Load(t.Context()); err == nil {
-			t.Errorf("%s: %q", name, got)
-		}
-		l.Store(t.Context(), []byte("list"))
-		if got, _, err := l.Load(t.Context()); err != nil || string(got) != "list" {
-			t.Errorf("%s: the place stays spoilt: %v", name, err)
-		}
-	}
-}
-
-func TestMoreEpochsThanWereAskedForAreGarbage(t *testing.T) {
-	store := idle(t, single(redistest.Start(t)))
-	scopes := keyOfAnswers("/messages").Scopes()
-	epoch := strconv.FormatInt(time.Now().UnixMicro(), 10)
-	for _, n := range []int{0, len(scopes) - 1, len(scopes) + 1} {
-		if _, err := store.mark(scopes[:], slices.Repeat([]any{epoch}, n)); !errors.Is(err, errGarbage) {
-			t.Errorf("%d epochs for %d scopes: %v", n, len(scopes), err)
-		}
-	}
-}
-
 // Without encryption keys, whoever writes to Redis can make a few bytes grow a thousandfold.
 func TestCompressedAnswersCannotUseUpTheMemory(t *testing.T) {
 	server, k := redistest.Start(t), sharedKey("/referenceData")
 	r := idle(t, single(server), withKeys())
 	mark := keep(t, r, k, subject)
-	at := r.ring.names(forAnswer, digest(k))[0]
+	at := r.answerNames(k)[0]
 	e := answer("")
 	e.Body = make([]byte, maxBody)
 	content, err := e.MarshalBinary()
@@ -382,7 +328,7 @@ func TestCompressedAnswersCannotUseUpTheMemory(t *testing.T) {
 		}
 		server.Do("HSET", at, variant, append(binary.BigEndian.AppendUint64(nil, uint64(mark)), value...))
 	}
-	list, _, err := r.Answers().Load(t.Context(), nil, k)
+	list, _, err := r.Load(t.Context(), nil, k)
 	size := 0
 	for _, e := range list {
 		size += len(e.Body)

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // What a reply of Redis may announce. go-redis makes room for as many elements and bytes as a
@@ -39,42 +39,36 @@ type guard struct {
 	pending atomic.Int64
 }
 
-func newGuard(timeout time.Duration, t *tls.Config) *guard {
-	return &guard{dialer: net.Dialer{Timeout: timeout}, tls: t}
-}
-
 // dial is a Dialer of go-redis.
 func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := g.dialer.DialContext
 	if g.tls != nil {
-		c, err := (&tls.Dialer{NetDialer: &g.dialer, Config: g.tls}).DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return g.watch(c), nil
+		dial = (&tls.Dialer{NetDialer: &g.dialer, Config: g.tls}).DialContext
 	}
-	c, err := g.dialer.DialContext(ctx, network, address)
+	c, err := dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	// By the socket go-redis finds out whether an idle connection has ended. It must not look below
+	watched := &guarded{Conn: c, pending: &g.pending}
+	// By the socket go-redis finds out whether an idle connection has ended. It cannot look below
 	// TLS, where there may be a record that is no reply.
-	return struct {
-		*guarded
-		syscall.Conn
-	}{g.watch(c), c.(syscall.Conn)}, nil
+	if socket, plain := c.(syscall.Conn); plain {
+		return struct {
+			*guarded
+			syscall.Conn
+		}{watched, socket}, nil
+	}
+	return watched, nil
 }
 
-func (g *guard) watch(c net.Conn) *guarded { return &guarded{Conn: c, pending: &g.pending} }
-
 // guarded is a connection whose replies (RESP2 and RESP3) are followed as they are read. After one that
-// announces too much it is of no further use: go-redis is told so whatever it does, and closes it.
+// announces too much it is read no further: go-redis closes a connection after any error but a time-out.
 type guarded struct {
 	net.Conn
 	pending *atomic.Int64 // of all connections
 
 	mu      sync.Mutex // held while a piece is followed
-	refusal error
-	closed  bool
+	refusal error      // why it is read no further
 	// announced is what the reply that is being read adds to pending.
 	announced int64
 	bulk      int    // bytes still to come of a string with a length, its line end included
@@ -94,18 +88,10 @@ func (c *guarded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn.
-func (c *guarded) Write(p []byte) (int, error) {
-	if err := c.follow(nil); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
-
 // Close implements net.Conn.
 func (c *guarded) Close() error {
 	c.mu.Lock()
-	c.closed = true
+	c.refusal = cmp.Or(c.refusal, net.ErrClosed)
 	c.release()
 	c.mu.Unlock()
 	return c.Conn.Close()
@@ -113,10 +99,8 @@ func (c *guarded) Close() error {
 
 // release takes what was announced from pending, since the reply has ended or is read no further. c.mu is held.
 func (c *guarded) release() {
-	if c.announced > 0 {
-		c.pending.Add(-c.announced)
-		c.announced = 0
-	}
+	c.pending.Add(-c.announced)
+	c.announced = 0
 }
 
 // follow takes in the next piece of what Redis sends. After a refusal it gives that again.
@@ -135,17 +119,17 @@ func (c *guarded) follow(p []byte) error {
 		}
 		line, rest, whole := bytes.Cut(p, []byte("\n"))
 		p = rest
-		switch {
-		case len(c.line)+len(line) > maxLine:
-			c.refuse("a line is longer than %d bytes", maxLine)
-		case !whole:
-			c.line = append(c.line, line...)
-		case len(c.line) > 0:
+		if len(c.line) > 0 {
 			line = append(c.line, line...)
 			c.line = line[:0]
+		}
+		switch {
+		case len(line) > maxLine:
+			c.refuse("a line is longer than %d bytes", maxLine)
+		case whole:
 			c.begin(line)
 		default:
-			c.begin(line)
+			c.line = append(c.line, line...)
 		}
 	}
 	return c.refusal
@@ -201,10 +185,6 @@ func (c *guarded) begin(line []byte) {
 }
 
 func (c *guarded) announce(n int) {
-	if c.closed {
-		c.refusal = net.ErrClosed
-		return
-	}
 	c.announced += int64(n)
 	if c.pending.Add(int64(n)) > maxPending {
 		c.refuse("those that are being read announce more than %d bytes together", maxPending)

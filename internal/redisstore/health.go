@@ -2,13 +2,12 @@ package redisstore
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -20,14 +19,14 @@ import (
 	"ebox-gateway/internal/printable"
 )
 
-// Trouble is what is wrong with Redis.
-type Trouble struct {
-	// Reason is Redis's own answer, or what the network said. It names the server and
+// trouble is what is wrong with Redis.
+type trouble struct {
+	// reason is Redis's own answer, or what the network said. It names the server and
 	// holds no secret.
-	Reason string
-	Since  time.Time
-	// Away says that Redis is not asked for the moment.
-	Away bool
+	reason string
+	since  time.Time
+	// away says that Redis is not asked for the moment.
+	away bool
 }
 
 // health is how Redis is doing. The first call that finds it away keeps all others from
@@ -36,72 +35,47 @@ type Trouble struct {
 type health struct {
 	now     func() time.Time
 	log     *slog.Logger
-	trouble atomic.Pointer[Trouble] // nil if all is well
+	mu      sync.Mutex              // held while trouble is changed
+	trouble atomic.Pointer[trouble] // nil if all is well
 	opened  atomic.Uint64           // how often Redis was found away
-
-	mu    sync.Mutex // held while trouble is changed
-	slow  int        // requests that used up their budget since begun
-	begun time.Time
 }
-
-// Redis is left alone when slowRequests within slowWindow have used up their budget.
-const (
-	slowRequests = 5
-	slowWindow   = 10 * time.Second
-)
-
-func newHealth(now func() time.Time, log *slog.Logger) *health { return &health{now: now, log: log} }
 
 // away reports whether Redis is left alone.
 func (h *health) away() bool {
 	t := h.trouble.Load()
-	return t != nil && t.Away
-}
-
-// tooSlow counts a request that used up its budget, and reports whether they are too many.
-func (h *health) tooSlow() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if now := h.now(); h.slow == 0 || now.Sub(h.begun) > slowWindow {
-		h.slow, h.begun = 0, now
-	}
-	if h.slow++; h.slow < slowRequests {
-		return false
-	}
-	h.slow = 0
-	return true
+	return t != nil && t.away
 }
 
 // note takes in what a call said, or what a look in the background found. Trouble is remembered until a look
 // finds none.
 func (h *health) note(v verdict, err error, looked bool) {
-	if v == neutral || v == well && !looked {
+	if v == well && !looked {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last := h.trouble.Load()
-	if v == well {
-		h.trouble.Store(nil)
-		if last != nil {
-			h.log.Info("Redis is well again", "troubleSince", last.Since)
+	was := last != nil && last.away
+	switch {
+	case v == well:
+		if h.trouble.Store(nil); last != nil {
+			h.log.Info("Redis is well again", "troubleSince", last.since)
 		}
 		return
+	case was && v == poor && !looked:
+		return // only a look ends an absence
 	}
-	next := &Trouble{Reason: reason(err), Since: h.now(), Away: v == away}
+	next := &trouble{reason: reason(err), since: h.now(), away: v == away}
 	if last != nil {
-		if last.Away && !next.Away && !looked {
-			return // only a look ends an absence
-		}
-		next.Since = last.Since
+		next.since = last.since
 	}
 	h.trouble.Store(next)
-	if last == nil || next.Away && !last.Away {
-		if next.Away {
-			h.opened.Add(1)
-		}
+	if next.away && !was {
+		h.opened.Add(1)
+	}
+	if last == nil || next.away && !was {
 		h.log.Warn("Redis is in trouble; the gateway goes on without it where it has to",
-			"reason", next.Reason, "away", next.Away)
+			"reason", next.reason, "away", next.away)
 	}
 }
 
@@ -111,31 +85,38 @@ type verdict uint8
 const (
 	// well is the answer that was hoped for.
 	well verdict = iota
-	// neutral says nothing: the caller went away.
-	neutral
 	// poor is an answer at once, though not the one hoped for: nobody had to wait.
 	poor
 	// away is no answer in time, or one that says that there will be none for a while.
 	away
 )
 
-// judge tells what an error says. outer is the context of whoever asked, without the time
-// limit of the call.
-func judge(outer context.Context, err error) verdict {
+// judge tells what an error says.
+func judge(err error) verdict {
 	var reply redis.Error
 	var unexpected unexpectedError
 	switch {
 	case err == nil || errors.Is(err, redis.Nil):
 		return well
-	case ended(outer):
-		return neutral
 	case errors.As(err, &reply):
-		return judgeReply(reply.Error())
+		for _, prefix := range useless {
+			if strings.HasPrefix(reply.Error(), prefix) {
+				return away
+			}
+		}
+		return poor
 	case errors.As(err, &unexpected):
 		return poor
 	default: // time-outs, refused connections, cut ones
 		return away
 	}
+}
+
+// useless are the errors of a server that is of no use as a whole; others are of one key or
+// command. A server that only reads is of no use, since no epoch can be moved on there.
+var useless = [...]string{
+	"LOADING ", "READONLY ", "CLUSTERDOWN ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ", "WRONGPASS ", "MISCONF ",
+	"ERR max number of clients",
 }
 
 // ended tells that whoever asked waits no longer. A connection's deadline, which is the
@@ -149,20 +130,6 @@ func ended(ctx context.Context) bool {
 type unexpectedError string
 
 func (e unexpectedError) Error() string { return string(e) }
-
-// judgeReply tells errors of one key or command from those of a server that is of no use
-// as a whole. A server that only reads is of no use, since no epoch can be moved on there.
-func judgeReply(text string) verdict {
-	for _, prefix := range []string{
-		"LOADING ", "READONLY ", "CLUSTERDOWN ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ", "WRONGPASS ", "MISCONF ",
-		"ERR max number of clients",
-	} {
-		if strings.HasPrefix(text, prefix) {
-			return away
-		}
-	}
-	return poor
-}
 
 // maxReason is the most of an error that is shown, in bytes: Redis words what it answers as it likes.
 const maxReason = 300
@@ -186,7 +153,9 @@ func (s *Store) watch(ctx context.Context) {
 		limited, cancel := context.WithTimeout(ctx, s.o.Timeout)
 		err := s.look(limited)
 		cancel()
-		s.health.note(judge(ctx, err), err, true)
+		if ctx.Err() == nil {
+			s.health.note(judge(err), err, true)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -205,10 +174,13 @@ func (s *Store) look(ctx context.Context) error {
 		}
 	}
 	if s.health.away() { // which may have been a failover
-		s.untold.repeat(s.o.Now())
+		s.written.tellAgain(s.o.Now())
 	}
-	if err := s.tellAll(ctx); err != nil {
-		return err
+	if due, wanted := s.written.due(); len(due) > 0 {
+		if err := s.tell(ctx, due); err != nil {
+			return err
+		}
+		s.written.settle(wanted)
 	}
 	began := time.Now()
 	if err := s.join(ctx); err != nil {
@@ -217,25 +189,20 @@ func (s *Store) look(ctx context.Context) error {
 	if s.health.away() && time.Since(began) > s.o.Timeout/2 { // requests ask more than once
 		return errSlow
 	}
-	if err := s.storeLists(ctx); err != nil {
-		return err
-	}
-	return s.compareKeys(ctx)
+	return s.storeLists(ctx)
 }
 
-// Check looks at Redis once, as Run does, and tries the subscription. It tells how long
-// one look took, and it is an error if that is longer than requests wait. It is for a Store
+// Check looks at Redis, as Run does, and tries the subscription. It tells how long
+// a look took, and it is an error if that is longer than requests wait. It is for a Store
 // that does not run.
-func (s *Store) Check(ctx context.Context) (time.Duration, error) {
-	defer s.leave()
-	if err := s.look(ctx); err != nil { // which connects, too
-		return 0, fmt.Errorf("asking Redis: %s", reason(err))
+func (s *Store) Check(ctx context.Context) (took time.Duration, err error) {
+	for range 2 { // the first one connects, too
+		began := time.Now()
+		if err := s.look(ctx); err != nil {
+			return 0, fmt.Errorf("asking Redis: %s", reason(err))
+		}
+		took = time.Since(began)
 	}
-	began := time.Now()
-	if err := s.look(ctx); err != nil {
-		return 0, fmt.Errorf("asking Redis: %s", reason(err))
-	}
-	took := time.Since(began)
 	sub := subscribe(ctx, s.client, s.channel)
 	defer sub.Close()
 	if _, err := sub.ReceiveTimeout(ctx, dialLimit); err != nil {
@@ -248,79 +215,59 @@ func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 	return took, nil
 }
 
-// fewerAfter is how many looks must find fewer replicas before they count as fewer.
-const fewerAfter = 10
+const (
+	// memberFor is how long a replica counts that left.
+	memberFor = 10 * time.Second
+	// fewerAfter is how many looks must find fewer replicas before they count as fewer.
+	fewerAfter = 10
+)
 
-// member notes in the hash KEYS[1] that the replica ARGV[1] is there, and gives how many
-// are. Those that were not for ARGV[2] seconds are dropped.
+// member notes in the hash KEYS[1] that the replica ARGV[1] is there and what it says,
+// ARGV[2]. It gives what all say that were there in the last ARGV[3] seconds, and drops the others.
 var member = redis.NewScript(`
 local now = tonumber(redis.call('TIME')[1])
-local all = redis.call('HGETALL', KEYS[1])
+redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
+redis.call('PEXPIRE', KEYS[1], 86400000)
+local all, there = redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #all, 2 do
-  local last = tonumber(all[i + 1])
-  if not last or math.abs(now - last) > tonumber(ARGV[2]) then
+  local last, says = string.match(all[i + 1], '^(%d+) (.*)$')
+  if last and math.abs(now - last) <= tonumber(ARGV[3]) then
+    there[#there + 1] = says
+  else
     redis.call('HDEL', KEYS[1], all[i])
   end
 end
-redis.call('HSET', KEYS[1], ARGV[1], now)
-redis.call('PEXPIRE', KEYS[1], 86400000)
-return redis.call('HLEN', KEYS[1])`)
+return there`)
 
 // join counts the replicas, this one included. A Redis that has lost everything knows of the
 // others only after their next look, so that they count as fewer only when fewerAfter looks
 // have found so: otherwise the first one would take the whole rate for its share.
+//
+// It also compares the encryption keys with the other replicas': two keys of the same id
+// would each take the other's values for broken.
 func (s *Store) join(ctx context.Context) error {
-	n, err := member.Run(ctx, s.client, []string{s.members}, s.id, s.memberFor.Seconds()).Int64()
+	checks := make(url.Values)
+	for _, k := range s.ring.keys { // a value that tells one key from another and nothing of it
+		checks.Set(k.id, base64.RawURLEncoding.EncodeToString(mac(k.values, []byte("which key this is"))))
+	}
+	there, err := member.Run(ctx, s.client, []string{s.members}, s.id, checks.Encode(), memberFor.Seconds()).StringSlice()
 	if err != nil {
 		return s.discard(ctx, s.members, err)
 	}
-	if n = max(n, 1); n < s.replicas.Load() && s.fewer < fewerAfter {
+	if n := int64(max(len(there), 1)); n >= s.replicas.Load() || s.fewer >= fewerAfter {
+		s.replicas.Store(n)
+		s.fewer = 0
+	} else {
 		s.fewer++
-		return nil
 	}
-	s.replicas.Store(n)
-	s.fewer = 0
-	return nil
-}
-
-// leave has this replica counted no more.
-func (s *Store) leave() {
-	_ = s.within(context.Background(), backgroundFactor*s.o.Timeout, func(ctx context.Context) error {
-		return s.client.HDel(ctx, s.members, s.id).Err()
-	})
-}
-
-// keyFor is how long the replicas remember which key an id stands for.
-const keyFor = time.Hour
-
-// compareKeys compares the encryption keys with the other replicas': two keys of the same
-// id would each take the other's values for broken.
-func (s *Store) compareKeys(ctx context.Context) error {
-	if !s.sealed() {
-		return nil
-	}
-	pipe := s.client.Pipeline()
-	known := make([]*redis.StringCmd, len(s.ring.keys))
-	for i, k := range s.ring.keys {
-		at := s.prefix + "key:" + k.id
-		pipe.SetNX(ctx, at, k.check(), keyFor)
-		known[i] = pipe.Get(ctx, at)
-	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return err
-	}
-	for i, k := range s.ring.keys {
-		if v := known[i].Val(); v != "" && v != k.check() {
-			return unexpectedError(fmt.Sprintf("comparing encryption keys: another replica has another key under the id %q; "+
-				"give every key an id of its own", k.id))
+	for _, says := range there {
+		others, _ := url.ParseQuery(says) // what cannot be read is nobody's
+		for id := range checks {
+			if others.Has(id) && others.Get(id) != checks.Get(id) {
+				return unexpectedError(fmt.Sprintf("comparing encryption keys: another replica has another key under the id %q; "+
+					"give every key an id of its own", id))
+			}
 		}
 	}
 	return nil
-}
-
-// check is a value that tells one key from another and nothing of it.
-func (k *derived) check() string {
-	mac := hmac.New(sha256.New, k.values)
-	mac.Write([]byte("which key this is"))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }

@@ -2,12 +2,14 @@ package redisstore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,14 +20,10 @@ import (
 // An invalidation moves the epoch of a scope on in Redis, which ends what is kept there
 // under the old one, and is published for the memories of the other replicas.
 
-const (
-	// silence is how long a subscription may be silent before a PING is sent on it. One
-	// that does not answer within the same time is lost: well within the
-	// second in which the replicas have to know.
-	silence = 300 * time.Millisecond
-	// scopesPerCall is how many scopes are told in one call.
-	scopesPerCall = 128
-)
+// silence is how long a subscription may be silent before a PING is sent on it. One
+// that does not answer within the same time is lost: well within the
+// second in which the replicas have to know.
+const silence = 300 * time.Millisecond
 
 // bump moves epochs of the hash KEYS[1] on and tells the other replicas on the channel
 // ARGV[1]. Then come, for each scope, its number, the highest epoch that this replica has
@@ -51,11 +49,12 @@ return epochs`)
 func (s *Store) tell(ctx context.Context, scopes []cache.Scope) error {
 	args := []any{s.channel}
 	for _, scope := range scopes {
-		message, err := s.message(scope)
+		body := binary.BigEndian.AppendUint32([]byte(s.id), uint32(scope))
+		message, err := s.ring.seal(forNews, s.channel, body)
 		if err != nil {
 			return err
 		}
-		args = append(args, uint32(scope), s.seen.highest(scope), message)
+		args = append(args, uint32(scope), s.seen[scope].Load(), message)
 	}
 	epochs, err := bump.Run(ctx, s.client, []string{s.epochs}, args...).StringSlice()
 	if err != nil {
@@ -69,37 +68,19 @@ func (s *Store) tell(ctx context.Context, scopes []cache.Scope) error {
 	return nil
 }
 
-// tellAll tells what could not be told before. It is part of a look, whose time may not be
-// enough for all: what was told by then is not told again by the next.
-func (s *Store) tellAll(ctx context.Context) error {
-	due := s.untold.list()
-	for part := range slices.Chunk(slices.Collect(maps.Keys(due)), scopesPerCall) {
-		if err := s.tell(ctx, part); err != nil {
-			return err
-		}
-		s.untold.settle(due, part)
-	}
-	return nil
+// Untold gives the scopes that the other replicas have still to be told of.
+func (s *Store) Untold() []cache.Scope {
+	scopes, _ := s.written.due()
+	return scopes
 }
 
-// message is what the other replicas get: who tells it, and what.
-func (s *Store) message(scope cache.Scope) ([]byte, error) {
-	body, err := scope.MarshalBinary()
-	if err != nil {
-		return nil, err
-	}
-	return s.ring.seal(forNews, s.channel, append([]byte(s.id), body...))
-}
-
-// Untold gives the scopes that the other replicas have still to be told of, and TellLater
-// takes those of a Store that this one replaces.
-func (s *Store) Untold() []cache.Scope { return slices.Collect(maps.Keys(s.untold.list())) }
-
-// TellLater has the other replicas told of scopes before anything is read from Redis.
-func (s *Store) TellLater(scopes []cache.Scope) {
+// TellLater has the other replicas told of scopes before anything is read from Redis: those
+// of a Store that this one replaces, for one.
+func (s *Store) TellLater(scopes ...cache.Scope) {
 	for _, scope := range scopes {
-		s.untold.keep(scope)
+		s.written.add(scope, s.o.Now())
 	}
+	s.written.tellAgain(s.o.Now())
 }
 
 // subscribe follows the other replicas' invalidations until ctx is done.
@@ -110,22 +91,20 @@ func (s *Store) subscribe(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		trouble := &Trouble{Reason: "the other replicas' invalidations do not arrive: " + reason(err), Since: s.o.Now()}
+		why := &trouble{reason: "the other replicas' invalidations do not arrive: " + reason(err), since: s.o.Now()}
 		if last := s.unsubscribed.Load(); last != nil {
-			trouble.Since = last.Since
+			why.since = last.since
 		}
-		s.unsubscribed.Store(trouble)
+		s.unsubscribed.Store(why)
 		if lost {
 			s.o.Log.Warn("the subscription to the other replicas' invalidations is lost: the memory of the cache is cleared",
 				"reason", reason(err))
-			s.flush() // before anything else: what the others do now does not arrive
+			s.o.Listener.Flush() // before anything else: what the others do now does not arrive
 		}
-		timer := time.NewTimer(min(silence, s.o.Interval))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return
-		case <-timer.C:
+		case <-time.After(min(silence, s.o.Interval)):
 		}
 	}
 }
@@ -135,20 +114,16 @@ var errSilent = errors.New("following the other replicas: the subscription is si
 // receive subscribes and applies what comes until the subscription is lost; the error
 // says how.
 func (s *Store) receive(ctx context.Context) error {
-	sub := subscribe(ctx, s.client)
+	sub := subscribe(ctx, s.client, s.channel)
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
-	limited, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
-	if err := sub.Subscribe(limited, s.channel); err != nil {
-		return err
-	}
 	asked := false
 	for {
 		received, err := sub.ReceiveTimeout(ctx, silence)
 		var timeout net.Error
 		switch {
 		case err == nil:
+			asked = false
 		case !errors.As(err, &timeout) || !timeout.Timeout():
 			return err
 		case asked || !s.subscribed.Load():
@@ -161,16 +136,13 @@ func (s *Store) receive(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			continue
 		}
-		asked = false
 		switch m := received.(type) {
 		case *redis.Subscription:
-			if !s.subscribed.Swap(true) {
-				s.unsubscribed.Store(nil)
-				s.flush() // what was kept while nothing arrived
-				s.untold.repeat(s.o.Now())
-			}
+			s.subscribed.Store(true)
+			s.unsubscribed.Store(nil)
+			s.o.Listener.Flush() // of what was kept while nothing arrived
+			s.written.tellAgain(s.o.Now())
 		case *redis.Message:
 			s.apply([]byte(m.Payload))
 		}
@@ -180,129 +152,99 @@ func (s *Store) receive(ctx context.Context) error {
 // apply does here what another replica has told.
 func (s *Store) apply(message []byte) {
 	content, err := s.ring.open(forNews, s.channel, message)
-	var scope cache.Scope
-	if err == nil && len(content) > idSize {
-		if string(content[:idSize]) == s.id {
-			return
-		}
-		err = scope.UnmarshalBinary(content[idSize:])
-	} else if err == nil {
+	if err == nil && len(content) != idSize+4 {
 		err = errGarbage
 	}
-	if err != nil { // something was invalidated, and nobody knows what
+	switch {
+	case err != nil: // something was invalidated, and nobody knows what
 		s.unreadableValue(err)
-		s.flush()
-		return
-	}
-	if s.o.Listener != nil {
-		s.o.Listener.Apply(scope)
-	}
-}
-
-func (s *Store) flush() {
-	if s.o.Listener != nil {
 		s.o.Listener.Flush()
+	case string(content[:idSize]) != s.id:
+		s.o.Listener.Apply(cache.Scope(binary.BigEndian.Uint32(content[idSize:])))
 	}
 }
 
-// outbox holds the scopes of which the other replicas have still to be told, and those of
-// which they were told lately: a failover may have lost that, and telling it twice costs a
-// few misses.
-type outbox struct {
-	mu sync.Mutex
-	// due are the scopes to be told, each with the number of the write that was last:
-	// one that comes while the scope is being told has to be told anew.
-	due    map[cache.Scope]uint64
-	writes uint64
-	late   map[cache.Scope]time.Time
+// written are the scopes that this replica has made void lately. After trouble all of them
+// are told, also those that were told before: a failover may have lost that, and telling it
+// twice costs a few misses.
+type written struct {
+	mu     sync.Mutex
+	lately map[cache.Scope]time.Time
+	// wanted counts how often they had to be told, and done is what it was when that was done last.
+	wanted, done uint64
 }
 
 const (
-	// repeatFor is for how long what was told is told again after trouble.
+	// repeatFor is for how long a scope that was told is told again after trouble.
 	repeatFor = 30 * time.Second
-	// maxScopes bounds either list; what does not fit becomes everything.
-	maxScopes = 4096
+	// maxScopes is how many are told in one call; more become everything.
+	maxScopes = 2048
 )
 
-func (o *outbox) count() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.due)
-}
-
-// keep notes a scope that could not be told.
-func (o *outbox) keep(s cache.Scope) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.add(s)
-}
-
-func (o *outbox) add(s cache.Scope) {
-	if o.due == nil {
-		o.due = make(map[cache.Scope]uint64)
-	}
-	if _, known := o.due[s]; !known && len(o.due) >= maxScopes {
-		clear(o.due)
-		s = cache.Everything
-	}
-	o.writes++
-	o.due[s] = o.writes
-}
-
-// told notes a scope that was told.
-func (o *outbox) told(s cache.Scope, now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.late == nil {
-		o.late = make(map[cache.Scope]time.Time)
-	}
-	if _, known := o.late[s]; !known && len(o.late) >= maxScopes {
-		maps.DeleteFunc(o.late, func(_ cache.Scope, at time.Time) bool { return now.Sub(at) > repeatFor })
-		if len(o.late) >= maxScopes {
-			clear(o.late)
+// add notes a scope before it is told.
+func (w *written) add(s cache.Scope, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.lately[s]; !known && len(w.lately) >= maxScopes {
+		w.forget(now)
+		if len(w.lately) >= maxScopes {
+			clear(w.lately)
 			s = cache.Everything
 		}
 	}
-	o.late[s] = now
-}
-
-// repeat makes what was told lately due once more.
-func (o *outbox) repeat(now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for s, at := range o.late {
-		if now.Sub(at) <= repeatFor {
-			o.add(s)
-		}
+	if w.lately == nil {
+		w.lately = make(map[cache.Scope]time.Time)
 	}
-	clear(o.late)
+	w.lately[s] = now
 }
 
-// list gives what is due.
-func (o *outbox) list() map[cache.Scope]uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return maps.Clone(o.due)
-}
-
-// settle takes out scopes that list gave and that were told, but for those written since.
-func (o *outbox) settle(due map[cache.Scope]uint64, told []cache.Scope) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, s := range told {
-		if o.due[s] == due[s] {
-			delete(o.due, s)
-		}
+// forget drops what was told long enough ago. mu is held.
+func (w *written) forget(now time.Time) {
+	if w.wanted == w.done {
+		maps.DeleteFunc(w.lately, func(_ cache.Scope, at time.Time) bool { return now.Sub(at) > repeatFor })
 	}
 }
 
-// seen holds the highest epoch of each scope that this replica has seen in its life, some
-// 20 MB if it has seen all there are. An epoch that is lower than that was lost by a
-// failover, or put back together with the answers that it ended.
-type seen struct {
-	mu     sync.Mutex
-	epochs map[cache.Scope]uint64
+// tellAgain has all of them told before anything is read from Redis.
+func (w *written) tellAgain(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.forget(now); len(w.lately) > 0 {
+		w.wanted++
+	}
 }
+
+// due gives what has to be told, and what settle wants when that is done.
+func (w *written) due() (scopes []cache.Scope, wanted uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wanted != w.done {
+		scopes = slices.Collect(maps.Keys(w.lately))
+	}
+	return scopes, w.wanted
+}
+
+// settle notes that what due gave was told; what was written since then may not have been.
+func (w *written) settle(wanted uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = wanted
+}
+
+// untold is how many have to be told.
+func (w *written) untold() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wanted == w.done {
+		return 0
+	}
+	return len(w.lately)
+}
+
+// seen holds the highest epoch of each scope that this replica has seen in its life. An epoch
+// that is lower than that was lost by a failover, or put back together with the answers that it
+// ended.
+type seen [cache.ScopeCount]atomic.Uint64
 
 // maxAhead is how far an epoch may be ahead of this replica's clock. Epochs begin with the
 // time and are moved on by one, so that one which is further ahead is nobody's.
@@ -312,22 +254,15 @@ const maxAhead = time.Hour
 var errBackwards error = unexpectedError("reading epochs: one is lower than before: Redis has lost writes, " +
 	"or somebody has put old values back; it is moved on")
 
-func (s *seen) highest(scope cache.Scope) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.epochs[scope]
-}
-
 // note takes in an epoch, and reports whether it is not lower than before.
 func (s *seen) note(scope cache.Scope, epoch uint64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if epoch < s.epochs[scope] {
-		return false
+	for {
+		last := s[scope].Load()
+		if epoch < last {
+			return false
+		}
+		if s[scope].CompareAndSwap(last, epoch) {
+			return true
+		}
 	}
-	if s.epochs == nil {
-		s.epochs = make(map[cache.Scope]uint64)
-	}
-	s.epochs[scope] = epoch
-	return true
 }

@@ -23,25 +23,6 @@ func awaitFlush(t *testing.T, l *listener, before int) {
 	})
 }
 
-func TestEveryOtherReplicaIsToldOfAWrite(t *testing.T) {
-	server := redistest.Start(t)
-	for _, keys := range [][]Key{{keyOf(t, "k1", 1)}, nil} {
-		var listeners [3]listener
-		var replicas [3]*Store
-		for i := range replicas {
-			replicas[i] = replica(t, single(server), withKeys(keys...), withListener(&listeners[i]))
-			awaitUp(t, replicas[i])
-		}
-		scope := keyOfAnswers("/messages").Resource()
-		for i := range listeners[1:] {
-			listeners[i+1].await(t, replicas[0], scope)
-		}
-		if applied, _ := listeners[0].told(); len(applied) != 0 {
-			t.Errorf("the writer told itself: %v", applied)
-		}
-	}
-}
-
 func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 	server := redistest.Start(t)
 	var l listener
@@ -54,18 +35,18 @@ func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 
 func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	server := redistest.Start(t)
-	in := func(namespace string, database int, key byte, l Listener) *Store {
+	in := func(namespace string, database int, key byte, l *listener) *Store {
 		a := single(server)
 		a.Database = database
 		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(l), func(o *Options) { o.Namespace = namespace })
 	}
 	// One server, with a namespace or a database each; the ids of their keys are the same.
 	var l listener
-	ours, sibling := in("production", 0, 1, &l), in("production", 0, 1, nil)
+	ours, sibling := in("production", 0, 1, &l), in("production", 0, 1, new(listener))
 	awaitUp(t, ours)
 	k := keyOfAnswers("/messages")
 	keep(t, ours, k, subject)
-	for _, r := range []*Store{in("acceptance", 0, 2, nil), in("production", 1, 3, nil)} {
+	for _, r := range []*Store{in("acceptance", 0, 2, new(listener)), in("production", 1, 3, new(listener))} {
 		if kept(t, r, k) {
 			t.Error("an answer of another environment")
 		}
@@ -118,7 +99,7 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	k := keyOfAnswers("/messages")
 	keep(t, other, k, subject)
 	server.Stop()
-	if err := writer.Answers().Bump(t.Context(), nil, k.Resource()); err == nil {
+	if err := writer.Bump(t.Context(), nil, k.Resource()); err == nil {
 		t.Fatal("it was told to nobody")
 	}
 	if n := writer.Status().Untold; n != 1 {
@@ -126,14 +107,14 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	}
 	// A Store with other settings that takes this one's place tells it as well.
 	next := idle(t, single(server))
-	next.TellLater(writer.Untold())
-	if _, _, err := next.Answers().Load(t.Context(), nil, k); !errors.Is(err, errAway) {
+	next.TellLater(writer.Untold()...)
+	if _, _, err := next.Load(t.Context(), nil, k); !errors.Is(err, errAway) {
 		t.Fatalf("the next store reads before it has told: %v", err)
 	}
 	server.Run()
 	// As soon as the writer reads again, or has told all, nothing old is there.
 	redistest.Eventually(t, "the writer to read again", func() error {
-		list, mark, err := writer.Answers().Load(t.Context(), nil, k)
+		list, mark, err := writer.Load(t.Context(), nil, k)
 		if len(list) > 0 {
 			t.Fatal("the writer is given what it has written over")
 		}
@@ -148,45 +129,46 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 }
 
 func TestTheOutboxForgetsNothing(t *testing.T) {
-	var o outbox
 	now := time.Now()
-	for i := range cache.Scope(maxScopes) {
-		o.keep(i)
-	}
-	if n := len(o.list()); n != maxScopes {
-		t.Fatalf("%d of %d", n, maxScopes)
-	}
-	o.keep(maxScopes) // one too many
-	if due := o.list(); len(due) != 1 || due[cache.Everything] == 0 {
-		t.Fatalf("%v", due)
-	}
-
-	o = outbox{}
-	o.keep(1)
-	due, told := o.list(), []cache.Scope{1}
-	o.keep(1) // written again while it was being told
-	o.settle(due, told)
-	if o.count() == 0 {
-		t.Fatal("the second write is forgotten")
-	}
-	o.settle(o.list(), told)
-	if o.count() > 0 {
-		t.Fatal("what was told is still due")
-	}
-
-	o = outbox{}
-	o.told(1, now.Add(-2*repeatFor))
-	o.told(2, now)
-	o.repeat(now)
-	if due := o.list(); len(due) != 1 || due[2] == 0 {
-		t.Fatalf("told again: %v", due)
-	}
-	o = outbox{}
-	for i := range cache.Scope(maxScopes + 1) {
-		o.told(i, now)
-	}
-	o.repeat(now)
-	if due := o.list(); due[cache.Everything] == 0 {
-		t.Fatalf("%d scopes, and not everything", len(due))
+	for name, c := range map[string]struct {
+		write func(*written)
+		due   []cache.Scope
+	}{
+		"told, and all is well": {func(w *written) { w.add(1, now) }, nil},
+		"told lately, before trouble": {func(w *written) {
+			w.add(1, now.Add(-2*repeatFor))
+			w.add(2, now)
+			w.tellAgain(now)
+		}, []cache.Scope{2}},
+		"not told for long": {func(w *written) {
+			w.add(1, now.Add(-2*repeatFor))
+			w.tellAgain(now.Add(-2 * repeatFor))
+			w.tellAgain(now)
+		}, []cache.Scope{1}},
+		"told again": {func(w *written) {
+			w.add(1, now)
+			w.tellAgain(now)
+			_, wanted := w.due()
+			w.settle(wanted)
+		}, nil},
+		"written again while it was being told": {func(w *written) {
+			w.add(1, now)
+			w.tellAgain(now)
+			_, wanted := w.due()
+			w.tellAgain(now)
+			w.settle(wanted)
+		}, []cache.Scope{1}},
+		"more than can be told": {func(w *written) {
+			for i := range cache.Scope(maxScopes + 1) {
+				w.add(i, now)
+			}
+			w.tellAgain(now)
+		}, []cache.Scope{cache.Everything}},
+	} {
+		var w written
+		c.write(&w)
+		if due, _ := w.due(); !slices.Equal(due, c.due) || w.untold() != len(c.due) {
+			t.Errorf("%s: %v are due", name, due)
+		}
 	}
 }

@@ -15,38 +15,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
 	"ebox-gateway/internal/files"
 )
 
-// Key is one encryption key. However it is printed, the secret does not show.
+// Key is one encryption key, as what is made of it: one for names, one for values. However it
+// is printed, neither shows.
 type Key struct {
-	id     string
-	secret []byte
+	id            string
+	names, values []byte
 }
 
 const keySize = 32
 
-// LoadKey reads a key from a file: 32 bytes, in base64 or hex. id is written beside
-// what it seals. Errors hold nothing of the file's content.
+// LoadKey reads a key from a file: 32 bytes, in base64 or hex. id, of up to 32 characters, is
+// written beside what it seals. Errors hold nothing of the file's content.
 func LoadKey(id, file string) (Key, error) {
 	text, err := files.Text(file, files.Most)
 	if err != nil {
 		return Key{}, fmt.Errorf("reading encryption key %s: %w", id, err)
-	}
-	k, err := ParseKey(id, text)
-	if err != nil {
-		return Key{}, fmt.Errorf("reading encryption key %s from %s: %w", id, file, err)
-	}
-	return k, nil
-}
-
-// ParseKey is LoadKey with the file's content.
-func ParseKey(id string, text []byte) (Key, error) {
-	if id == "" || len(id) > 32 {
-		return Key{}, errors.New("an id of up to 32 characters is needed")
 	}
 	s := strings.TrimSpace(string(text))
 	for _, decode := range []func(string) ([]byte, error){
@@ -54,23 +44,27 @@ func ParseKey(id string, text []byte) (Key, error) {
 		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
 	} {
 		if secret, err := decode(s); err == nil && len(secret) == keySize {
-			return Key{id, secret}, nil
+			return newKey(id, secret)
 		}
 	}
-	return Key{}, errors.New(`32 random bytes are expected, in base64 or hex: "openssl rand -base64 32" makes them`)
+	return Key{}, fmt.Errorf("reading encryption key %s from %s: 32 random bytes are expected, in base64 or hex: "+
+		`"openssl rand -base64 32" makes them`, id, file)
 }
 
-// ID is the name of the key.
-func (k Key) ID() string { return k.id }
+func newKey(id string, secret []byte) (Key, error) {
+	names, err := hkdf.Expand(sha256.New, secret, "ebox-gateway redis names", keySize)
+	if err != nil {
+		return Key{}, fmt.Errorf("deriving from encryption key %s: %w", id, err)
+	}
+	values, err := hkdf.Expand(sha256.New, secret, "ebox-gateway redis values", keySize)
+	return Key{id, names, values}, err
+}
 
 // Same reports whether two keys are the same, secret included.
-func (k Key) Same(other Key) bool { return k.id == other.id && hmac.Equal(k.secret, other.secret) }
+func (k Key) Same(other Key) bool { return k.id == other.id && hmac.Equal(k.values, other.values) }
 
-// String implements fmt.Stringer without the secret.
-func (k Key) String() string { return "encryption key " + k.id }
-
-// Format implements fmt.Formatter: every verb prints what String does.
-func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+// Format implements fmt.Formatter: every verb prints the id alone.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "encryption key "+k.id) }
 
 // A value is
 //
@@ -99,7 +93,7 @@ const (
 type purpose string
 
 const (
-	forToken  purpose = "token"
+	forToken  purpose = "access" // "token" was that of values with a tag in front
 	forLock   purpose = "lock"
 	forList   purpose = "list"
 	forAnswer purpose = "answer"
@@ -109,40 +103,32 @@ const (
 
 // ring is the keys, ready for use.
 type ring struct {
-	keys   []*derived // the first seals
-	prefix string     // of names
+	keys   []Key  // the first seals
+	prefix string // of names
 	// writers and readers are kept, since one weighs more than most of what it compresses.
 	writers, readers sync.Pool
 }
 
-// derived is what is made of one key: one for names, one for values.
-type derived struct {
-	id            string
-	names, values []byte
-}
-
-func newRing(keys []Key, prefix string) (*ring, error) {
-	r := &ring{prefix: prefix}
+func newRing(keys []Key, prefix string) *ring {
+	r := &ring{keys: keys, prefix: prefix}
 	r.writers.New = func() any {
 		w, _ := flate.NewWriter(nil, flate.BestSpeed) // the level is a valid one
 		return w
 	}
 	r.readers.New = func() any { return flate.NewReader(nil) }
-	for _, k := range keys {
-		names, err := hkdf.Expand(sha256.New, k.secret, "ebox-gateway redis names", keySize)
-		if err != nil {
-			return nil, fmt.Errorf("deriving from encryption key %s: %w", k.id, err)
-		}
-		values, err := hkdf.Expand(sha256.New, k.secret, "ebox-gateway redis values", keySize)
-		if err != nil {
-			return nil, fmt.Errorf("deriving from encryption key %s: %w", k.id, err)
-		}
-		r.keys = append(r.keys, &derived{k.id, names, values})
-	}
-	return r, nil
+	return r
 }
 
+// sealed reports whether encryption keys are set, and tokens and what belongs to an
+// enterprise therefore shared.
 func (r *ring) sealed() bool { return len(r.keys) > 0 }
+
+// mac is the HMAC-SHA-256 of what under a key.
+func mac(key, what []byte) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write(what)
+	return m.Sum(nil)
+}
 
 // names gives the Redis keys of something: one for each encryption key, the one to
 // write under first. None of them shows what it names. Between braces stands what
@@ -154,9 +140,7 @@ func (r *ring) names(p purpose, what []byte) []string {
 	}
 	list := make([]string, len(r.keys))
 	for i, k := range r.keys {
-		mac := hmac.New(sha256.New, k.names)
-		mac.Write(what)
-		list[i] = r.name(p, mac.Sum(nil))
+		list[i] = r.name(p, mac(k.names, what))
 	}
 	return list
 }
@@ -176,16 +160,15 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 	}
 	k := r.keys[0]
 	header := 3 + len(k.id)
-	b := make([]byte, header+saltSize+nonceSize, header+saltSize+nonceSize+len(content)+16)
+	b := make([]byte, header+saltSize, header+saltSize+nonceSize+len(content)+16)
 	b[0], b[1], b[2] = version, flags, byte(len(k.id))
 	copy(b[3:], k.id)
 	_, _ = rand.Read(b[header:]) // which never fails
-	aead, err := k.aead(b[header : header+saltSize])
+	aead, err := k.aead(b[header:])
 	if err != nil {
 		return nil, err
 	}
-	nonce := b[header+saltSize:]
-	return aead.Seal(b, nonce, content, bound(p, at, b[:header])), nil //nolint:gosec // the nonce was drawn above
+	return aead.Seal(b, nil, content, bound(p, at, b[:header])), nil
 }
 
 var (
@@ -206,19 +189,18 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 		return nil, errUnsealed
 	}
 	if id != "" {
-		k := r.key(id)
-		if k == nil {
+		i := slices.IndexFunc(r.keys, func(k Key) bool { return k.id == id })
+		if i < 0 {
 			return nil, fmt.Errorf("opening a value: it is sealed with key %q, which this replica does not have", id)
 		}
-		if len(content) < saltSize+nonceSize {
+		if len(content) < saltSize {
 			return nil, errGarbage
 		}
-		aead, err := k.aead(content[:saltSize])
+		aead, err := r.keys[i].aead(content[:saltSize])
 		if err != nil {
 			return nil, err
 		}
-		nonce, sealed := content[saltSize:saltSize+nonceSize], content[saltSize+nonceSize:]
-		if content, err = aead.Open(nil, nonce, sealed, bound(p, at, value[:header])); err != nil {
+		if content, err = aead.Open(nil, nil, content[saltSize:], bound(p, at, value[:header])); err != nil {
 			return nil, errSeal
 		}
 	}
@@ -228,24 +210,13 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 	return content, nil
 }
 
-func (r *ring) key(id string) *derived {
-	for _, k := range r.keys {
-		if k.id == id {
-			return k
-		}
-	}
-	return nil
-}
-
-// aead is the cipher of one value.
-func (k *derived) aead(salt []byte) (cipher.AEAD, error) {
-	mac := hmac.New(sha256.New, k.values)
-	mac.Write(salt)
-	block, err := aes.NewCipher(mac.Sum(nil))
+// aead is the cipher of one value. What it seals begins with the nonce that it drew.
+func (k *Key) aead(salt []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(mac(k.values, salt))
 	if err != nil {
 		return nil, err
 	}
-	return cipher.NewGCM(block)
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // bound is the additional data: each part with its length, so that no two spell alike.

@@ -15,61 +15,44 @@ import (
 
 func keyOf(t fataler, id string, fill byte) Key {
 	t.Helper()
-	k, err := ParseKey(id, []byte(hex.EncodeToString(bytes.Repeat([]byte{fill}, keySize))))
+	k, err := newKey(id, bytes.Repeat([]byte{fill}, keySize))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-func ringOf(t fataler, keys ...Key) *ring {
-	t.Helper()
-	r, err := newRing(keys, "ebox:")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
+func ringOf(keys ...Key) *ring { return newRing(keys, "ebox:") }
 
 func TestKeysInEveryNotation(t *testing.T) {
 	secret := bytes.Repeat([]byte{0xfb, 0xff}, keySize/2) // has + and / in base64
-	want := Key{"k1", secret}
-	for name, text := range map[string]string{
-		"hex":                     hex.EncodeToString(secret),
-		"hex in capitals":         strings.ToUpper(hex.EncodeToString(secret)),
-		"base64":                  base64.StdEncoding.EncodeToString(secret),
-		"base64 without padding":  base64.RawStdEncoding.EncodeToString(secret),
-		"base64 for URLs":         base64.URLEncoding.EncodeToString(secret),
-		"with the editor's break": base64.StdEncoding.EncodeToString(secret) + "\r\n",
+	want, _ := newKey("k1", secret)
+	file := filepath.Join(t.TempDir(), "key")
+	if _, err := LoadKey("k1", file); err == nil {
+		t.Error("a missing file was taken for a key")
+	}
+	for text, good := range map[string]bool{
+		hex.EncodeToString(secret):                         true,
+		strings.ToUpper(hex.EncodeToString(secret)):        true,
+		base64.StdEncoding.EncodeToString(secret) + "\r\n": true,
+		base64.RawStdEncoding.EncodeToString(secret):       true,
+		base64.URLEncoding.EncodeToString(secret):          true,
+		"":                                  false,
+		"correct horse battery staple 1234": false,
+		hex.EncodeToString(secret[:16]):     false,
+		base64.StdEncoding.EncodeToString(make([]byte, 33)):            false,
+		hex.EncodeToString(secret) + "\n" + hex.EncodeToString(secret): false,
 	} {
-		file := filepath.Join(t.TempDir(), "key")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if k, err := LoadKey("k1", file); err != nil || !k.Same(want) {
-			t.Errorf("%s: %v", name, err)
+		k, err := LoadKey("k1", file)
+		if (err == nil) != good || good && !k.Same(want) {
+			t.Errorf("%q: %v", text, err)
 		}
-	}
-}
-
-func TestKeysThatAreNone(t *testing.T) {
-	for name, text := range map[string]string{
-		"empty":            "",
-		"a password":       "correct horse battery staple 1234",
-		"16 bytes":         hex.EncodeToString(make([]byte, 16)),
-		"33 bytes":         base64.StdEncoding.EncodeToString(make([]byte, 33)),
-		"two lines of hex": strings.Repeat("00", 32) + "\n" + strings.Repeat("00", 32),
-	} {
-		k, err := ParseKey("k1", []byte(text))
-		if err == nil {
-			t.Errorf("%s: taken for a key", name)
-		} else if text != "" && strings.Contains(err.Error(), text) {
-			t.Errorf("%s: the error shows it: %v", name, err)
+		if !good && text != "" && strings.Contains(err.Error(), text) {
+			t.Errorf("the error shows the content: %v", err)
 		}
-		_ = k
-	}
-	if _, err := LoadKey("k1", filepath.Join(t.TempDir(), "missing")); err == nil {
-		t.Error("a missing file was taken for a key")
 	}
 }
 
@@ -89,14 +72,14 @@ func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
 		if rapid.Bool().Draw(t, "repeats") {
 			content = bytes.Repeat(content, 10)
 		}
-		writer := ringOf(t, first, second)
+		writer := ringOf(first, second)
 		at := writer.names(forAnswer, []byte("x"))[0]
 		value, err := writer.seal(forAnswer, at, content)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(t, second, first),
-			"one with the first alone": ringOf(t, first)} {
+		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(second, first),
+			"one with the first alone": ringOf(first)} {
 			got, err := reader.open(forAnswer, at, value)
 			if err != nil || !bytes.Equal(got, content) {
 				t.Fatalf("%s: %v", name, err)
@@ -110,9 +93,9 @@ func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
 			"cut short":             func() ([]byte, error) { return writer.open(forAnswer, at, value[:i]) },
 			"under another name":    func() ([]byte, error) { return writer.open(forAnswer, at+"x", value) },
 			"for another purpose":   func() ([]byte, error) { return writer.open(forToken, at, value) },
-			"without the key":       func() ([]byte, error) { return ringOf(t, second).open(forAnswer, at, value) },
-			"another key of the id": func() ([]byte, error) { return ringOf(t, keyOf(t, "k1", 3)).open(forAnswer, at, value) },
-			"no keys at all":        func() ([]byte, error) { return ringOf(t).open(forAnswer, at, value) },
+			"without the key":       func() ([]byte, error) { return ringOf(second).open(forAnswer, at, value) },
+			"another key of the id": func() ([]byte, error) { return ringOf(keyOf(t, "k1", 3)).open(forAnswer, at, value) },
+			"no keys at all":        func() ([]byte, error) { return ringOf().open(forAnswer, at, value) },
 		} {
 			if _, err := open(); err == nil {
 				t.Fatalf("%s: it opens", name)
@@ -122,47 +105,36 @@ func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
 }
 
 func TestAPlainValueIsRefusedWhereKeysAreSet(t *testing.T) {
-	plain, err := ringOf(t).seal(forList, "at", []byte("list"))
+	plain, err := ringOf().seal(forList, "at", []byte("list"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ringOf(t, keyOf(t, "k1", 1)).open(forList, "at", plain); err == nil ||
+	if _, err := ringOf(keyOf(t, "k1", 1)).open(forList, "at", plain); err == nil ||
 		!strings.Contains(err.Error(), "it is not sealed") {
 		t.Fatalf("a value that nobody has sealed: %v", err)
 	}
-	if got, err := ringOf(t).open(forList, "at", plain); err != nil || string(got) != "list" {
+	if got, err := ringOf().open(forList, "at", plain); err != nil || string(got) != "list" {
 		t.Fatalf("%q, %v", got, err)
-	}
-}
-
-func TestValuesAreCompressed(t *testing.T) {
-	content := []byte(strings.Repeat(`{"messageId": 1, "subject": "Aanslagbiljet"},`, 1000))
-	value, err := ringOf(t, keyOf(t, "k1", 1)).seal(forAnswer, "at", content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(value) > len(content)/10 {
-		t.Fatalf("%d of %d bytes", len(value), len(content))
 	}
 }
 
 func TestNamesShowNothingWithoutTheKey(t *testing.T) {
 	what := []byte("0206731645")
-	a, b := ringOf(t, keyOf(t, "k1", 1)).names(forAnswer, what), ringOf(t, keyOf(t, "k1", 2)).names(forAnswer, what)
+	a, b := ringOf(keyOf(t, "k1", 1)).names(forAnswer, what), ringOf(keyOf(t, "k1", 2)).names(forAnswer, what)
 	if a[0] == b[0] {
 		t.Fatal("the name does not depend on the key: the numbers of enterprises could be guessed")
 	}
 	if strings.Contains(a[0], string(what)) {
 		t.Fatal(a[0])
 	}
-	both := ringOf(t, keyOf(t, "k2", 2), keyOf(t, "k1", 1)).names(forAnswer, what)
+	both := ringOf(keyOf(t, "k2", 2), keyOf(t, "k1", 1)).names(forAnswer, what)
 	if len(both) != 2 || both[0] != b[0] || both[1] != a[0] {
 		t.Fatal("a replica that rotates does not find what the others have written")
 	}
 }
 
 func FuzzOpen(f *testing.F) {
-	sealed, plain := ringOf(f, keyOf(f, "k1", 1)), ringOf(f)
+	sealed, plain := ringOf(keyOf(f, "k1", 1)), ringOf()
 	for _, r := range []*ring{sealed, plain} {
 		v, err := r.seal(forAnswer, "at", bytes.Repeat([]byte("x"), 300))
 		if err != nil {

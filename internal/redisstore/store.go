@@ -1,9 +1,9 @@
 // Package redisstore keeps in Redis what the replicas of a gateway share:
 //
-//   - access tokens, so that ten replicas ask the Authorization Server once (Tokens);
+//   - access tokens, so that ten replicas ask the Authorization Server once (Obtain);
 //   - upstreams' answers, as the second level of the response cache, and the epochs that
-//     invalidate them (Answers, Options.Listener);
-//   - rates for all replicas (Rate);
+//     invalidate them (Load, Save, Bump, Options.Listener);
+//   - rates for all replicas (Spend);
 //   - the last list of Document Providers and what was switched to maintenance (List).
 //
 // Redis is never needed. Each call has a time limit of a few milliseconds. The first that
@@ -38,9 +38,6 @@ import (
 )
 
 const (
-	defaultTimeout  = 25 * time.Millisecond
-	defaultInterval = time.Second
-	defaultReplicas = 3
 	// idSize is that of Store.id: 40 random bits.
 	idSize = 8
 	// backgroundFactor is how many times Options.Timeout a call may take that no request
@@ -60,18 +57,17 @@ type Options struct {
 	// Namespace separates the gateways of one environment from those of another that use
 	// the same server: it is part of every name.
 	Namespace string
-	// Timeout is the longest that a request waits for one call; 25 ms if 0.
+	// Timeout is the longest that a request waits for one call.
 	Timeout time.Duration
-	// Replicas is how many replicas share a rate as long as Redis was never reached; 3 if 0.
+	// Replicas is how many replicas share a rate as long as Redis was never reached.
 	Replicas int
 	// Interval is the time between two looks at Redis in the background, and so how soon it
 	// is used again after trouble; 1 s if 0.
 	Interval time.Duration
-	// Listener is told of the other replicas' invalidations; nil for nobody.
+	// Listener is told of the other replicas' invalidations.
 	Listener Listener
-	// Now tells the time; time.Now if nil.
-	Now func() time.Time
-	// Log receives what the platform team should know; discarded if nil.
+	Now      func() time.Time
+	// Log receives what the platform team should know.
 	Log *slog.Logger
 }
 
@@ -92,7 +88,6 @@ type client interface {
 	Get(ctx context.Context, key string) *redis.StringCmd
 	Set(ctx context.Context, key string, value any, keep time.Duration) *redis.StatusCmd
 	Del(ctx context.Context, keys ...string) *redis.IntCmd
-	HDel(ctx context.Context, key string, fields ...string) *redis.IntCmd
 	Close() error
 }
 
@@ -107,56 +102,42 @@ type Store struct {
 	o      Options
 	client client
 	ring   *ring
-	health *health
-	// prefix begins every name. epochs is the hash of the epochs, members that of the
-	// replicas. On channel replicas tell one another of invalidations; channels know no
-	// databases, so that its name has the database's number.
-	prefix, epochs, members, channel string
+	health health
+	// epochs is the hash of the epochs, members that of the replicas. On channel replicas tell
+	// one another of invalidations; channels know no databases, so that its name has the
+	// database's number.
+	epochs, members, channel string
 	// id tells this replica from the others, in idSize bytes.
 	id string
 
-	untold outbox
-	seen   seen
+	written written
+	seen    *seen
 	// subscribed says that the other replicas' invalidations arrive, unsubscribed why not.
 	subscribed   atomic.Bool
-	unsubscribed atomic.Pointer[Trouble]
+	unsubscribed atomic.Pointer[trouble]
 	// replicas is how many share rates, 0 if Redis was never reached. fewer is how many looks
 	// in a row have found fewer; nothing but looks uses it.
 	replicas atomic.Int64
 	fewer    int
-	// memberFor is how long a replica counts that left without a word.
-	memberFor time.Duration
 	// lists wait to be stored: pointers to values, by their names.
 	lists sync.Map
 	// unreadable counts values that could not be opened.
 	unreadable atomic.Uint64
 }
 
-// New checks the options. Redis is not called: it may be down, and come later.
-func New(o Options) (*Store, error) {
-	o.Timeout, o.Interval = cmp.Or(max(o.Timeout, 0), defaultTimeout), cmp.Or(max(o.Interval, 0), defaultInterval)
-	o.Replicas = cmp.Or(max(o.Replicas, 0), defaultReplicas)
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	s := &Store{o: o, health: newHealth(o.Now, o.Log), prefix: "ebox:", id: rand.Text()[:idSize],
-		memberFor: 10 * time.Second}
+// New makes a Store. Redis is not called: it may be down, and come later.
+func New(o Options) *Store {
+	o.Interval = cmp.Or(o.Interval, time.Second)
+	prefix := "ebox:"
 	if o.Namespace != "" {
-		s.prefix += o.Namespace + ":"
+		prefix += o.Namespace + ":"
 	}
-	s.epochs, s.members = s.prefix+"epochs", s.prefix+"members"
-	s.channel = s.prefix + "news:" + strconv.Itoa(o.Address.Database)
-	var err error
-	if s.ring, err = newRing(o.Keys, s.prefix); err != nil {
-		return nil, err
+	return &Store{
+		o: o, client: newClient(o.Address, o.Roots, o.Timeout), ring: newRing(o.Keys, prefix),
+		health: health{now: o.Now, log: o.Log}, seen: new(seen), id: rand.Text()[:idSize],
+		epochs: prefix + "epochs", members: prefix + "replicas",
+		channel: prefix + "news:" + strconv.Itoa(o.Address.Database),
 	}
-	if s.client, err = newClient(o.Address, o.Roots, o.Timeout); err != nil {
-		return nil, err
-	}
-	return s, nil
 }
 
 // Run looks after Redis until ctx is done: it finds out when Redis is well again, and
@@ -167,16 +148,11 @@ func (s *Store) Run(ctx context.Context) {
 	loops.Go(func() { s.subscribe(ctx) })
 	loops.Go(func() { s.watch(ctx) })
 	loops.Wait()
-	s.leave()
 	_ = s.client.Close() // nothing is left to be lost
 }
 
 // Close gives up the connections of a Store that Run was never called for.
 func (s *Store) Close() { _ = s.client.Close() }
-
-// sealed reports whether encryption keys are set, and tokens and what belongs to an
-// enterprise therefore shared.
-func (s *Store) sealed() bool { return s.ring.sealed() }
 
 // budget is how long one request may wait for Redis altogether, however often it asks:
 // for the rates of its enterprise, its caller and its upstream, for two partitions of the
@@ -194,33 +170,19 @@ var (
 
 // ask makes one call of a request, or a few, bounded as a whole by Options.Timeout and by
 // what is left of the request's allowance (nil for none). While Redis is away the error
-// comes at once. Whoever gets an error goes on without Redis.
+// comes at once. Whoever gets an error goes on without Redis. A request that uses up its
+// allowance gets no answer in time, and so has Redis left alone.
 func (s *Store) ask(ctx context.Context, a *call.Allowance, f func(context.Context) error) error {
 	if a == nil {
 		return s.within(ctx, s.o.Timeout, f)
 	}
 	whole := max(budget, s.o.Timeout)
-	left := whole - a.Spent()
-	if left <= 0 {
+	if a.Spent() >= whole {
 		return errSpent
 	}
-	if s.health.away() {
-		return errAway
-	}
-	limit := min(s.o.Timeout, left)
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	began := time.Now()
-	err := f(limited)
+	err := s.within(ctx, min(s.o.Timeout, whole-a.Spent()), f)
 	a.Spend(time.Since(began))
-	v := judge(ctx, err)
-	if v == away && limit < s.o.Timeout && limited.Err() != nil {
-		v = neutral // it had less time than Redis may take
-	}
-	if v != away && a.Spent() >= whole && s.health.tooSlow() {
-		v, err = away, errSlow
-	}
-	s.health.note(v, err, false)
 	return err
 }
 
@@ -232,7 +194,9 @@ func (s *Store) within(ctx context.Context, limit time.Duration, f func(context.
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := f(limited)
-	s.health.note(judge(ctx, err), err, false)
+	if !ended(ctx) { // then the error says nothing about Redis
+		s.health.note(judge(err), err, false)
+	}
 	return err
 }
 
@@ -289,16 +253,16 @@ const (
 // Status tells how Redis is doing.
 func (s *Store) Status() Status {
 	now := Status{
-		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.sealed(), State: StateUp,
-		Subscribed: s.subscribed.Load(), Untold: s.untold.count(), Replicas: int(s.replicas.Load()),
+		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.ring.sealed(), State: StateUp,
+		Subscribed: s.subscribed.Load(), Untold: s.written.untold(), Replicas: int(s.replicas.Load()),
 		Opened: s.health.opened.Load(), Unreadable: s.unreadable.Load(),
 	}
 	for _, k := range s.ring.keys {
 		now.Keys = append(now.Keys, k.id)
 	}
 	if t := cmp.Or(s.health.trouble.Load(), s.unsubscribed.Load()); t != nil {
-		now.State, now.Reason, now.Since = StateTroubled, t.Reason, t.Since
-		if t.Away {
+		now.State, now.Reason, now.Since = StateTroubled, t.reason, t.since
+		if t.away {
 			now.State = StateAway
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -30,6 +31,9 @@ import (
 func TestMain(m *testing.M) {
 	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
+
+// short is the time limit of a gateway by default.
+const short = 25 * time.Millisecond
 
 // relaxed is the time limit of tests that are not about time: the machine may be busy.
 const relaxed = time.Minute
@@ -55,15 +59,14 @@ func replica(t testing.TB, address config.RedisAddress, change ...func(*Options)
 // idle makes one that nothing runs for.
 func idle(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
 	t.Helper()
-	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond}
+	o := Options{
+		Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond,
+		Listener: new(listener), Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
 	for _, c := range change {
 		c(&o)
 	}
-	r, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.memberFor = time.Hour
+	r := New(o)
 	t.Cleanup(r.Close)
 	return r
 }
@@ -153,11 +156,11 @@ func (i *issuer) obtain(r *Store, stale string) authn.Token {
 // obtaining is how long the caller of Obtain waits here, whatever else the machine does.
 const obtaining = time.Hour
 
-func obtain(t testing.TB, r *Store, stale string, fetch fetcher) authn.Token {
+func obtain(t testing.TB, r *Store, stale string, fetch func(context.Context) (authn.Token, error)) authn.Token {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), obtaining)
 	defer cancel()
-	token, err := r.Tokens().Obtain(ctx, payroll, stale, fetch)
+	token, err := r.Obtain(ctx, payroll, stale, fetch)
 	if err != nil {
 		t.Error(err)
 	}
@@ -194,11 +197,11 @@ func answer(body string) *cache.Entry {
 // keep stores an answer the way the cache does: with the mark of the time before.
 func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
 	t.Helper()
-	_, mark, err := r.Answers().Load(t.Context(), nil, k)
+	_, mark, err := r.Load(t.Context(), nil, k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Answers().Save(t.Context(), k, answer(body), mark, time.Hour); err != nil {
+	if err := r.Save(t.Context(), k, answer(body), mark, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	return mark
@@ -207,20 +210,15 @@ func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
 // makeVoid makes a scope void.
 func makeVoid(t testing.TB, r *Store, scope cache.Scope) {
 	t.Helper()
-	if err := r.Answers().Bump(t.Context(), nil, scope); err != nil {
+	if err := r.Bump(t.Context(), nil, scope); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func digest(k *cache.Key) []byte {
-	d := k.Digest()
-	return d[:]
 }
 
 // kept reports whether an answer is found.
 func kept(t testing.TB, r *Store, k *cache.Key) bool {
 	t.Helper()
-	list, _, err := r.Answers().Load(t.Context(), nil, k)
+	list, _, err := r.Load(t.Context(), nil, k)
 	if err != nil && !errors.Is(err, errAway) {
 		t.Logf("loading: %v", err)
 	}

@@ -2,9 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -13,20 +11,6 @@ import (
 	"ebox-gateway/internal/authn"
 )
 
-// Tokens gives the tokens that replicas share.
-//
-// A token stands sealed under a name made of its TokenKey and the first encryption key, and
-// is gone from Redis when it expires. Whoever misses it takes a lock, which expires too, and asks the
-// Authorization Server; the others look again until the token is there. The lock is
-// the fence: a replica that lost it, by a pause longer than the lock lasts, uses the
-// token that it got and does not store it over a newer one.
-func (s *Store) Tokens() authn.Shared { return tokens{s} }
-
-type tokens struct{ s *Store }
-
-// fetcher asks the Authorization Server.
-type fetcher = func(context.Context) (authn.Token, error)
-
 const (
 	// askedFor is how long a replica may be asking if its context has no end.
 	askedFor = 10 * time.Second
@@ -34,39 +18,18 @@ const (
 	slack = 2 * time.Second
 
 	firstLook, lastLook = 10 * time.Millisecond, 100 * time.Millisecond
-	// looks bounds the values of no use that are removed in one call.
-	looks = 3
-
-	tagSize = 16
 )
 
-// take gives the token under KEYS[1] and its remaining time, unless it begins with the
-// tag ARGV[3]; otherwise it tries to take the lock KEYS[2] for ARGV[1], and says whether it
-// did.
-var take = redis.NewScript(`
-local value = redis.call('GET', KEYS[1])
-if value then
-  if string.sub(value, 1, 16) ~= ARGV[3] then
-    return {value, redis.call('PTTL', KEYS[1])}
-  end
-end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  return {false, 1}
-end
-return {false, 0}`)
-
-// give stores a token if the lock is still ARGV[1]'s, and gives the lock up. With an
-// empty ARGV[2] there is no token.
+// give gives up the lock KEYS[2] if it is still ARGV[1]'s, and stores the token ARGV[2] before,
+// for ARGV[3] milliseconds, unless it is empty.
 var give = redis.NewScript(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
 end
-local stored = 0
 if ARGV[2] ~= '' then
-  stored = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-redis.call('DEL', KEYS[2])
-return stored`)
+return redis.call('DEL', KEYS[2])`)
 
 // claim is one call of Obtain.
 type claim struct {
@@ -79,139 +42,106 @@ type claim struct {
 }
 
 // Obtain implements authn.Shared.
-func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch fetcher) (authn.Token, error) {
-	if !t.s.sealed() {
+//
+// A token stands sealed under a name made of its TokenKey and the first encryption key, and
+// is gone from Redis when it expires. Whoever misses it takes a lock, which expires too, and asks the
+// Authorization Server; the others look again until the token is there. The lock is
+// the fence: a replica that lost it, by a pause longer than the lock lasts, uses the
+// token that it got and does not store it over a newer one.
+func (s *Store) Obtain(
+	ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token, error),
+) (authn.Token, error) {
+	if !s.ring.sealed() {
 		return fetch(ctx)
 	}
 	what := []byte("token\x00" + key.Digest())
 	c := &claim{
-		s: t.s, key: key, stale: stale, owner: rand.Text(),
-		token: t.s.ring.names(forToken, what)[0], lock: t.s.ring.names(forLock, what)[0],
+		s: s, key: key, stale: stale, owner: rand.Text(),
+		token: s.ring.names(forToken, what)[0], lock: s.ring.names(forLock, what)[0],
 	}
 	limit := askedFor
 	if end, ok := ctx.Deadline(); ok {
 		limit = time.Until(end) / 2 // the other half is for asking ourselves
 	}
-	return c.obtain(ctx, limit, fetch)
-}
-
-func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) (authn.Token, error) {
-	deadline := time.Now().Add(limit)
-	tries, pause := 0, firstLook
-	for {
-		value, left, mine, err := c.take(ctx, limit+slack)
+	for deadline, pause := time.Now().Add(limit), firstLook; ; pause = min(2*pause, lastLook) {
+		token, found, mine, err := c.look(ctx, limit+slack)
 		switch {
-		case err != nil:
-			return fetch(ctx)
+		case found:
+			if mine {
+				c.give(ctx, nil, 0)
+			}
+			return token, nil
 		case mine:
 			return c.ask(ctx, fetch)
-		case value != nil:
-			t, err := c.open(value, left)
-			if err == nil {
-				return t, nil
-			}
-			c.s.unreadableValue(err)
-			if tries++; tries == looks {
-				return fetch(ctx)
-			}
-			_ = c.s.ask(ctx, nil, func(ctx context.Context) error { return c.s.client.Del(ctx, c.token).Err() })
-			continue
-		}
-		timer := time.NewTimer(pause) // another replica is asking
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return fetch(ctx) // which says what that means
-		case <-timer.C:
-		}
-		if time.Now().After(deadline) {
+		case err != nil || time.Now().After(deadline):
 			return fetch(ctx)
 		}
-		pause = min(2*pause, lastLook)
+		select {
+		case <-ctx.Done():
+			return fetch(ctx) // which says what that means
+		case <-time.After(pause): // another replica is asking
+		}
 	}
 }
 
-// take looks for a token, and takes the lock if there is none.
-func (c *claim) take(ctx context.Context, lock time.Duration) (
-	value []byte, left time.Duration, mine bool, err error,
-) {
+// look tries to take the lock for a time, and then looks for the token: what the lock's last
+// holder has stored is there by then.
+func (c *claim) look(ctx context.Context, lock time.Duration) (t authn.Token, found, mine bool, err error) {
+	var value []byte
+	var left time.Duration
 	err = c.s.ask(ctx, nil, func(ctx context.Context) error {
-		reply, err := take.Run(ctx, c.s.client, []string{c.token, c.lock},
-			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale)).Slice()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			c.s.client.Del(ctx, c.token, c.lock) // nobody else has a use for it
-			return err
+		pipe := c.s.client.Pipeline()
+		taken := pipe.SetNX(ctx, c.lock, c.owner, max(lock, time.Millisecond))
+		ends, got := pipe.PTTL(ctx, c.token), pipe.Get(ctx, c.token)
+		_, _ = pipe.Exec(ctx) // each command has its own error
+		mine, left = taken.Val(), ends.Val()
+		if value, err = got.Bytes(); errors.Is(err, redis.Nil) {
+			return taken.Err()
 		}
-		if err != nil {
-			return err
-		}
-		if len(reply) != 2 {
-			return errGarbage
-		}
-		n, _ := reply[1].(int64)
-		if text, ok := reply[0].(string); ok {
-			value, left = []byte(text), time.Duration(n)*time.Millisecond
-			return nil
-		}
-		mine = n == 1
-		return nil
+		return err // also of another type, which is written over
 	})
-	return value, left, mine, err
+	const gone = -2 // what PTTL says; somebody has stored it since
+	if value == nil || left == gone {
+		return authn.Token{}, false, mine, err
+	}
+	t, err = c.open(value, left)
+	if err != nil {
+		c.s.unreadableValue(err)
+	}
+	return t, err == nil && t.Hash() != c.stale, mine, nil
 }
 
 // ask fetches the token and shares it. Whatever happens, the lock is given up.
-func (c *claim) ask(ctx context.Context, fetch fetcher) (authn.Token, error) {
+func (c *claim) ask(ctx context.Context, fetch func(context.Context) (authn.Token, error)) (authn.Token, error) {
 	t, err := fetch(ctx)
 	var value []byte
 	left := t.Expires().Sub(c.s.o.Now()) - slack
 	if err == nil && left > 0 {
-		value = c.seal(t)
+		if secret, err := t.MarshalSecret(); err == nil {
+			value, _ = c.s.ring.seal(forToken, c.token, secret) // nothing is stored if it fails
+		}
 	}
-	_ = c.s.ask(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
-		return give.Run(ctx, c.s.client, []string{c.token, c.lock},
-			c.owner, value, max(left.Milliseconds(), 1)).Err()
-	})
+	c.give(ctx, value, left)
 	return t, err
 }
 
-// tag tells the values of one token from those of others, without showing which.
-func (c *claim) tag(hash string) []byte {
-	if hash == "" {
-		return nil
-	}
-	mac := hmac.New(sha256.New, c.s.ring.keys[0].names)
-	mac.Write([]byte("tag\x00" + hash))
-	return mac.Sum(nil)[:tagSize]
-}
-
-func (c *claim) seal(t authn.Token) []byte {
-	secret, err := t.MarshalSecret()
-	if err != nil {
-		return nil
-	}
-	value, err := c.s.ring.seal(forToken, c.token, secret)
-	if err != nil {
-		return nil
-	}
-	return append(c.tag(t.Hash()), value...)
+// give gives the lock up, and stores a token for a time before, unless it is nil.
+func (c *claim) give(ctx context.Context, token []byte, left time.Duration) {
+	_ = c.s.ask(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
+		return give.Run(ctx, c.s.client, []string{c.token, c.lock},
+			c.owner, token, max(left.Milliseconds(), 1)).Err()
+	})
 }
 
 var errNoEnd = errors.New("opening a token: Redis would keep it for ever, which is none of the gateway's doing")
 
 func (c *claim) open(value []byte, left time.Duration) (authn.Token, error) {
-	if len(value) < tagSize {
-		return authn.Token{}, errGarbage
-	}
 	if left <= 0 {
 		return authn.Token{}, errNoEnd
 	}
-	secret, err := c.s.ring.open(forToken, c.token, value[tagSize:])
+	secret, err := c.s.ring.open(forToken, c.token, value)
 	if err != nil {
 		return authn.Token{}, err
 	}
-	t, err := authn.RestoreToken(secret, c.key, c.s.o.Now(), left)
-	if err == nil && t.Hash() == c.stale {
-		return authn.Token{}, errSeal // under another tag than its own
-	}
-	return t, err
+	return authn.RestoreToken(secret, c.key, c.s.o.Now(), left)
 }

@@ -24,9 +24,9 @@ func request(t testing.TB, r *Store) (waited int) {
 	as := &issuer{t: t}
 	k := keyOfAnswers("/messages")
 	ctx := t.Context()
-	_, _, load := r.Answers().Load(ctx, nil, k)
+	_, _, load := r.Load(ctx, nil, k)
 	as.obtain(r, "")
-	bump := r.Answers().Bump(ctx, nil, k.Scopes()[0])
+	bump := r.Bump(ctx, nil, k.Scopes()[0])
 	_, _, list := r.List("https://registry.example").Load(ctx)
 	_, spend := r.Spend(ctx, nil, "caller desk", rate(1e6), 1, false)
 	for _, err := range []error{load, bump, list, spend} {
@@ -37,80 +37,61 @@ func request(t testing.TB, r *Store) (waited int) {
 	return waited
 }
 
-// trouble is one way in which Redis fails.
-type trouble struct {
-	// address gives the Redis in trouble; mend heals it, nil if the test is about a
-	// Redis that never works.
-	address func(t *testing.T) (a config.RedisAddress, mend func())
-	// state is what the platform team sees.
-	state string
-}
-
-var troubles = map[string]trouble{
-	"down at the start, refused": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		s.Stop()
-		return single(s), s.Run
-	}, StateAway},
-	"frozen": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		s.Freeze()
-		t.Cleanup(s.Thaw)
-		return single(s), s.Thaw
-	}, StateAway},
-	"a black hole": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{babbler(t, "")}}, nil
-	}, StateAway},
-	"slow": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		d := delay(t, s.Addr, 200*time.Millisecond)
-		return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.by.Store(0) }
-	}, StateAway},
-	"something else than Redis": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{babbler(t, "HTTP/1.1 400 Bad Request\r\n\r\n")}}, nil
-	}, StateAway},
-	"out of memory": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
-		return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
-	}, StateTroubled},
-	"a replica that only reads": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes")
-		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
-	}, StateAway},
-	"a wrong password": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@all")
-		a.Password = "wrong"
-		return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
-	}, StateAway},
-	"commands that are not allowed": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
-		return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
-	}, StateTroubled},
-	"a wrong type under every key": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t)
-		ring := ringOf(t, keyOf(t, "k1", 1))
-		s.Do("LPUSH", "ebox:epochs", "x")
-		s.Do("LPUSH", ring.names(forAnswer, digest(keyOfAnswers("/messages")))[0], "x")
-		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
-		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
-		s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
-		return single(s), func() {}
-	}, ""},
-	"too many clients": {func(t *testing.T) (config.RedisAddress, func()) {
-		s := redistest.Start(t, "--maxclients", "1")
-		s.Do("PING") // which takes the one place
-		return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
-	}, StateAway},
-}
-
 func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
-	for name, c := range troubles {
+	for name, c := range map[string]struct {
+		// trouble brings the server there, and gives its address and what heals it; state is what the
+		// platform team sees.
+		trouble func(*testing.T, *redistest.Server) (config.RedisAddress, func())
+		state   string
+	}{
+		"down at the start, refused": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Stop()
+			return single(s), s.Run
+		}, StateAway},
+		"frozen": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Freeze()
+			t.Cleanup(s.Thaw)
+			return single(s), s.Thaw
+		}, StateAway},
+		"slow": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			d := delay(t, s.Addr, 200*time.Millisecond)
+			return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.by.Store(0) }
+		}, StateAway},
+		"out of memory": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Do("CONFIG", "SET", "maxmemory", "1")
+			return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
+		}, StateTroubled},
+		"a replica that only reads": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Do("REPLICAOF", "127.0.0.1", "1")
+			return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
+		}, StateAway},
+		"a wrong password": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@all")
+			a.Password = "wrong"
+			return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
+		}, StateAway},
+		"commands that are not allowed": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
+			return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
+		}, StateTroubled},
+		"a wrong type under every key": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			ring := ringOf(keyOf(t, "k1", 1))
+			s.Do("LPUSH", "ebox:epochs", "x")
+			s.Do("LPUSH", idle(t, single(s)).answerNames(keyOfAnswers("/messages"))[0], "x")
+			s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
+			s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
+			s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
+			return single(s), func() {}
+		}, ""},
+		"too many clients": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			s.Do("CONFIG", "SET", "maxclients", "1") // which this connection has
+			return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
+		}, StateAway},
+	} {
 		t.Run(name, func(t *testing.T) {
-			address, mend := c.address(t)
+			address, mend := c.trouble(t, redistest.Start(t))
 			// The first requests meet the trouble, with nobody to warn them, and wait once.
-			unwarned := idle(t, address, withTimeout(0))
+			unwarned := idle(t, address, withTimeout(short))
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
@@ -123,7 +104,7 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 			if s := unwarned.Status(); c.state == StateAway && s.Opened == 0 {
 				t.Errorf("nobody counted: %+v", s)
 			}
-			r := replica(t, address, withTimeout(0))
+			r := replica(t, address, withTimeout(short))
 			if c.state != "" {
 				if s := awaitState(t, r, c.state); s.Reason == "" || s.Since.IsZero() {
 					t.Errorf("nobody is told what is wrong: %+v", s)
@@ -136,9 +117,6 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 					}
 				}
 			}
-			if mend == nil {
-				return
-			}
 			mend()
 			awaitWell(t, r)
 		})
@@ -149,7 +127,7 @@ func TestWhatRedisSaysIsShownPrintableAndClipped(t *testing.T) {
 	address := hostile(t, "-ERR \x1b[31m\u202e"+strings.Repeat("x", 10_000)+"\r\n", true)
 	var log bytes.Buffer
 	r := idle(t, address, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	_, _, err := r.Answers().Load(t.Context(), nil, keyOfAnswers("/messages"))
+	_, _, err := r.Load(t.Context(), nil, keyOfAnswers("/messages"))
 	_, checked := r.Check(t.Context())
 	if err == nil || checked == nil {
 		t.Fatalf("%v, %v", err, checked)
@@ -174,14 +152,14 @@ func awaitWell(t *testing.T, r *Store) {
 	t.Helper()
 	k := keyOfAnswers("/messages")
 	redistest.Eventually(t, "Redis to be of use again", func() error {
-		_, mark, err := r.Answers().Load(t.Context(), nil, k)
+		_, mark, err := r.Load(t.Context(), nil, k)
 		if err == nil {
-			err = r.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
+			err = r.Save(t.Context(), k, answer(subject), mark, time.Hour)
 		}
 		if err != nil {
 			return err
 		}
-		if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) == 0 {
+		if list, _, err := r.Load(t.Context(), nil, k); err != nil || len(list) == 0 {
 			return errors.Join(err, errors.New("what was kept is not found"))
 		}
 		_, err = r.Spend(t.Context(), nil, "caller desk", rate(1e6), 1, false)
@@ -214,7 +192,7 @@ func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
 	defer server.Thaw()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, _, err := r.Answers().Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
+	if _, _, err := r.Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
 		t.Fatal("a frozen Redis answered")
 	}
 	if s := r.Status(); s.State != StateUp {
@@ -280,14 +258,4 @@ func accepting(t *testing.T, serve func(net.Conn)) string {
 		}
 	})
 	return l.Addr().String()
-}
-
-// babbler answers everything with a text that is not Redis's, or with nothing.
-func babbler(t *testing.T, text string) string {
-	t.Helper()
-	return accepting(t, func(c net.Conn) {
-		defer c.Close()
-		_, _ = io.WriteString(c, text)
-		_, _ = io.Copy(io.Discard, c)
-	})
 }

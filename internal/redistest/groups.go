@@ -2,14 +2,31 @@ package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 )
+
+// Guard is what a group asks of whoever connects: TLS, and a user for the data and
+// another one for the Sentinels.
+type Guard struct {
+	// CertFile and KeyFile are of one certificate for 127.0.0.1, its own authority.
+	CertFile, KeyFile string
+	// TLS is how to connect.
+	TLS *tls.Config
+	// Rights are those of the user "gateway" with the password "p@ss" on the data,
+	// SentinelRights those of "watch" with "q&r" at the Sentinels. Nobody else gets in
+	// but the group itself.
+	Rights, SentinelRights []string
+}
 
 // Sentinels is a master with a replica, watched by three Sentinels.
 type Sentinels struct {
@@ -23,14 +40,27 @@ type Sentinels struct {
 	sentinels []*Server
 }
 
-// StartSentinels starts a group that notices within half a second that its master is
-// gone. The guard says who gets in.
-func StartSentinels(t testing.TB, guard *Guard) *Sentinels {
+// inside is the password of the group's own user.
+const inside = "the-group-itself"
+
+// StartSentinels starts a group that notices within half a second that its master is gone.
+func StartSentinels(t testing.TB, guard Guard) *Sentinels {
 	t.Helper()
 	g := &Sentinels{Master: "ebox", t: t}
-	master := startNode(t, guard)
-	host, port, _ := net.SplitHostPort(master.Addr)
-	replica := startNode(t, guard, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	startOne := func(args ...string) *Server {
+		port := Port(t)
+		return start(t, port, redis.Options{Password: inside, TLSConfig: guard.TLS}, slices.Concat(args, []string{
+			"--port", "0", "--tls-port", port, "--tls-replication", "yes", "--tls-auth-clients", "no",
+			"--tls-cert-file", guard.CertFile, "--tls-key-file", guard.KeyFile, "--tls-ca-cert-file", guard.CertFile,
+		})...)
+	}
+	startNode := func(args ...string) *Server {
+		return startOne(slices.Concat([]string{
+			"--masterauth", inside, "--requirepass", inside, "--user", "gateway", "on", ">p@ss",
+		}, guard.Rights, args)...)
+	}
+	master := startNode()
+	replica := startNode("--replicaof", "127.0.0.1 "+portOf(master), "--repl-diskless-sync-delay", "0")
 	g.Servers = []*Server{master, replica}
 	Eventually(t, "the replica", func() error {
 		if info := replica.Do("INFO", "replication").(string); !strings.Contains(info, "master_link_status:up") {
@@ -39,16 +69,20 @@ func StartSentinels(t testing.TB, guard *Guard) *Sentinels {
 		return nil
 	})
 	for range 3 {
-		port := Port(t)
-		file := filepath.Join(t.TempDir(), "sentinel.conf")
-		conf := fmt.Sprintf("bind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 2\n"+
-			"sentinel down-after-milliseconds %[2]s 500\nsentinel failover-timeout %[2]s 3000\n", filepath.Dir(file), g.Master,
-			host, portOf(master)) +
-			guard.sentinel(port, g.Master)
+		file := filepath.Join(t.TempDir(), "sentinel.conf") // which a Sentinel writes to
+		conf := fmt.Sprintf(`sentinel monitor %[1]s 127.0.0.1 %[2]s 2
+sentinel down-after-milliseconds %[1]s 500
+sentinel failover-timeout %[1]s 3000
+sentinel auth-pass %[1]s %[3]s
+user default on >%[3]s ~* &* +@all
+sentinel sentinel-user default
+sentinel sentinel-pass %[3]s
+user watch on >q&r %[4]s
+`, g.Master, portOf(master), inside, strings.Join(guard.SentinelRights, " "))
 		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := start(t, guard, port, file, "--sentinel")
+		s := startOne(file, "--sentinel")
 		g.sentinels = append(g.sentinels, s)
 		g.Addrs = append(g.Addrs, s.Addr)
 	}
@@ -91,17 +125,19 @@ func (g *Sentinels) AwaitMaster(s *Server) {
 func StartCluster(t testing.TB) []*Server {
 	t.Helper()
 	var nodes []*Server
-	for range 3 {
+	buses := make([]string, 3) // on which the nodes speak to one another
+	for i := range buses {
+		buses[i] = Port(t)
 		nodes = append(nodes, Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
-			"--cluster-port", Port(t)))
+			"--cluster-port", buses[i]))
 	}
 	const slots = 16384
 	for i, n := range nodes {
 		n.Do("CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
 		n.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
-	}
-	for _, n := range nodes[1:] {
-		nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", portOf(n), busOf(n))
+		if i > 0 {
+			nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", portOf(n), buses[i])
+		}
 	}
 	Eventually(t, "the Cluster", func() error {
 		for _, n := range nodes {
@@ -113,14 +149,4 @@ func StartCluster(t testing.TB) []*Server {
 		return nil
 	})
 	return nodes
-}
-
-// busOf is the port on which the nodes of a Cluster speak to one another.
-func busOf(s *Server) string {
-	for i, a := range s.args {
-		if a == "--cluster-port" {
-			return s.args[i+1]
-		}
-	}
-	return ""
 }

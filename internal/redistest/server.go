@@ -12,14 +12,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"ebox-gateway/internal/needs"
@@ -42,13 +41,10 @@ type Server struct {
 	// Addr is its host:port.
 	Addr string
 
-	t      testing.TB
-	dir    string
-	args   []string
-	client client
-
-	mu      sync.Mutex
-	process *exec.Cmd
+	t       testing.TB
+	args    []string
+	client  client
+	process *exec.Cmd // nil while it does not run
 }
 
 // Start starts a server with further arguments of redis-server, as in "--maxmemory",
@@ -56,19 +52,21 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	port := Port(t)
-	return start(t, nil, port, append([]string{"--port", port, "--save", "", "--appendonly", "no"}, args...)...)
+	return start(t, port, redis.Options{}, append([]string{"--port", port}, args...)...)
 }
 
-// start starts a server that the test may speak to as guard says, nil for an open one.
-func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
+// start starts a server to which the test logs in as o says.
+func start(t testing.TB, port string, o redis.Options, args ...string) *Server {
 	t.Helper()
-	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: Dir(t), args: args}
-	redis.SetLogger(quiet{}) // refused connections are what tests provoke
-	s.client = redis.NewClient(&redis.Options{
-		Addr: s.Addr, Password: guard.password(), TLSConfig: guard.tls(), MaxRetries: -1, DialerRetries: 1,
-		ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	logging.Disable() // refused connections are what tests provoke
+	s := &Server{
+		Addr: "127.0.0.1:" + port, t: t,
+		args: append(args, "--bind", "127.0.0.1", "--dir", Dir(t), "--save", "", "--appendonly", "no"),
+	}
+	o.Addr, o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled, o.DisableIdentity = s.Addr, -1, 1, true, true
+	o.PipelinePoolSize = -1
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	s.client = redis.NewClient(&o)
 	t.Cleanup(func() {
 		_ = s.client.Close()
 		s.Stop()
@@ -80,16 +78,8 @@ func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
 // Run starts the server again after Stop, with the data that it was told to keep.
 func (s *Server) Run() {
 	s.t.Helper()
-	program := needs.Program(s.t, "redis-server", "redis-server")
-	s.mu.Lock()
-	args := s.args
-	if filepath.Ext(args[0]) != ".conf" {
-		args = append([]string{"--bind", "127.0.0.1", "--dir", s.dir}, args...)
-	}
-	s.process = exec.Command(program, args...)
-	err := s.process.Start()
-	s.mu.Unlock()
-	if err != nil {
+	s.process = exec.Command(needs.Program(s.t, "redis-server", "redis-server"), s.args...)
+	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	Eventually(s.t, "redis-server on "+s.Addr, func() error {
@@ -106,8 +96,6 @@ func (s *Server) Run() {
 
 // Stop ends the server at once, as a crash would.
 func (s *Server) Stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.process == nil {
 		return
 	}
@@ -125,8 +113,6 @@ func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := s.process.Process.Signal(sig); err != nil {
 		s.t.Fatal(err)
 	}
@@ -149,9 +135,6 @@ func (s *Server) Do(args ...any) any {
 	}
 	return v
 }
-
-// Client speaks to the server.
-func (s *Server) Client() redis.Cmdable { return s.client }
 
 // Keys gives the names of all keys.
 func (s *Server) Keys() (names []string) {
@@ -224,10 +207,6 @@ func Eventually(t testing.TB, what string, f func() error) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
 
 // Dir gives a directory with a path short enough for a socket in it.
 func Dir(t testing.TB) string {

@@ -1,12 +1,7 @@
 package whole_test
 
 import (
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"ebox-gateway/internal/simulator"
@@ -113,40 +108,5 @@ func TestOpeningsAreNeverAnsweredFromTheCache(t *testing.T) {
 	after := h.get(messages).want(t, 200)
 	if after.body == list.body || strings.Contains(after.cacheStatus(), "304") {
 		t.Errorf("the list is the one before the opening: %s", after.cacheStatus())
-	}
-}
-
-func TestACrowdOfReadersCausesOneRequest(t *testing.T) {
-	t.Parallel()
-	const readers, crowds = 64, 20
-	var asked atomic.Int64
-	var answered atomic.Value // of chan bool
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
-		<-answered.Load().(chan bool)
-		w.Header().Set("Cache-Control", "max-age=60")
-	}))
-	defer upstream.Close()
-	h := open(t, add("  - {name: rates, path: /rates, upstream: "+upstream.URL+", scopes: [], enterprise: none, cache: "+
-		"{enabled: true, shared: always}}\n"))
-	// Nobody waits longer than two seconds for an answer to somebody else, and on a busy
-	// machine that may go by before all have come.
-	for i := 0; i < crowds && asked.Swap(0) != 1; i++ {
-		answer := make(chan bool)
-		answered.Store(answer)
-		var crowd sync.WaitGroup
-		for range readers {
-			crowd.Go(func() { h.get(fmt.Sprint("/rates/", i)).want(t, http.StatusOK) })
-		}
-		eventually(t, "all of them to wait", func() bool { return h.metric("ebox_gateway_requests_in_flight") == readers })
-		close(answer)
-		crowd.Wait()
-		if i == crowds-1 && asked.Load() != 1 {
-			t.Errorf("%d readers caused %d requests", readers, asked.Load())
-		}
-	}
-	if got := h.get("/rates/usd", "Cache-Control: only-if-cached").want(t, 504); !strings.Contains(
-		got.header.Get("Proxy-Status"), "ebox-gateway; error=proxy_internal_response") {
-		t.Errorf("%v %s", got.header, got.body)
 	}
 }

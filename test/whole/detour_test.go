@@ -12,17 +12,14 @@ import (
 // simulator's own faults do not reach. It listens on the simulator's host, on a port
 // of its own.
 type detour struct {
-	to   string      // host:port behind it
-	addr string      // host:port
-	tls  *tls.Config // nil for plain TCP
+	to, addr string      // host:port behind it, and its own
+	tls      *tls.Config // nil for plain TCP
 
-	listener net.Listener
 	mu       sync.Mutex
 	blocked  blockage
 	stumbles int // connections that are still to be closed before they are one
 	accepted int
-	conns    map[net.Conn]bool
-	wg       sync.WaitGroup
+	conns    []net.Conn
 }
 
 // blockage is what becomes of connections.
@@ -31,7 +28,7 @@ type blockage int
 const (
 	passing blockage = iota
 	closing          // they are accepted and closed
-	mute             // they are accepted, and nothing is ever read or answered
+	mute             // they are accepted, and nothing is ever answered
 )
 
 func newDetour(t *testing.T, to string, config *tls.Config) *detour {
@@ -40,12 +37,21 @@ func newDetour(t *testing.T, to string, config *tls.Config) *detour {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &detour{to: to, addr: l.Addr().String(), tls: config, listener: l, conns: make(map[net.Conn]bool)}
-	d.wg.Go(d.accept)
+	d := &detour{to: to, addr: l.Addr().String(), tls: config}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { d.serve(in) })
+		}
+	})
 	t.Cleanup(func() {
 		_ = l.Close()
 		d.block(closing)
-		d.wg.Wait()
+		running.Wait()
 	})
 	return d
 }
@@ -74,70 +80,50 @@ func (d *detour) connections() int {
 }
 
 func (d *detour) cut() {
-	for c := range d.conns {
+	for _, c := range d.conns {
 		_ = c.Close()
 	}
-	clear(d.conns)
+	d.conns = nil
 }
 
-func (d *detour) accept() {
-	for {
-		in, err := d.listener.Accept()
-		if err != nil {
-			return
-		}
-		d.wg.Go(func() { d.serve(in) })
-	}
-}
-
-// keep makes a connection one of those that are cut; false if it is too late.
-func (d *detour) keep(c net.Conn, while blockage) bool {
+// begin makes a connection one of those that are cut, and says what becomes of it.
+func (d *detour) begin(c net.Conn) blockage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.blocked != while {
-		_ = c.Close()
-		return false
+	d.accepted++
+	if d.stumbles > 0 {
+		d.stumbles--
+		return closing
 	}
-	d.conns[c] = true
-	return true
+	d.conns = append(d.conns, c)
+	return d.blocked
 }
 
 func (d *detour) serve(in net.Conn) {
-	d.mu.Lock()
-	b := d.blocked
-	d.accepted++
-	stumbles := d.stumbles > 0
-	if stumbles {
-		d.stumbles--
-	}
-	d.mu.Unlock()
-	if stumbles || b == closing || !d.keep(in, b) {
-		_ = in.Close()
-		return
-	}
-	if b == passing {
+	defer in.Close()
+	switch d.begin(in) {
+	case passing:
 		d.pass(in)
+	case mute:
+		_, _ = io.Copy(io.Discard, in)
 	}
 }
 
 func (d *detour) pass(in net.Conn) {
-	defer in.Close()
-	near := in
 	if d.tls != nil {
 		secure := tls.Server(in, d.tls)
 		if secure.Handshake() != nil {
 			return
 		}
-		near = secure
+		in = secure
 	}
 	out, err := net.Dial("tcp", d.to)
 	if err != nil {
 		return
 	}
-	defer out.Close()
-	if !d.keep(out, passing) {
-		return
-	}
-	d.wg.Go(func() { _, _ = io.Copy(out, near); _ = out.Close() })
-	_, _ = io.Copy(near, out)
+	var up sync.WaitGroup
+	defer up.Wait()
+	up.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
+	_, _ = io.Copy(in, out)
+	_ = in.Close()
 }
