@@ -44,7 +44,7 @@ func BenchmarkServer(b *testing.B) {
 				var addr string
 				if whose == "ours" {
 					s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
-					if err := s.Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute); err != nil {
+					if err := (&front{Server: s}).Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute); err != nil {
 						b.Fatal(err)
 					}
 					defer s.Shutdown(ended()) // it says what was open

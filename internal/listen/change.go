@@ -112,7 +112,8 @@ func (s *Server) put(b *bound, l Listener, limits config.Limits, grace time.Dura
 		next.tls = l.TLS.Clone()
 		next.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
-	next.http2 = newHTTP2Server(s, next)
+	next.http2, next.feed = newHTTP2(s, next), newFeed()
+	s.working.Go(func() { _ = next.http2.Serve(next.feed) }) // ends with the feed
 	s.generations[next] = struct{}{}
 	b.generation.Store(next)
 	if old != nil {

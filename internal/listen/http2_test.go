@@ -186,22 +186,6 @@ func TestHTTP2ConnectionsLeaveWithTheirListener(t *testing.T) {
 	})
 }
 
-func TestNothingOfACallersBytesIsLoggedOfHTTP2(t *testing.T) {
-	f := listening(t, echo)
-	who := f.dial()
-	who.send(http2.ClientPreface)
-	framer := http2.NewFramer(who.conn, who.r)
-	_ = framer.WriteSettings()
-	_ = framer.WriteGoAway(0, http2.ErrCodeProtocol, []byte("secret"))
-	_, _ = who.rest()
-	eventually(t, "a log line", func() bool {
-		return strings.Contains(f.log.String(), "an HTTP/2 connection ended with an error")
-	})
-	if log := f.log.String(); strings.Contains(log, "secret") || strings.Contains(log, "SETTINGS") {
-		t.Error(log)
-	}
-}
-
 // net/http's stream must not be touched once its handler has returned: a goroutine that still
 // read the body would bring the process down.
 func TestAReadOfAnHTTP2BodyEndsWithTheHandler(t *testing.T) {

@@ -90,6 +90,15 @@ func (f *front) listen(config *tls.Config, edits ...func(*config.Limits)) {
 	f.addr = f.Addrs()[0].String()
 }
 
+// Listen puts a set of listeners in force.
+func (f *front) Listen(listeners []Listener, l config.Limits, grace time.Duration) error {
+	c, err := f.Prepare(listeners, l, grace)
+	if err == nil {
+		c.Commit()
+	}
+	return err
+}
+
 // caller is a connection of somebody who writes HTTP by hand.
 type caller struct {
 	t    *testing.T

@@ -72,7 +72,7 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 	e.kept.Store(http10 || method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions)
 	e.setBody(framing.Length)
 	if expectsOther(r) {
-		return nil, expectation()
+		return nil, unreadable(http.StatusExpectationFailed, "")
 	}
 	return e, nil
 }
@@ -108,7 +108,7 @@ var chunkedCoding = []string{"chunked"}
 // query, for which u is filled without looking further; what it gives is always as
 // url.ParseRequestURI has it.
 func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
-	if plain(target) {
+	if isPlain(target) {
 		var query bool
 		u.Path, u.RawQuery, query = strings.Cut(target, "?")
 		u.ForceQuery = query && u.RawQuery == ""
@@ -124,29 +124,15 @@ func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
 	return u, err
 }
 
-// plain tells that a target is a path whose bytes all stand for themselves, perhaps with a
+// isPlain tells that a target is a path whose bytes all stand for themselves, perhaps with a
 // query behind it.
-func plain(target string) bool {
-	if target == "" || target[0] != '/' {
-		return false
-	}
-	for i := range len(target) {
-		switch b := target[i]; {
-		case b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9':
-		case strings.IndexByte("/-_.~$&+:=@", b) >= 0:
-		case b == '?':
-			query := target[i+1:]
-			for j := range len(query) {
-				if query[j] <= ' ' || query[j] == 0x7f {
-					return false
-				}
-			}
-			return true
-		default:
-			return false
-		}
-	}
-	return true
+func isPlain(target string) bool {
+	path, query, _ := strings.Cut(target, "?")
+	return strings.HasPrefix(path, "/") &&
+		!strings.ContainsFunc(path, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/-_.~$&+:=@", r))
+		}) &&
+		!strings.ContainsFunc(query, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }
 
 // expectsOther tells that a request expects what this server cannot do (RFC 9110,
@@ -158,9 +144,4 @@ func expectsOther(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-func expectation() *problem.Problem {
-	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something "+
-		"else than 100-continue, which is all that this gateway knows. Send it without.")
 }

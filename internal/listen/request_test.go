@@ -232,7 +232,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		c := &conn{r: wire.NewReader(strings.NewReader(text)), base: t.Context()}
+		c := &conn{r: wire.NewReader(strings.NewReader(text), nil), base: t.Context()}
 		start, header, err := c.r.Head(wire.Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: mostFields, Request: true})
 		if err != nil {
 			return

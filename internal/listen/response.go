@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"ebox-gateway/internal/wire"
 )
@@ -47,9 +48,8 @@ type how int
 
 const (
 	undecided how = iota // it is held back until it ends, or is too long for that
-	counted              // Content-Length
+	plain                // by Content-Length, or else the end of the connection
 	chunked
-	toEnd  // by the end of the connection, on HTTP/1.0
 	noBody // of HEAD, 204 and 304
 )
 
@@ -106,7 +106,7 @@ func (e *exchange) writeHeader(status int) {
 		}
 	}
 	if _, ok := e.header["Date"]; !ok {
-		e.out = append(append(append(e.out, "Date: "...), e.c.s.date.text()...), "\r\n"...)
+		e.out = append(time.Now().UTC().AppendFormat(append(e.out, "Date: "...), http.TimeFormat), "\r\n"...)
 	}
 	e.out = append(e.out, "\r\n"...)
 	e.text = len(e.out)
@@ -155,7 +155,7 @@ func (e *exchange) decide() {
 	case e.isHead || !bodyAllowed(e.status):
 		e.how = noBody
 	case e.length >= 0:
-		e.how = counted
+		e.how = plain
 	case !e.http10 && len(h["Trailer"]) > 0:
 		e.how = chunked
 	}
@@ -237,9 +237,9 @@ func (e *exchange) frame() {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), e.length, 10), "\r\n"...)
 	case chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case toEnd:
-		e.closes = true
-	case counted, noBody:
+	case plain:
+		e.closes = e.closes || e.length < 0
+	case noBody:
 	}
 	switch {
 	case e.closes:
@@ -255,10 +255,6 @@ func (e *exchange) frame() {
 func (e *exchange) Write(p []byte) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.write(p)
-}
-
-func (e *exchange) write(p []byte) (int, error) {
 	if e.over {
 		return 0, errOver
 	}
@@ -279,21 +275,18 @@ func (e *exchange) write(p []byte) (int, error) {
 	}
 	e.written += int64(len(p))
 	const spare = 16 // for the lines of a chunk
-	if e.how == undecided {
-		if len(e.out)+len(p)+spare <= cap(e.out) {
-			e.out = append(e.out, p...)
-			return len(p), nil
-		}
+	fits := len(e.out)+len(p)+spare <= cap(e.out)
+	if e.how == undecided && !fits {
 		e.stream()
 	}
-	if e.how == chunked {
-		return e.writeChunk(p)
-	}
-	if len(e.out)+len(p) <= cap(e.out) {
+	switch {
+	case e.how == chunked:
+		e.writeChunk(p)
+	case fits:
 		e.out = append(e.out, p...)
-		return len(p), nil
+	default:
+		e.send(p)
 	}
-	e.send(p)
 	return len(p), e.failed
 }
 
@@ -301,7 +294,7 @@ func (e *exchange) write(p []byte) (int, error) {
 func (e *exchange) stream() {
 	e.how = chunked
 	if e.http10 {
-		e.how = toEnd
+		e.how = plain
 	}
 	held := len(e.out) - e.text
 	if e.how == chunked && held > 0 {
@@ -314,7 +307,7 @@ func (e *exchange) stream() {
 }
 
 // writeChunk writes a chunk, or appends it to what is to be written if it is small.
-func (e *exchange) writeChunk(p []byte) (int, error) {
+func (e *exchange) writeChunk(p []byte) {
 	const lines = 16
 	if len(e.out)+lines > cap(e.out) {
 		e.send(nil)
@@ -326,7 +319,6 @@ func (e *exchange) writeChunk(p []byte) (int, error) {
 		e.send(p)
 	}
 	e.out = append(e.out, "\r\n"...)
-	return len(p), e.failed
 }
 
 // FlushError lets http.ResponseController flush.
@@ -351,22 +343,17 @@ func (e *exchange) end() {
 	if e.status == 0 {
 		e.writeHeader(http.StatusOK)
 	}
-	switch e.how {
-	case undecided:
-		if !e.http10 && e.hasTrailer() {
-			e.stream()
-			e.endChunks()
-			break
-		}
+	if e.how == undecided && !e.http10 && e.hasTrailer() {
+		e.stream()
+	}
+	switch {
+	case e.how == undecided:
 		e.frame()
-	case counted:
-		if e.written < e.length && e.failed == nil {
-			e.send(nil)
-			e.failed = errShort
-		}
-	case chunked:
+	case e.how == chunked:
 		e.endChunks()
-	case noBody, toEnd:
+	case e.written < e.length && e.failed == nil:
+		e.send(nil)
+		e.failed = errShort
 	}
 	e.send(nil)
 }

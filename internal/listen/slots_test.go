@@ -30,7 +30,7 @@ func (f *front) dialFrom(source string) *caller {
 func (f *front) places() (open, aside int) {
 	f.slots.mu.Lock()
 	defer f.slots.mu.Unlock()
-	return len(f.slots.open), f.slots.aside
+	return len(f.slots.open), int(f.aside.Load())
 }
 
 func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
@@ -106,7 +106,7 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 		_ = c.conn.Close()
 	}
 	c := f.dialFrom("127.0.0.1")
-	for range 3 * mostAside { // a flood of the first source
+	for range 3 * places { // a flood of the first source
 		if conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}).Dial("tcp", f.addr); err == nil {
 			defer conn.Close()
 		}

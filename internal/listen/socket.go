@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,17 +18,17 @@ type socket struct {
 	net.Conn
 	source netip.Addr
 	owner  *conn
-	closed func() // called once, when it is closed
-	once   sync.Once
 	// over tells that it is closed, or just about to be.
 	over atomic.Bool
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
-	// there is one, or once the socket was chosen to be closed.
+	// there is one, expelled once the socket was chosen to be closed for another.
 	idleSince atomic.Int64
 	// pace is how long writers wait. Only they, who take turns, know it and their deadline.
 	pace    pace
 	writeBy deadline
 }
+
+const expelled = -1
 
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (n int, err error) {
@@ -113,7 +112,7 @@ func socketOf(nc net.Conn) *socket {
 func (s *socket) Close() error {
 	s.over.Store(true)
 	err := s.Conn.Close()
-	s.once.Do(s.closed)
+	s.owner.s.slots.give(s)
 	return err
 }
 

@@ -44,7 +44,7 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer held.Close()
 	switch n := sizeOf(r.Header); {
 	case expectsOther(r):
-		h.s.refuse(st, r, expectation(), r.RemoteAddr)
+		h.s.refuse(st, r, unreadable(http.StatusExpectationFailed, ""), r.RemoteAddr)
 	case n > memory.Free && !held.Hold(n):
 		h.s.refuse(st, r, memory.Full(), r.RemoteAddr)
 	default:

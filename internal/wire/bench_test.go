@@ -21,7 +21,7 @@ func BenchmarkExchange(b *testing.B) {
 			strconv.Itoa(c.down)+"\r\n\r\n"), make([]byte, c.down)...)
 		link := "http://" + upstream(b, nil, func(_ int, conn net.Conn) {
 			limits := Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true}
-			for r, p := NewReader(conn), make([]byte, 8<<10); ; {
+			for r, p := NewReader(conn, nil), make([]byte, 8<<10); ; {
 				if _, _, err := r.Head(limits); err != nil {
 					return
 				}

@@ -404,7 +404,7 @@ func TestBodiesGoUpWhole(t *testing.T) {
 				sent, got := make([]byte, c.size), make(chan []byte, 1)
 				rand.Read(sent)
 				link := scheme + "://" + upstream(t, config, func(_ int, conn net.Conn) {
-					for reader := NewReader(conn); ; {
+					for reader := NewReader(conn, nil); ; {
 						_, h, err := reader.Head(Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true})
 						if err != nil {
 							return

@@ -74,7 +74,7 @@ func TestHeads(t *testing.T) {
 		for how, src := range map[string]io.Reader{
 			"at once": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)),
 		} {
-			r := NewReader(src)
+			r := NewReader(src, nil)
 			start, h, err := r.Head(l)
 			if !errors.Is(err, c.err) || err == nil && (start != "S" || !reflect.DeepEqual(h, c.want)) {
 				t.Errorf("%s, %s: %q %v, error %v; want %v, error %v", name, how, start, h, err, c.want, c.err)
@@ -84,7 +84,7 @@ func TestHeads(t *testing.T) {
 }
 
 func TestWhatFollowsAHeadStaysInTheReader(t *testing.T) {
-	r := NewReader(strings.NewReader("S\r\nA: 1\r\n\r\nbody"))
+	r := NewReader(strings.NewReader("S\r\nA: 1\r\n\r\nbody"), nil)
 	if _, _, err := r.Head(answerLimits); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestChunkedBodies(t *testing.T) {
 		for how, src := range map[string]io.Reader{
 			"at once": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)),
 		} {
-			r := NewReader(src)
+			r := NewReader(src, nil)
 			chunks := NewBody(r, Chunked)
 			body, err := io.ReadAll(&chunks)
 			if !errors.Is(err, c.err) {
@@ -207,7 +207,7 @@ func TestChunkedBodies(t *testing.T) {
 
 // The end of a body that is already there comes with the last bytes: nobody has to ask once more.
 func TestTheEndComesWithTheLastBytes(t *testing.T) {
-	chunks := NewBody(NewReader(strings.NewReader("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")), Chunked)
+	chunks := NewBody(NewReader(strings.NewReader("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), nil), Chunked)
 	p := make([]byte, 5)
 	if n, err := chunks.Read(p); n != 5 || err != io.EOF {
 		t.Errorf("%d, %v", n, err)
@@ -265,7 +265,7 @@ func FuzzChunked(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, size uint8) {
-		whole, split := NewReader(bytes.NewReader(text)), NewReader(iotest.OneByteReader(bytes.NewReader(text)))
+		whole, split := NewReader(bytes.NewReader(text), nil), NewReader(iotest.OneByteReader(bytes.NewReader(text)), nil)
 		a, b := NewBody(whole, Chunked), NewBody(split, Chunked)
 		one, errOne := io.ReadAll(&a)
 		var two []byte
@@ -295,7 +295,7 @@ func FuzzChunked(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again := NewBody(NewReader(bytes.NewReader(out)), Chunked)
+		again := NewBody(NewReader(bytes.NewReader(out), nil), Chunked)
 		if back, err := io.ReadAll(&again); !bytes.Equal(back, one) || err != nil {
 			t.Fatalf("%q was written as %q and read as %q, %v", one, out, back, err)
 		}
