@@ -179,7 +179,7 @@ func tunnel(ctx context.Context, proxy net.Conn, address, authorization string) 
 	}
 	reader := wire.NewReader(proxy, nil)
 	defer reader.Discard()
-	status, _, _, err := reader.Answer(tunnelAnswer)
+	status, err := reader.Status(tunnelAnswer)
 	if err != nil {
 		return fmt.Errorf("reading its answer: %w", err)
 	}

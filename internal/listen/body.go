@@ -62,7 +62,7 @@ func (b *body) takeBack() {
 		_ = c.socket.SetReadDeadline(unknown)
 		b.mu.Lock()
 		c.taken.Store(false)
-		c.readBy.at = unknown
+		c.readBy.Passed()
 	}
 	defer b.mu.Unlock()
 	b.closed = true
@@ -85,7 +85,8 @@ func (b *body) skip() bool {
 		return true
 	}
 	c := b.e.c
-	c.reading, c.readBy.at = readBegun, unknown
+	c.reading = readBegun
+	c.readBy.Passed()
 	if c.socket.SetReadDeadline(time.Now().Add(c.generation.stillness())) != nil {
 		return false
 	}

@@ -1,12 +1,13 @@
 package listen
 
 import (
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/descriptors"
 	"fmt"
 	"net"
 	"slices"
 	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/descriptors"
 )
 
 // Change is a set of listeners that is ready to take the place of the one in force. It

@@ -43,7 +43,7 @@ type conn struct {
 
 	// reading says which limit of time holds for reading.
 	reading reading
-	readBy  deadline
+	readBy  wire.Deadline
 	// upload is the pace of the body that is read.
 	upload pace
 	// taken tells that the body is taken back from somebody who reads it.
@@ -209,13 +209,13 @@ func (c *conn) endWaiting() {
 	defer c.mu.Unlock()
 	c.waiting = false
 	if c.closing {
-		c.readBy.at = unknown
+		c.readBy.Passed()
 	}
 }
 
 // arm has whoever reads wait for d.
 func (c *conn) arm(d time.Duration) error {
-	return c.readBy.arm(time.Now(), d, c.socket.SetReadDeadline)
+	return c.readBy.Arm(time.Now(), d, c.socket.SetReadDeadline)
 }
 
 // Read is what the wire.Reader reads by: from the connection, within the limit that holds.
@@ -223,7 +223,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch c.reading {
 	case readHead:
 		c.reading = readBegun
-		c.readBy.at = unknown // anew for each head
+		c.readBy.Passed() // anew for each head
 		if err := c.arm(c.generation.limits.ReadHeaderTimeout); err != nil {
 			return 0, err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // handshake begins TLS. It is false if the connection is not to be served as HTTP/1.
@@ -52,7 +53,7 @@ func looksLikeHTTP(b [5]byte) bool {
 func (c *conn) handOver(nc net.Conn) {
 	c.handed.Store(true)
 	_ = c.socket.SetReadDeadline(time.Time{}) // a connection that is gone shows when it is read
-	c.socket.writeBy = deadline{}             // net/http begins with deadlines of its own
+	c.socket.writeBy = wire.Deadline{}        // net/http begins with deadlines of its own
 	c.generation.feed.hand(nc)
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 // socket is a connection that came in, beneath TLS. It resets the connection of a caller that
@@ -25,7 +27,7 @@ type socket struct {
 	idleSince atomic.Int64
 	// pace is how long writers wait. Only they, who take turns, know it and their deadline.
 	pace    pace
-	writeBy deadline
+	writeBy wire.Deadline
 }
 
 const expelled = -1
@@ -63,7 +65,7 @@ func (s *socket) writeBuffers(b *net.Buffers) error {
 // arm sets the deadline for the next write, and gives the time.
 func (s *socket) arm() (now time.Time, err error) {
 	now = time.Now()
-	return now, s.writeBy.arm(now, s.pace.patience(), s.SetWriteDeadline)
+	return now, s.writeBy.Arm(now, s.pace.patience(), s.SetWriteDeadline)
 }
 
 // goesOn tells, of a write that took n bytes, whether the rest is to be tried again: the

@@ -1,13 +1,15 @@
 package listen
 
 import (
-	"ebox-gateway/internal/memory"
 	"io"
 	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/wire"
 )
 
 // streams is the handler of HTTP/2 requests.
@@ -170,7 +172,7 @@ type stream struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	pace    pace
-	writeBy deadline
+	writeBy wire.Deadline
 	head    bool
 	wrote   bool
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
@@ -179,11 +181,11 @@ type stream struct {
 
 func (s *stream) arm() (began time.Time) {
 	began = time.Now()
-	_ = s.writeBy.arm(began, s.pace.patience(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
+	_ = s.writeBy.Arm(began, s.pace.patience(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
 	return began
 }
 
-func (s *stream) disarm() { _ = s.writeBy.arm(time.Time{}, 0, s.control.SetWriteDeadline) }
+func (s *stream) disarm() { _ = s.writeBy.Arm(time.Time{}, 0, s.control.SetWriteDeadline) }
 
 // WriteHeader implements http.ResponseWriter.
 func (s *stream) WriteHeader(status int) {

@@ -3,6 +3,7 @@ package wire
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -102,19 +103,10 @@ var chunkedCoding = []string{"chunked"}
 // before.
 func (x *exchange) isForeign(h http.Header) bool {
 	c := x.c
-	named := h["Belgov-Related-Trace-Id"]
 	foreign := ""
-	for _, id := range named {
+	for _, id := range h["Belgov-Related-Trace-Id"] {
 		id = strings.ToLower(id)
-		if id == "" || id == x.traceID {
-			continue
-		}
-		for _, before := range c.traces {
-			if before == id {
-				foreign = id
-			}
-		}
-		if foreign == "" && x.t.config.Calls.has(id) {
+		if id != "" && id != x.traceID && (slices.Contains(c.traces[:], id) || x.t.config.Calls.has(id)) {
 			foreign = id
 		}
 	}

@@ -508,7 +508,7 @@ func TestRequestsThatWouldBeSplitAreNotSent(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
 		"method": func(r *http.Request) { r.Method = "GET / HTTP/1.1\r\nA:" },
 		"query":  func(r *http.Request) { r.URL.RawQuery = "a b" },
-		"host":   func(r *http.Request) { r.Host = "a\r\nB: c" },
+		"host":   func(r *http.Request) { r.URL.Host = "a\r\nB: c" },
 		"value":  func(r *http.Request) { r.Header.Set("A", "b\r\nC: d") },
 		"name":   func(r *http.Request) { r.Header["A b"] = []string{"c"} },
 	} {

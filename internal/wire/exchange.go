@@ -186,10 +186,10 @@ func (x *exchange) send() *Error {
 // startUpload has the body go up, and lets the answer take its time meanwhile. The wait for it begins when the body
 // has been sent, which it may be already.
 func (x *exchange) startUpload() error {
-	if err := x.c.socket.unlimited(); err != nil {
+	if err := x.c.socket.within(0); err != nil {
 		return err
 	}
-	x.up = &upload{x: x, c: x.c, body: x.r.Body, length: x.length, r: x.r, done: make(chan struct{})}
+	x.up = &upload{x: x, c: x.c, done: make(chan struct{})}
 	go x.up.run()
 	return nil
 }
@@ -301,7 +301,7 @@ func (x *exchange) finish(well bool) {
 		if running {
 			// Its Write ends with the connection. Its Read may end with the body's Close, which for some bodies waits
 			// for the Read.
-			defer func() { go x.up.body.Close() }()
+			defer func() { go x.r.Body.Close() }()
 		}
 	}
 	c.socket.paced = false

@@ -186,13 +186,12 @@ func sectionEnd(b []byte, seen int) int {
 	}
 }
 
-// Answer reads the head of an answer, interim ones included.
-func (r *Reader) Answer(l Limits) (code int, reason string, h http.Header, err error) {
-	start, h, err := r.Head(l)
+// Status reads the head of an answer, of which nothing but the status is wanted.
+func (r *Reader) Status(l Limits) (code int, err error) {
+	start, _, err := r.Head(l)
 	if err != nil {
-		return 0, "", nil, err
+		return 0, err
 	}
-	var a http.Response
-	code, _, err = parseStatus(&a, start)
-	return code, a.Status, h, err
+	code, _, err = parseStatus(new(http.Response), start)
+	return code, err
 }
