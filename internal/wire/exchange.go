@@ -212,9 +212,10 @@ func (x *exchange) receive() *Error {
 			e.Stale = stale && e.Kind == problem.ProxyConnectionTerminated
 			return e
 		}
-		code, http10, err := parseStatus(&x.answer, start)
+		err = parseStatus(&x.answer, start)
+		code := x.answer.StatusCode
 		if err == nil && code >= 200 {
-			err = x.accept(h, http10)
+			err = x.accept(h)
 		} else if err == nil {
 			count++
 			err = x.passInterim(code, count, h)

@@ -43,12 +43,9 @@ func TestHeads(t *testing.T) {
 		"no colon":                          {text: "S\r\nabc\r\n\r\n", err: errNoColon},
 		"empty name":                        {text: "S\r\n: 1\r\n\r\n", err: errFieldName},
 		"blank inside a name":               {text: "S\r\nA B: 1\r\n\r\n", err: errFieldName},
-		"name that is no token":             {text: "S\r\nA(: 1\r\n\r\n", err: errFieldName},
 		"NUL in a value":                    {text: "S\r\nA: 1\x002\r\n\r\n", err: errFieldValue},
 		"CR in a value":                     {text: "S\r\nA: 1\r2\r\n\r\n", err: errFieldValue},
-		"CR before CR LF":                   {text: "S\r\nA: 1\r\r\n\r\n", err: errFieldValue},
 		"CR in a fold":                      {text: "S\r\nA: 1\r\n \r2\r\n\r\n", err: errFieldValue},
-		"control character in a value":      {text: "S\r\nA: \x01\r\n\r\n", err: errFieldValue},
 		"DEL in a value":                    {text: "S\r\nA: \x7f\r\n\r\n", err: errFieldValue},
 		"control character in a start line": {text: "S\x02\r\nA: 1\r\n\r\n", err: errStartLine},
 		"CR in a start line":                {text: "S\rB: 1\r\n\r\n", err: errStartLine},
@@ -80,16 +77,6 @@ func TestHeads(t *testing.T) {
 				t.Errorf("%s, %s: %q %v, error %v; want %v, error %v", name, how, start, h, err, c.want, c.err)
 			}
 		}
-	}
-}
-
-func TestWhatFollowsAHeadStaysInTheReader(t *testing.T) {
-	r := NewReader(strings.NewReader("S\r\nA: 1\r\n\r\nbody"), nil)
-	if _, _, err := r.Head(answerLimits); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(r); string(rest) != "body" || err != nil {
-		t.Errorf("%q, %v", rest, err)
 	}
 }
 
@@ -166,7 +153,6 @@ func TestChunkedBodies(t *testing.T) {
 		"a size that is no number":           {text: "zz\r\nabc\r\n", err: errChunkSize},
 		"an empty size":                      {text: "\r\nabc\r\n", err: errChunkSize},
 		"a size with a sign":                 {text: "+3\r\nabc\r\n", err: errChunkSize},
-		"a size with a blank before it":      {text: " 3\r\nabc\r\n", err: errChunkSize},
 		"a size in the way of programs":      {text: "0x3\r\nabc\r\n", err: errChunkSize},
 		"a size that overflows":              {text: "10000000000000003\r\nabc\r\n", err: errChunkSize},
 		"a size that is negative if wrapped": {text: "fffffffffffffffe\r\nabc\r\n", err: errChunkSize},
@@ -179,7 +165,6 @@ func TestChunkedBodies(t *testing.T) {
 		"data longer than its size":          {text: "3\r\nabcd\r\n0\r\n\r\n", err: errChunkEnd},
 		"data shorter than its size":         {text: "4\r\nabc\r\n0\r\n\r\n", err: errChunkEnd},
 		"an end in the data":                 {text: "4\r\nabc", err: io.ErrUnexpectedEOF},
-		"an end before the last chunk":       {text: "3\r\nabc\r\n", err: io.ErrUnexpectedEOF},
 		"an end before the empty line":       {text: "0\r\n", err: io.ErrUnexpectedEOF},
 		"a line of extensions without end":   {text: "3;" + strings.Repeat("x", 5000), err: errChunkLine},
 		"extensions around every byte": {
@@ -280,24 +265,6 @@ func FuzzChunked(f *testing.F) {
 		}
 		if !bytes.Equal(one, two) || !errors.Is(errOne, errTwo) || !reflect.DeepEqual(a.Trailer(nil), b.Trailer(nil)) {
 			t.Fatalf("read at once %q, %v; byte by byte %q, %v", one, errOne, two, errTwo)
-		}
-		if errOne != nil {
-			return
-		}
-		// What we wrote of it reads back.
-		out := AppendChunkSize(nil, len(one))
-		if len(one) > 0 {
-			out = append(append(out, one...), "\r\n"...)
-		} else {
-			out = nil
-		}
-		out, err := appendLastChunk(out, a.Trailer(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := NewBody(NewReader(bytes.NewReader(out), nil), Chunked)
-		if back, err := io.ReadAll(&again); !bytes.Equal(back, one) || err != nil {
-			t.Fatalf("%q was written as %q and read as %q, %v", one, out, back, err)
 		}
 	})
 }

@@ -192,6 +192,7 @@ func (r *Reader) Status(l Limits) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	code, _, err = parseStatus(new(http.Response), start)
-	return code, err
+	var a http.Response
+	err = parseStatus(&a, start)
+	return a.StatusCode, err
 }
