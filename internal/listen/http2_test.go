@@ -180,7 +180,7 @@ func TestAReadOfAnHTTP2BodyEndsWithTheHandler(t *testing.T) {
 		}()
 		<-begun
 		w.WriteHeader(403)
-	})
+	}, func(l *config.Limits) { l.BodyIdleTimeout = 100 * time.Millisecond })
 	body, feed := io.Pipe()
 	defer feed.Close()
 	go func() { _, _ = io.WriteString(feed, "hel") }()
