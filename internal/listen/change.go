@@ -68,10 +68,7 @@ func (c *Change) Commit() {
 		c.Discard()
 		return
 	}
-	if !s.watching {
-		s.watching = true
-		s.working.Go(s.watchCallers)
-	}
+	s.watch.Do(func() { s.working.Go(s.watchCallers) })
 	limit := c.limits.MaxConnections
 	if s.o.Reserve {
 		most := descriptors.ForCallers()

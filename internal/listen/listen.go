@@ -86,9 +86,9 @@ type Server struct {
 	conns map[*conn]struct{}
 	// generations are those that may have connections.
 	generations map[*generation]struct{}
-	// watching tells that watchCallers runs, over that Shutdown was called.
-	watching, over bool
+	over        bool // Shutdown was called
 
+	watch sync.Once // starts watchCallers
 	// leaving makes every answer close its connection.
 	leaving atomic.Bool
 	// working counts the goroutines. closed ends those that only wait; ended tells that no

@@ -18,13 +18,8 @@ import (
 // may flush it, write interim answers, or cause a 100 by reading the body.
 //
 // How the body is framed may only show when it ends: what fits into one buffer is held back until
-// then and gets a Content-Length, more of it goes out in chunks. The first lines of the head, which
-// depend on it, are put in front of the fields at last. In out stand
-//
-//	room | fields | text ...
-//
-// where the status line, Content-Length or Transfer-Encoding, and Connection end where the fields
-// begin, at out[fields:], and the body begins at out[text:].
+// then and gets a Content-Length, more of it goes out in chunks. The lines that say so are the last
+// of the head, and are put there at last: at out[text:], where the body begins.
 type response struct {
 	header http.Header
 
@@ -37,10 +32,10 @@ type response struct {
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
 	length, written int64
 
-	out          []byte // what is to be written
-	fields, text int
-	buffers      net.Buffers
-	space        [2][]byte // of buffers
+	out     []byte // what is to be written
+	text    int
+	buffers net.Buffers
+	space   [2][]byte // of buffers
 }
 
 // how an answer's body is framed.
@@ -55,8 +50,9 @@ const (
 
 const (
 	outSize = 4 << 10
-	// room is for the status line and the fields that frame the body.
-	room = 128
+	// room is for what comes before and behind what was held back: the fields that frame the
+	// body, and the lines of a chunk.
+	room = 96
 )
 
 var (
@@ -92,48 +88,39 @@ func (e *exchange) writeHeader(status int) {
 		return
 	case status < http.StatusOK:
 		if !e.http10 && status != http.StatusSwitchingProtocols {
-			e.writeInterim(status)
+			e.appendHead(status)
+			e.out = append(e.out, "\r\n"...)
+			e.send(nil)
+			e.giveBack()
 		}
 		return
 	}
 	e.status = status
 	e.decide()
-	e.out = outs.Get().(*[outSize]byte)[:room]
-	e.fields = room
-	for name, values := range e.header {
-		if !e.omits(name) {
-			e.field(name, values)
-		}
-	}
+	e.appendHead(status)
 	if _, ok := e.header["Date"]; !ok {
 		e.out = append(time.Now().UTC().AppendFormat(append(e.out, "Date: "...), http.TimeFormat), "\r\n"...)
 	}
-	e.out = append(e.out, "\r\n"...)
 	e.text = len(e.out)
 	if e.how != undecided {
 		e.frame()
 	}
 }
 
-// writeInterim writes an informational answer (RFC 9110, section 15.2).
-func (e *exchange) writeInterim(status int) {
-	out := outs.Get().(*[outSize]byte)
-	e.out = appendStatus(out[:0], "HTTP/1.1 ", status)
+// appendHead takes a buffer and begins it with a status line and the handler's fields.
+func (e *exchange) appendHead(status int) {
+	version := "HTTP/1.1 "
+	if e.http10 {
+		version = "HTTP/1.0 "
+	}
+	b := append(outs.Get().(*[outSize]byte)[:0], version...)
+	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
+	e.out = append(append(b, http.StatusText(status)...), "\r\n"...)
 	for name, values := range e.header {
-		switch name {
-		case "Connection", "Transfer-Encoding", "Content-Length":
-		default:
+		if !e.omits(name) && (status >= http.StatusOK || name != "Content-Length") {
 			e.field(name, values)
 		}
 	}
-	e.out = append(e.out, "\r\n"...)
-	e.send(nil)
-	e.giveBack()
-}
-
-func appendStatus(b []byte, version string, status int) []byte {
-	b = append(strconv.AppendInt(append(b, version...), int64(status), 10), ' ')
-	return append(append(b, http.StatusText(status)...), "\r\n"...)
 }
 
 // sendContinue asks for the body, unless the answer has begun.
@@ -222,18 +209,14 @@ func legible(r rune) rune {
 	return r
 }
 
-// frame puts the head's first lines in front of the others, now that it is known how the
-// body is framed.
+// frame ends the head, now that it is known how the body is framed. What is held back of one that
+// is chunked becomes its first chunk.
 func (e *exchange) frame() {
-	var first [room]byte
-	version := "HTTP/1.1 "
-	if e.http10 {
-		version = "HTTP/1.0 "
-	}
-	b := appendStatus(first[:0], version, e.status)
+	var lines [room]byte
+	b, held := lines[:0], len(e.out)-e.text
 	switch e.how {
 	case undecided: // all of it is here
-		e.length = int64(len(e.out) - e.text)
+		e.length = int64(held)
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), e.length, 10), "\r\n"...)
 	case chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
@@ -247,8 +230,12 @@ func (e *exchange) frame() {
 	case e.http10:
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
-	e.fields -= len(b)
-	copy(e.out[e.fields:], b)
+	b = append(b, "\r\n"...)
+	if e.how == chunked && held > 0 {
+		b = wire.AppendChunkSize(b, held)
+		e.out = append(e.out, "\r\n"...)
+	}
+	e.out = slices.Insert(e.out, e.text, b...)
 }
 
 // Write implements http.ResponseWriter.
@@ -274,8 +261,7 @@ func (e *exchange) Write(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	e.written += int64(len(p))
-	const spare = 16 // for the lines of a chunk
-	fits := len(e.out)+len(p)+spare <= cap(e.out)
+	fits := len(e.out)+len(p)+room <= cap(e.out)
 	if e.how == undecided && !fits {
 		e.stream()
 	}
@@ -295,13 +281,6 @@ func (e *exchange) stream() {
 	e.how = chunked
 	if e.http10 {
 		e.how = plain
-	}
-	held := len(e.out) - e.text
-	if e.how == chunked && held > 0 {
-		var line [8]byte
-		size := wire.AppendChunkSize(line[:0], held)
-		e.out = slices.Insert(e.out, e.text, size...)
-		e.out = append(e.out, "\r\n"...)
 	}
 	e.frame()
 }
@@ -380,8 +359,8 @@ func (e *exchange) endChunks() {
 
 // send writes what is to be written, and p behind it.
 func (e *exchange) send(p []byte) {
-	head := e.out[e.fields:]
-	e.out, e.fields = e.out[:0], 0
+	head := e.out
+	e.out = e.out[:0]
 	switch {
 	case e.failed != nil:
 	case len(p) == 0:
