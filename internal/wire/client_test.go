@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,13 +22,7 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) {
-	if scheme := os.Getenv(provider); scheme != "" {
-		provide(scheme)
-		return
-	}
-	testkit.Main(m)
-}
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // upstream serves each connection with a function, which gets its number from 0.
 func upstream(t testing.TB, config *tls.Config, serve func(n int, c net.Conn)) string {
