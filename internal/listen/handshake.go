@@ -72,5 +72,6 @@ func (c *replay) Read(p []byte) (int, error) { return c.all.Read(p) }
 func (c *conn) http2() {
 	ahead, _ := io.ReadAll(io.LimitReader(c.r, int64(c.r.Buffered()))) // it is there
 	c.r.Release()
-	c.handOver(&replay{c.socket, io.MultiReader(strings.NewReader(prefaceLine+"\r\n\r\n"), bytes.NewReader(ahead), c.socket)})
+	all := io.MultiReader(strings.NewReader(prefaceLine+"\r\n\r\n"), bytes.NewReader(ahead), c.socket)
+	c.handOver(&replay{c.socket, all})
 }

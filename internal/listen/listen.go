@@ -128,7 +128,8 @@ type generation struct {
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	return &Server{
-		o: o, slots: slots{open: make(map[*socket]struct{}), of: make(map[netip.Addr]int)}, conns: make(map[*conn]struct{}), generations: make(map[*generation]struct{}),
+		o: o, slots: slots{open: make(map[*socket]struct{}), of: make(map[netip.Addr]int)},
+		conns: make(map[*conn]struct{}), generations: make(map[*generation]struct{}),
 		closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 }

@@ -47,7 +47,8 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 		return nil, unreadable(http.StatusNotImplemented, "")
 	case err != nil:
 		return malformed(err.Error())
-	case http10 && framing.Length == wire.Undeclared && expectsBody(method):
+	case http10 && framing.Length == wire.Undeclared &&
+		(method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch):
 		// HTTP/1.0 has no other way to say where a body ends (RFC 1945, section 7.2.2).
 		return nil, unreadable(http.StatusLengthRequired, "")
 	}
@@ -77,10 +78,6 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 	return e, nil
 }
 
-func expectsBody(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-}
-
 // setBody gives the request its body, whose length is one of wire.Framing.
 func (e *exchange) setBody(length int64) {
 	r, b := e.req, &e.body
@@ -91,7 +88,6 @@ func (e *exchange) setBody(length int64) {
 		return
 	}
 	if length == wire.Chunked {
-		r.TransferEncoding = chunkedCoding
 		if names, ok := r.Header["Trailer"]; ok {
 			delete(r.Header, "Trailer")
 			r.Trailer = wire.Announced(names)
@@ -101,8 +97,6 @@ func (e *exchange) setBody(length int64) {
 	r.Body, r.ContentLength = b, length
 	b.expects = !e.http10 && wire.HasToken(r.Header["Expect"], "100-continue")
 }
-
-var chunkedCoding = []string{"chunked"}
 
 // parseTarget reads a request target (RFC 9112, section 3.2). Most are a plain path and
 // query, for which u is filled without looking further; what it gives is always as
@@ -128,11 +122,12 @@ func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
 // query behind it.
 func isPlain(target string) bool {
 	path, query, _ := strings.Cut(target, "?")
-	return strings.HasPrefix(path, "/") &&
-		!strings.ContainsFunc(path, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/-_.~$&+:=@", r))
-		}) &&
-		!strings.ContainsFunc(query, func(r rune) bool { return r <= ' ' || r == 0x7f })
+	special := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') &&
+			!strings.ContainsRune("/-_.~$&+:=@", r)
+	}
+	control := func(r rune) bool { return r <= ' ' || r == 0x7f }
+	return strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, special) && !strings.ContainsFunc(query, control)
 }
 
 // expectsOther tells that a request expects what this server cannot do (RFC 9110,

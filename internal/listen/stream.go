@@ -42,7 +42,8 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	var held memory.Account
-	held.Open(h.s.o.Memory, memory.PartyOf("", sourceOf(r.RemoteAddr)))
+	source, _ := netip.ParseAddrPort(r.RemoteAddr) // what is none is one party
+	held.Open(h.s.o.Memory, memory.PartyOf("", source.Addr().Unmap()))
 	defer held.Close()
 	switch n := sizeOf(r.Header); {
 	case expectsOther(r):
@@ -70,11 +71,6 @@ func sizeOf(h http.Header) (n int64) {
 		}
 	}
 	return n
-}
-
-func sourceOf(remote string) netip.Addr {
-	at, _ := netip.ParseAddrPort(remote) // what is none is one party
-	return at.Addr().Unmap()
 }
 
 // streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while

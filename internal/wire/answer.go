@@ -54,7 +54,6 @@ func (x *exchange) accept(h http.Header) error {
 	}
 	x.wary = bodiless || early
 	a.Header, a.Request, a.TLS, a.ContentLength = h, r, c.state, max(-1, framing.Length)
-	a.Close = !x.reuse
 	names := h["Trailer"]
 	delete(h, "Trailer")
 	length := framing.Length

@@ -241,7 +241,8 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 }
 
 func TestTrailersComeThrough(t *testing.T) {
-	link := "http://" + upstream(t, nil, answering(ok+"Trailer: X-Sum, Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n"+
+	link := "http://" + upstream(t, nil, answering(ok+"Trailer: X-Sum, Content-Length\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n"+
 		"4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"))
 	r, _ := http.NewRequest("GET", link, nil)
 	a, err := client(t, nil).Do(t.Context(), r, Options{})

@@ -139,7 +139,8 @@ func (t *Transport) pool(u *url.URL) (*pool, error) {
 		if strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f }) {
 			name, _ = idna.Lookup.ToASCII(name) // "" for none
 		}
-		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`/?#@\`, r) }) {
+		unusable := func(r rune) bool { return r <= ' ' || strings.ContainsRune(`/?#@\`, r) }
+		if name == "" || strings.ContainsFunc(name, unusable) {
 			return nil, fmt.Errorf("%w: its URL has no usable host", errRequest)
 		}
 		host, _, _ := strings.Cut(name, "%") // the zone of an IPv6 address is this machine's
