@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -168,7 +167,9 @@ func FuzzRequest(f *testing.F) {
 		"POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
 		"POST /x?y? HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\na\r\n0\r\nA: b\r\n\r\n",
 		"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-		"GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n",
+		"GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n", "GET /? HTTP/1.0\r\n\r\n", "GET //a/b HTTP/1.0\r\n\r\n",
+		"GET /a%20b;c,d HTTP/1.0\r\n\r\n", "GET /é HTTP/1.0\r\n\r\n", "GET /a?é#b HTTP/1.0\r\n\r\n",
+		"GET /a#b HTTP/1.0\r\n\r\n",
 		"POST / HTTP/1.1\nHost:\nTransfer-Encoding: chunked\n\n0\r\nA: b\n\n",
 		"GET /%41 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX:\r\nX: b \r\n\r\n",
 	} {
@@ -214,21 +215,6 @@ func FuzzRequest(f *testing.F) {
 			!reflect.DeepEqual(ours.URL, theirs.URL) ||
 			ours.ContentLength != theirs.ContentLength || ours.Close != theirs.Close && !both {
 			t.Errorf("%+v\nnet/http has\n%+v", ours, theirs)
-		}
-	})
-}
-
-// FuzzTarget compares the quick reading of a target with that of net/url.
-func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"/", "/a/b?c=d", "/?", "/a?b?", "//a/b", "/a%20b", "*", "http://a/b", "/a;b,c", "/é",
-		"/a?é#b", "/a#b"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, target string) {
-		ours, err := parseTarget(new(url.URL), "GET", target)
-		theirs, theirErr := url.ParseRequestURI(target)
-		if (err == nil) != (theirErr == nil) || err == nil && !reflect.DeepEqual(ours, theirs) {
-			t.Errorf("%+v, %v; net/url has %+v, %v", ours, err, theirs, theirErr)
 		}
 	})
 }

@@ -188,25 +188,13 @@ func (e *exchange) omits(name string) bool {
 	return strings.HasPrefix(name, http.TrailerPrefix)
 }
 
-// field appends the lines of a field. Line ends and NUL in a value would be the end of the
-// field, or of the answer, and become blanks; what cannot be a name is left out.
+// field appends the lines of a field. What would be the end of the field, or of the answer, is left out.
 func (e *exchange) field(name string, values []string) {
 	for _, v := range values {
-		b, err := wire.AppendField(e.out, name, v)
-		if err != nil && wire.IsToken(name) {
-			b, err = wire.AppendField(e.out, name, strings.Map(legible, v))
-		}
-		if err == nil {
+		if b, err := wire.AppendField(e.out, name, v); err == nil {
 			e.out = b
 		}
 	}
-}
-
-func legible(r rune) rune {
-	if r < ' ' && r != '\t' || r == 0x7f {
-		return ' '
-	}
-	return r
 }
 
 // frame ends the head, now that it is known how the body is framed. What is held back of one that
