@@ -40,7 +40,6 @@ var (
 	errForeign    = errors.New("the answer names another call that is under way")
 	errClosedBody = errors.New("reading a closed body")
 	errNotClosed  = errors.New("the TLS connection ended without close_notify")
-	errUnwrapped  = errors.New("the connection was not made with NewSocket and TLS")
 )
 
 // stage is how far an exchange had come.

@@ -16,7 +16,7 @@ var answerHead = Limits{Bytes: 64 << 10, Line: 32 << 10, Fields: 256}
 const (
 	// MostInterim is how many interim answers one request may have.
 	MostInterim = 8
-	// patience is how long an upstream that knows nothing of Expect delays a body, as with curl.
+	// patience is how long a body waits for a 100, from an upstream that may know nothing of it, as with curl.
 	patience = time.Second
 )
 
@@ -171,7 +171,7 @@ func (x *exchange) send() *Error {
 		return e
 	case err != nil, x.expects:
 		// The upstream may have answered before it stopped reading, or is to ask for the body.
-		err = x.c.socket.within(min(x.header, x.t.config.Continue))
+		err = x.c.socket.within(min(x.header, patience))
 	case x.whole:
 		err = x.c.socket.within(x.header)
 	default:

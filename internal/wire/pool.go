@@ -59,29 +59,18 @@ type conn struct {
 }
 
 // newConn takes what Config.Dial gave.
-func newConn(p *pool, raw net.Conn) (*conn, error) {
+func newConn(p *pool, raw net.Conn) *conn {
 	c := &conn{Conn: raw, pool: p}
-	for under := raw; c.socket == nil; {
-		switch u := under.(type) {
-		case *Socket:
-			c.socket = u
-		case *tls.Conn:
-			r, ok := u.NetConn().(*records)
-			if !ok {
-				return nil, errUnwrapped
-			}
-			if c.records == nil {
-				state := u.ConnectionState()
-				c.records, c.state = r, &state
-			}
-			under = r.Conn
-		default:
-			return nil, errUnwrapped
-		}
+	if secured, ok := raw.(*tls.Conn); ok {
+		state := secured.ConnectionState()
+		c.records, c.state = secured.NetConn().(*records), &state
+		c.socket = c.records.socket
+	} else {
+		c.socket = raw.(*Socket)
 	}
 	c.cancel = c.socket.Cancel
 	c.r.src = raw
-	return c, nil
+	return c
 }
 
 // verdict is what look found.

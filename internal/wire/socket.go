@@ -146,14 +146,19 @@ func (s *Socket) try(p []byte) (int, error) {
 // TLS is tls.Client with eyes below it: on whether the connection ended without close_notify, and on whether it is
 // in the middle of a record. under is a *Socket, or what TLS returned.
 func TLS(under net.Conn, config *tls.Config) *tls.Conn {
-	return tls.Client(&records{Conn: under}, config)
+	socket, ok := under.(*Socket)
+	if !ok {
+		socket = under.(*tls.Conn).NetConn().(*records).socket
+	}
+	return tls.Client(&records{Conn: under, socket: socket}, config)
 }
 
 // records follows the records of TLS (RFC 8446, section 5.1): five bytes, of which the last two are the length of
 // what follows.
 type records struct {
 	net.Conn
-	ended  bool // the connection ended; crypto/tls says io.EOF for close_notify too
+	socket *Socket // at the bottom
+	ended  bool    // the connection ended; crypto/tls says io.EOF for close_notify too
 	header [5]byte
 	have   int // bytes of the header
 	left   int // bytes of the record

@@ -19,16 +19,13 @@ import (
 // Config is what a Transport is made of.
 type Config struct {
 	// Dial opens a connection for requests to scheme ("http" or "https") and address (host:port), TLS included. It
-	// gives what NewSocket or TLS returned. Its errors are returned as they are: nothing was sent.
+	// gives what NewSocket or TLS returned, and nothing else. Its errors are returned as they are: nothing was sent.
 	Dial func(ctx context.Context, scheme, address string) (net.Conn, error)
 	// Absolute says whether Dial leads to an http proxy, which is asked in absolute form (RFC 9112, section 3.2.2),
 	// and gives its Proxy-Authorization, if any. Nil means never.
 	Absolute func(scheme, address string) (absolute bool, authorization string)
 	// Header bounds the wait from the end of the request to the end of the answer's head, at most an eighth more.
 	Header time.Duration
-	// Continue is how long the body of a request with Expect waits for a 100, from an upstream that may know nothing of
-	// it; 0 is a second, as with curl.
-	Continue time.Duration
 	// IdleConn is how long an unused connection is kept.
 	IdleConn time.Duration
 	// Age gives how long a new connection is used; it is not cut while it is.
@@ -93,7 +90,6 @@ type Transport struct {
 
 // New makes a Transport without connections.
 func New(c Config) *Transport {
-	c.Continue = cmp.Or(c.Continue, patience)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -207,11 +203,7 @@ func (t *Transport) connect(ctx context.Context, p *pool, party string, settled,
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(p, raw)
-	if err != nil {
-		raw.Close()
-		return nil, err
-	}
+	c := newConn(p, raw)
 	t.opened.Add(1)
 	c.until, c.generation = t.config.Now().Add(t.config.Age()), generation
 	return c, nil
