@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +25,7 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		head: r.Method == http.MethodHead}
 	var body *streamBody
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
-		body = &streamBody{ReadCloser: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
+		body = &streamBody{in: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
 		r.Body = body
 	}
 	defer func() {
@@ -77,14 +76,12 @@ func sizeOf(h http.Header) (n int64) {
 // it is read. A limit that passes while nobody reads, because the upstream takes its time, would
 // end the stream. It may be read by another goroutine than the handler's.
 type streamBody struct {
-	io.ReadCloser
+	lent
+	in      io.Reader // net/http's, whose Close would let the caller send no more
 	control *http.ResponseController
 	// begun tells that something of it has been read, ended that nothing more can be.
 	begun, ended atomic.Bool
-
-	mu   sync.Mutex
-	pace pace
-	over bool // the handler has returned, or has no use for it
+	pace         pace
 }
 
 // Read implements io.Reader.
@@ -107,7 +104,7 @@ func (b *streamBody) Read(p []byte) (int, error) {
 }
 
 func (b *streamBody) read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.in.Read(p)
 	if n > 0 {
 		b.begun.Store(true)
 	}
@@ -115,15 +112,6 @@ func (b *streamBody) read(p []byte) (int, error) {
 		b.ended.Store(true)
 	}
 	return n, err
-}
-
-// Close implements io.Closer. What was not read is the server's to deal with: net/http would let
-// the caller send no more.
-func (b *streamBody) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.over = true
-	return nil
 }
 
 // skip reads what comes within a time, in place of all others.
@@ -140,16 +128,10 @@ func (b *streamBody) skip(p []byte, within time.Duration) error {
 	return err
 }
 
-// takeBack ends all reading by others, and a read that is under way with an error. net/http
-// gives the stream's memory away when the handler returns: a deadline that is set afterwards
-// would be a fault of the whole process.
+// takeBack ends all reading by others. net/http gives the stream's memory away when the handler
+// returns: a deadline that is set afterwards would be a fault of the whole process.
 func (b *streamBody) takeBack() {
-	if !b.mu.TryLock() {
-		_ = b.control.SetReadDeadline(unknown) // it ends the read, and all to come
-		b.mu.Lock()
-	}
-	defer b.mu.Unlock()
-	b.over = true
+	b.lent.takeBack(func() { _ = b.control.SetReadDeadline(unknown) }) // which ends all reads to come, too
 }
 
 // mostAtOnce is how much of an answer goes to a caller on HTTP/2 at once, in bytes: one frame as large as any
