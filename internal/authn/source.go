@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/flight"
 )
 
 // The way of a token, in the order of this file:
@@ -37,7 +39,6 @@ type Source struct {
 
 	// mu guards what follows. It is never held over the network.
 	mu      sync.Mutex
-	flight  *flight
 	failure *failure
 	// due is when current is to be replaced in the background.
 	due time.Time
@@ -49,14 +50,6 @@ type Source struct {
 
 	// counted are the counters of its status.
 	counted TokenStatus
-}
-
-// flight is one token request and those who wait for it. token and err are set
-// before done is closed.
-type flight struct {
-	done  chan struct{}
-	token Token
-	err   error
 }
 
 // Client is the client's name in the configuration.
@@ -90,18 +83,17 @@ func (s *Source) wait(ctx context.Context) (Token, error) {
 		if f == nil {
 			return t, err
 		}
-		select {
-		case <-f.done:
-		case <-ctx.Done():
+		t, err = f.Wait(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
 			return Token{}, s.gaveUp(ctx.Err())
-		}
-		if f.err != nil {
-			return Token{}, f.err
+		case err != nil:
+			return Token{}, err
 		}
 		// A waiter may wake up after a token of a few seconds has run out.
-		if f.token.Valid(s.client.tokens.now()) {
-			f.token.h.used.Store(true)
-			return f.token, nil
+		if t.Valid(s.client.tokens.now()) {
+			t.h.used.Store(true)
+			return t, nil
 		}
 	}
 }
@@ -122,7 +114,7 @@ func (s *Source) stopping() error {
 
 // join returns the flight to wait for, beginning one if there is none, or else a
 // token or the error that is remembered.
-func (s *Source) join() (*flight, Token, error) {
+func (s *Source) join() (*flight.Flight[Token], Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.client.tokens.now()
@@ -130,25 +122,21 @@ func (s *Source) join() (*flight, Token, error) {
 		h.used.Store(true)
 		return nil, Token{h}, nil
 	}
-	if s.flight != nil {
-		return s.flight, Token{}, nil
-	}
 	if s.client.key.Load() == nil {
 		return nil, Token{}, s.client.noKey()
 	}
 	if s.failure != nil && now.Before(s.failure.until) {
 		return nil, Token{}, s.failure.report(now)
 	}
-	if !s.begin() {
-		return nil, Token{}, s.stopping()
-	}
-	return s.flight, Token{}, nil
+	return s.begin(), Token{}, nil
 }
 
-// begin starts a flight; false if the gateway is stopping. The caller holds mu and knows that
-// there is none.
-func (s *Source) begin() bool {
-	f := &flight{done: make(chan struct{})}
+// begin returns the request that is under way, or a new one. The caller holds mu.
+func (s *Source) begin() *flight.Flight[Token] {
+	f, leads := s.client.tokens.flights.Join(s)
+	if !leads {
+		return f
+	}
 	var stale string // the hash of the token that is to be replaced
 	if h := s.current.Load(); h != nil {
 		stale = h.hash
@@ -156,43 +144,42 @@ func (s *Source) begin() bool {
 		stale = s.suspect.hash
 	}
 	if !s.client.tokens.spawn(func(ctx context.Context) { s.fetch(ctx, f, stale) }) {
-		return false
+		f.Land(Token{}, s.stopping())
+		return f
 	}
-	s.flight = f
 	s.counted.Requests++
-	return true
+	return f
 }
 
 // fetch is what a flight does.
-func (s *Source) fetch(ctx context.Context, f *flight, stale string) {
+func (s *Source) fetch(ctx context.Context, f *flight.Flight[Token], stale string) {
 	key := s.client.key.Load()
+	var t Token
+	var err error
 	if key == nil {
-		s.end(f, nil, Token{}, s.client.noKey())
-		return
+		err = s.client.noKey()
+	} else {
+		t, err = s.asking(key).obtain(ctx, stale)
 	}
-	t, err := s.asking(key).obtain(ctx, stale)
-	s.end(f, key, t, err)
+	s.mu.Lock()
+	defer s.mu.Unlock() // until it has landed, so that nobody joins what has ended
+	f.Land(s.end(key, t, err))
 }
 
 // asking is what the source's tokens are asked for with, signed by a key.
 func (s *Source) asking(key *Key) tokenRequest { return tokenRequest{s.client, key, s.scopes} }
 
-// end ends a flight and tells everybody how it went. key is the one that signed.
-func (s *Source) end(f *flight, key *Key, t Token, err error) {
+// end stores what a request brought, or remembers its failure, and says how it ends for those
+// who wait. key is the one that signed. The caller holds mu.
+func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 	tokens := s.client.tokens
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer close(f.done)
-	s.flight = nil
 	if err == nil {
 		s.counted.Granted++
-		f.token = t
 		s.store(t.h, key)
-		return
+		return t, nil
 	}
 	if tokens.base.Err() != nil { // what was cut off by our own end is nobody's failure
-		f.err = s.stopping()
-		return
+		return Token{}, s.stopping()
 	}
 	var unavailable *UnavailableError
 	outage := errors.As(err, &unavailable)
@@ -203,7 +190,6 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 	}
 	now := tokens.now()
 	failed := s.failure.next(err, now, rand.Float64())
-	f.err = failed.report(now)
 	if s.client.key.Load() == key {
 		s.failure, s.due = failed, failed.until
 		s.logFailure(failed)
@@ -215,6 +201,7 @@ func (s *Source) end(f *flight, key *Key, t Token, err error) {
 	if outage && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
 		s.current.Store(s.suspect)
 	}
+	return Token{}, failed.report(now)
 }
 
 // store makes h the current token, obtained with key. The caller holds mu.
@@ -258,7 +245,7 @@ func (s *Source) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.client.tokens.now()
-	if h := s.current.Load(); h != nil && h.used.Load() && h.valid(now) && s.flight == nil && !now.Before(s.due) {
+	if h := s.current.Load(); h != nil && h.used.Load() && h.valid(now) && !now.Before(s.due) {
 		s.begin()
 	}
 }
@@ -273,9 +260,7 @@ func (s *Source) retry() {
 	ended := *s.failure
 	ended.until = s.client.tokens.now()
 	s.failure = &ended
-	if s.flight == nil {
-		s.begin()
-	}
+	s.begin()
 }
 
 // Refused tells that the upstream answered 401 to the token, and says whether the

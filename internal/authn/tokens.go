@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/flight"
 )
 
 const (
@@ -84,8 +85,9 @@ type Tokens struct {
 	cancel context.CancelFunc
 	mu     sync.Mutex // guards closed, and Add of running against its Wait
 	closed bool
-	// running counts the token requests under way.
+	// running counts the token requests under way, and flights holds them.
 	running sync.WaitGroup
+	flights flight.Group[*Source, Token]
 }
 
 // New loads the keys. A key that cannot be loaded is no error: its client answers with one

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/flight"
 )
 
 const (
@@ -42,7 +43,7 @@ type Cache struct {
 	o       Options
 	epochs  *epochs
 	memory  *memory
-	flights flights
+	flights flight.Group[asking, *Entry]
 	second  atomic.Pointer[Store]
 
 	refreshes, saves chan struct{}

@@ -2,10 +2,12 @@ package cache
 
 import (
 	"context"
-	"ebox-gateway/internal/call"
+	"errors"
 	"net/http"
-	"sync"
 	"time"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/flight"
 )
 
 const (
@@ -22,99 +24,38 @@ const (
 	bodyWait = 5 * time.Second
 )
 
-// ending is how a flight came to its end.
-type ending uint8
+// asking is what a flight asks for. One that began before a write asks for something else than
+// one that begins after it: its answer may be what was before.
+type asking struct {
+	key  digest
+	mark Mark
+}
 
-const (
-	unshared  ending = iota // what came cannot be given to others: they ask for themselves
-	landed                  // its entry is there
-	abandoned               // its leader went away: another may try
+// Why a flight brought nothing.
+var (
+	errUnshared  = errors.New("what came cannot be given to others") // they ask for themselves
+	errAbandoned = errors.New("its leader went away")                // another may try
 )
 
-// flight is one request on its way upstream, whose answer others wait for. Its leader
-// is the request that began it; if the leader goes away, one of those who wait begins anew.
-type flight struct {
-	mark Mark
-	// headed is closed when the answer's header has come, done at the end; what is
-	// below is written before.
-	headed, done chan struct{}
-	once, head   sync.Once
-
-	ending ending
-	entry  *Entry
+// join gives the flight for what is asked at a place, and whether the caller leads it: if it
+// goes away, one of those who wait begins anew.
+func (c *Cache) join(at *place) (*flight.Flight[*Entry], bool) {
+	return c.flights.Join(asking{at.key.id, at.mark})
 }
 
-// flights are those under way, by key.
-type flights struct {
-	mu    sync.Mutex
-	under map[digest]*flight
-}
-
-// join gives the flight for a key and whether the caller leads it. A flight that began
-// before a write is not joined: its answer may be what was before.
-func (f *flights) join(k *Key, mark Mark) (*flight, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if under, ok := f.under[k.id]; ok && under.mark == mark {
-		return under, false
-	}
-	fl := &flight{mark: mark, headed: make(chan struct{}), done: make(chan struct{})}
-	if f.under == nil {
-		f.under = make(map[digest]*flight)
-	}
-	f.under[k.id] = fl
-	return fl, true
-}
-
-// land ends a flight; only the first end counts. A nil flight is none.
-func (f *flights) land(k *Key, fl *flight, end ending, e *Entry) {
-	if fl == nil {
-		return
-	}
-	fl.once.Do(func() {
-		f.mu.Lock()
-		if f.under[k.id] == fl {
-			delete(f.under, k.id)
-		}
-		f.mu.Unlock()
-		fl.ending, fl.entry = end, e
-		fl.hasHeader()
-		close(fl.done)
-	})
-}
-
-// hasHeader says that the header of the answer has come.
-func (fl *flight) hasHeader() {
-	if fl != nil {
-		fl.head.Do(func() { close(fl.headed) })
-	}
-}
-
-// wait waits for the end of a flight; unshared if it takes too long since began, when this
-// request began to wait, or ctx is done.
-func (fl *flight) wait(ctx context.Context, began time.Time) (ending, *Entry) {
-	timer := time.NewTimer(headWait - time.Since(began))
-	defer timer.Stop()
+// await waits for the end of a flight, but not too long since began, when this request began to wait.
+func await(ctx context.Context, f *flight.Flight[*Entry], began time.Time) (*Entry, error) {
+	ctx, cancel := context.WithDeadline(ctx, began.Add(bodyWait))
+	defer cancel()
+	header := time.NewTimer(headWait - time.Since(began))
+	defer header.Stop()
 	select {
-	case <-fl.headed:
-	case <-timer.C:
-		return unshared, nil
-	case <-ctx.Done():
-		return unshared, nil
-	}
-	select {
-	case <-fl.done:
-		return fl.ending, fl.entry
-	default:
-	}
-	timer.Reset(bodyWait - time.Since(began))
-	select {
-	case <-fl.done:
-		return fl.ending, fl.entry
-	case <-timer.C:
+	case <-f.Begun():
+		return f.Wait(ctx)
+	case <-header.C:
 	case <-ctx.Done():
 	}
-	return unshared, nil
+	return nil, errUnshared
 }
 
 // mayWait reports whether the answer to somebody else's request would do: the caller asks
@@ -133,7 +74,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 	at, began := &rd.places[0], time.Now()
 	defer func() { rd.x.Waited = time.Since(began) }()
 	for range maxLeaders {
-		f, leads := rd.c.flights.join(&at.key, at.mark)
+		f, leads := rd.c.join(at)
 		if leads {
 			rd.flight = f
 			// The flight before may have landed since this request looked.
@@ -143,13 +84,13 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 			}
 			a := rd.collapsed(e)
 			if a != nil {
-				rd.land(landed, e)
+				rd.land(e, nil)
 			}
 			return a
 		}
-		switch end, e := f.wait(ctx, began); {
-		case end == abandoned:
-		case end == landed && e.selected(rd.field):
+		switch e, err := await(ctx, f, began); {
+		case err == errAbandoned:
+		case err == nil && e.selected(rd.field):
 			return rd.collapsed(e)
 		default:
 			return nil

@@ -7,6 +7,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/flight"
 	"ebox-gateway/internal/problem"
 )
 
@@ -26,7 +27,7 @@ type reading struct {
 	entry *Entry
 	at    *place
 	// flight is the one that this request leads, if it leads one.
-	flight *flight
+	flight *flight.Flight[*Entry]
 	// posted says that this is a POST, whose answer may answer a GET.
 	posted bool
 	// why is the reason for forwarding, as in Cache-Status.

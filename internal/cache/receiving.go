@@ -20,7 +20,7 @@ func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
 	returned := false
 	defer func() {
 		if !returned { // a panic on the way
-			rd.land(abandoned, nil)
+			rd.land(nil, errAbandoned)
 		}
 	}()
 	var question *call.Question
@@ -39,9 +39,10 @@ func (rd *reading) asks() bool {
 	return rd.entry != nil && rd.q.method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
 }
 
-func (rd *reading) land(end ending, e *Entry) {
+// land ends the flight that this request leads, if it leads one.
+func (rd *reading) land(e *Entry, err error) {
 	if rd.flight != nil {
-		rd.c.flights.land(&rd.places[0].key, rd.flight, end, e)
+		rd.flight.Land(e, err)
 	}
 }
 
@@ -49,14 +50,14 @@ func (rd *reading) land(end ending, e *Entry) {
 func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) (*call.Answer, error) {
 	now := rd.c.o.Now()
 	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
-		rd.flight.hasHeader()
+		rd.flight.Begin()
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			rd.land(abandoned, nil)
+			rd.land(nil, errAbandoned)
 			return with(rd.why, nil, err)
 		}
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 		if rd.entry != nil && rd.c.failing(err) && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
 			return rd.excused(now), nil
 		}
@@ -67,7 +68,7 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 	}
 	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
 		resp.Body.Close()
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 		return rd.excused(now), nil
 	}
 	rd.invalidate(ctx, resp.StatusCode)
@@ -116,12 +117,12 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 		kept := e.forOthers()
 		rd.save(rd.at, kept, now)
 		status += "; stored"
-		rd.land(landed, kept)
+		rd.land(kept, nil)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
 			c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		}
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 	}
 	return rd.answer(e, now, status, true)
 }
@@ -170,7 +171,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		at = rd.placeFor(e)
 	}
 	if at == nil {
-		rd.land(unshared, nil)
+		rd.land(nil, errUnshared)
 		if rd.wouldNever(resp) {
 			if rd.entry != nil { // what was stored is not what there is
 				c.invalidate(ctx, rd.x, rd.at.key.Resource())
@@ -185,14 +186,14 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 	end := func(whole []byte, failed bool) {
 		switch {
 		case whole == nil && failed && ctx.Err() == nil:
-			rd.land(unshared, nil)
+			rd.land(nil, errUnshared)
 		case whole == nil:
-			rd.land(abandoned, nil)
+			rd.land(nil, errAbandoned)
 		default:
 			e.Body = whole
 			e.Header["Content-Length"] = []string{strconv.Itoa(len(whole))}
 			rd.save(&saved, e, c.o.Now())
-			rd.land(landed, e)
+			rd.land(e, nil)
 		}
 	}
 	if resp.Body == http.NoBody || resp.StatusCode == http.StatusNoContent {

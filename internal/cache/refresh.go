@@ -14,7 +14,7 @@ import (
 // which are never stored.
 func (rd *reading) refresh() {
 	c, at := rd.c, rd.at
-	f, leads := c.flights.join(&at.key, at.mark)
+	f, leads := c.join(at)
 	if !leads {
 		return
 	}
@@ -32,7 +32,7 @@ func (rd *reading) refresh() {
 		later.fetch(ctx)
 	})
 	if !begun {
-		c.flights.land(&at.key, f, unshared, nil)
+		f.Land(nil, errUnshared)
 	}
 }
 
@@ -45,7 +45,7 @@ func (rd *reading) fetch(ctx context.Context) {
 			rd.x.Record.Cache, rd.x.Record.Cause = rd.why, err
 			c.o.Log.Error("refreshing a stored answer panicked", "error", err)
 		}
-		rd.land(abandoned, nil)
+		rd.land(nil, errAbandoned)
 		rd.x.Record.Phases.Total = time.Since(rd.x.Start)
 		c.o.Done(rd.x.Record)
 	}()

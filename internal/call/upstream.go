@@ -52,15 +52,21 @@ func NewUpstream(name string, base *url.URL, stack Sender, rewriteLinks bool) (*
 	}, nil
 }
 
-// URL is where the call goes. It fails with a problem (400) for a target that would
-// become a host, below a base without a path.
+// URL is where the call goes. Its EscapedPath is the escaped base path, without a trailing
+// slash, followed by the target, byte for byte, so it cannot leave the base. It fails with a
+// *problem.Problem (400) for a target that would become a host ("//host/…"), below a base
+// without a path.
 func (c *Call) URL() (*url.URL, error) {
-	u := join(c.To.Base, c.To.basePath, c.Target)
-	if u == nil {
-		return nil, errDoubleSlash
+	if c.To.basePath == "" && strings.HasPrefix(c.Target, "//") {
+		return nil, badPath("It begins with two slashes.")
 	}
-	u.RawQuery, u.ForceQuery = c.Query, c.BareQuery
-	return u, nil
+	raw := c.To.basePath + c.Target
+	path, err := url.PathUnescape(raw)
+	if err != nil { // CheckPath lets no such target pass
+		return nil, badPath("It cannot be decoded.")
+	}
+	return &url.URL{Scheme: c.To.Base.Scheme, Host: c.To.Base.Host, Path: path, RawPath: raw, RawQuery: c.Query,
+		ForceQuery: c.BareQuery}, nil
 }
 
 // Locate gives the target with its query, as TargetAndQuery does, of a URL reference that

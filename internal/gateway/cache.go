@@ -8,7 +8,6 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/ebox"
 )
 
 // kept is how answers of one upstream are kept for one route: what the composition
@@ -80,10 +79,7 @@ func (g *generation) newKept(route *config.Route, rules *scopeRules, base string
 	}
 	k.shares = c.Shared.Any()
 	for _, r := range c.Rules {
-		rule := keptRule{}
-		for _, p := range r.Paths {
-			rule.paths = append(rule.paths, ebox.Segments(p))
-		}
+		rule := keptRule{paths: patternsOf(r.Paths)}
 		if r.Enabled {
 			policy := *k.policy
 			policy.CachePolicy = r.CachePolicy

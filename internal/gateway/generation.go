@@ -97,10 +97,7 @@ func (g *generation) build(old *generation) error {
 	if old != nil {
 		g.learn(old)
 	}
-	way, err := proxy.New(proxy.Options{Log: g.gw.o.Log, Cache: g.gw.cache, Classify: egress.Classify, Now: g.gw.o.Now})
-	if err != nil {
-		return err
-	}
+	way := proxy.New(proxy.Options{Log: g.gw.o.Log, Cache: g.gw.cache, Classify: egress.Classify, Now: g.gw.o.Now})
 	g.endpoint = g.newEndpoint(way, g.routes, nil, g.gw.done)
 	return nil
 }

@@ -91,7 +91,7 @@ func (g *Gateway) suspend(changed []string) {
 }
 
 // reload reads the configuration and takes it, if it is another. An operator who asks by a
-// signal for what was refused with a DropError has confirmed it.
+// signal for what was refused since it drops too much has confirmed it.
 func (w *watcher) reload(ctx context.Context, asked bool) {
 	g := w.gateway
 	cfg, err := w.load(ctx)
@@ -146,7 +146,7 @@ func (w *watcher) load(ctx context.Context) (*config.Config, error) {
 	}
 }
 
-// Confirm takes the configuration that was refused with a DropError, if it
+// Confirm takes the configuration that was refused since it drops too much, if it
 // still is the one with this hash.
 func (g *Gateway) Confirm(hash string) error {
 	if g.o.Load == nil {
@@ -166,7 +166,7 @@ func (g *Gateway) Confirm(hash string) error {
 
 // Replace builds the configuration whole and swaps it in, with no request lost. On
 // an error everything is as it was. A configuration that drops more than 5 % of the
-// enterprises or of the suspensions is refused with a DropError unless confirmed is its
+// enterprises or of the suspensions is refused unless confirmed is its
 // hash.
 func (g *Gateway) Replace(cfg *config.Config, confirmed string) error {
 	g.replacing.Lock()
@@ -269,8 +269,7 @@ func (g *Gateway) reject(cfg *config.Config, err error) {
 			r.Errors = append(r.Errors, e.Error())
 		}
 	}
-	var drop *DropError
-	r.confirmable = errors.As(err, &drop)
+	_, r.confirmable = err.(dropError)
 	if cfg != nil {
 		r.Hash = cfg.Hash()
 	}

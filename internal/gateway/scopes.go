@@ -25,9 +25,8 @@ type scopeRules struct {
 }
 
 type scopeRule struct {
-	methods, versions []string
-	whom              config.Whom
-	paths             patterns
+	config.ScopeRule
+	paths patterns
 }
 
 // newScopeRules prepares the tokens that calls of a route may need. A route with
@@ -39,8 +38,7 @@ func (g *generation) newScopeRules(route *config.Route) (*scopeRules, error) {
 	s := &scopeRules{client: route.Client, sources: make(map[string][]*authn.Source)}
 	sets := [][]string{route.Scopes}
 	for _, r := range route.Rules {
-		s.rules = append(s.rules, scopeRule{methods: r.Methods, versions: r.APIVersions, whom: r.For,
-			paths: patternsOf(r.Paths)})
+		s.rules = append(s.rules, scopeRule{r, patternsOf(r.Paths)})
 		sets = append(sets, r.Scopes)
 	}
 	for client := range g.cfg.OAuth.Clients {
@@ -96,18 +94,15 @@ func (s *scopeRules) choose(c *call.Call, version string) int {
 	// The path is read as leniently as the most lenient upstream would, lest a
 	// variant of it be sent with the scopes of another call.
 	return slices.IndexFunc(s.rules, func(r scopeRule) bool {
-		return (r.whom == "" || r.whom == whom) && r.matches(method, c.Segments, version)
+		return (r.For == "" || r.For == whom) && r.matches(method, c.Segments, version)
 	})
 }
 
 func (r scopeRule) matches(method string, path []string, version string) bool {
-	if len(r.methods) > 0 && !slices.Contains(r.methods, method) {
-		return false
-	}
-	if len(r.versions) > 0 && !slices.ContainsFunc(r.versions, func(v string) bool { return sameVersion(v, version) }) {
-		return false
-	}
-	return len(r.paths) == 0 || r.paths.match(path)
+	ofVersion := func(v string) bool { return sameVersion(v, version) }
+	return (len(r.Methods) == 0 || slices.Contains(r.Methods, method)) &&
+		(len(r.APIVersions) == 0 || slices.ContainsFunc(r.APIVersions, ofVersion)) &&
+		(len(r.paths) == 0 || r.paths.match(path))
 }
 
 // patterns are the paths that a rule is for, as ebox.Segments reads them.

@@ -5,7 +5,9 @@ package links
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -30,7 +32,7 @@ type Forms struct {
 	port  string // as plainPort writes it
 	path  string // escaped, without a trailing slash
 	https bool
-	exact string // the base as it is mostly written
+	exact []byte // the base as it is mostly written
 }
 
 // NewForms prepares for links below a base URL, whose escaped path without a trailing slash
@@ -38,7 +40,7 @@ type Forms struct {
 func NewForms(base *url.URL, path string) Forms {
 	host, port := splitPort(base.Host)
 	f := Forms{host: plainHost(host), port: plainPort(port), path: path, https: base.Scheme == "https"}
-	f.exact = base.Scheme + "://" + strings.ToLower(base.Host) + path
+	f.exact = []byte(base.Scheme + "://" + strings.ToLower(base.Host) + path)
 	return f
 }
 
@@ -83,181 +85,101 @@ func NewMap(forms *Forms, base Base) Map { return Map{forms: forms, base: base} 
 
 // appendLink appends to dst what the link becomes, and reports whether it leads into
 // the upstream at all; if not, dst is as it was. The link is the inside of a JSON
-// string if inJSON, and then may hold escapes; what the base does not cover is
-// copied as it stands, and new slashes are escaped the way the link escaped its
-// own. An absolute URL stays one, and so does an absolute path.
+// string if inJSON, and then may hold escapes. What the base does not cover is
+// copied. An absolute URL stays one, and so does an absolute path.
 func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
-	if len(link) == 0 {
+	if !mayBeLink(link) {
 		return dst, false
 	}
-	switch link[0] {
-	case 'h', 'H', '/', '\\':
-	default:
-		return dst, false
+	if inJSON && bytes.IndexByte(link, '\\') >= 0 {
+		text := jsonscan.Text(slices.Concat(quote, link, quote))
+		plain, ok := m.appendLink(nil, []byte(text), false)
+		if !ok || strings.ContainsRune(text, utf8.RuneError) { // an escape that stands for nothing
+			return dst, false
+		}
+		quoted := jsonscan.Quoted(string(plain))
+		return append(dst, quoted[1:len(quoted)-1]...), true
 	}
 	// The common cases cost one comparison.
-	if exact := m.forms.exact; len(link) >= len(exact) && string(link[:len(exact)]) == exact {
-		if rest := link[len(exact):]; underBase(rest, inJSON) {
-			return m.append(dst, true, "/", rest), true
-		}
+	if rest, ok := bytes.CutPrefix(link, m.forms.exact); ok && underBase(rest) {
+		return m.append(dst, true, rest), true
 	}
-	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) &&
-		string(link[:len(path)]) == path {
-		if rest := link[len(path):]; underBase(rest, inJSON) {
-			return m.append(dst, false, "/", rest), true
-		}
+	rest, scheme := link, false
+	if i := bytes.IndexByte(link, ':'); i > 0 && link[0] != '/' {
+		name := string(link[:i])
+		scheme = strings.EqualFold(name, "https") || strings.EqualFold(name, "http")
+		rest = link[i+1:]
 	}
-	s := scanner{b: link, inJSON: inJSON}
-	scheme := s.skip("https:") || s.skip("http:")
-	slash := s.slash()
-	absolute := s.skip("//")
-	if scheme && !absolute {
+	behind, absolute := bytes.CutPrefix(rest, []byte("//"))
+	switch {
+	case scheme && !absolute, link[0] != '/' && !scheme:
 		return dst, false
-	}
-	if !absolute || m.authority(&s) {
-		if s.skipExactly(m.forms.path) {
-			if rest := link[s.i:]; underBase(rest, inJSON) {
-				return m.append(dst, absolute, slash, rest), true
-			}
+	case absolute:
+		end := bytes.IndexAny(behind, "/?#")
+		if end < 0 {
+			end = len(behind)
+		}
+		rest = behind[end:]
+		absolute = m.forms.at(string(behind[:end]))
+		if !absolute {
+			return m.appendElsewhere(dst, link, scheme)
 		}
 	}
-	if scheme && m.base.Elsewhere != nil {
-		return m.appendElsewhere(dst, link, slash, inJSON)
+	if below, ok := bytes.CutPrefix(rest, []byte(m.forms.path)); ok && underBase(below) {
+		return m.append(dst, absolute, below), true
 	}
-	return dst, false
+	return m.appendElsewhere(dst, link, scheme)
 }
 
-// appendElsewhere appends what a URL becomes that Elsewhere knows.
-func (m *Map) appendElsewhere(dst, link []byte, slash string, inJSON bool) ([]byte, bool) {
-	text := string(link)
-	if inJSON && strings.IndexByte(text, '\\') >= 0 {
-		text = jsonscan.Text([]byte(`"` + text + `"`))
+var quote = []byte(`"`)
+
+// appendElsewhere appends what a URL becomes that Elsewhere knows, if it is one with its scheme.
+func (m *Map) appendElsewhere(dst, link []byte, scheme bool) ([]byte, bool) {
+	if !scheme || m.base.Elsewhere == nil {
+		return dst, false
 	}
-	url, ok := m.base.Elsewhere(text)
+	url, ok := m.base.Elsewhere(string(link))
 	if !ok || strings.ContainsAny(url, `"\`) { // neither stands in a URL, and both would end a JSON string
 		return dst, false
 	}
-	return appendSlashes(dst, url, slash), true
+	return append(dst, url...), true
 }
 
-// authority consumes host and port and compares them. Any scheme will do.
-func (m *Map) authority(s *scanner) bool {
-	if !s.skip(m.forms.host) && !m.otherSpelling(s) {
-		return false
-	}
-	if c, _ := s.peek(); c == '.' { // the root's
-		s.next()
-	}
-	var digits [8]byte
-	port := digits[:0]
-	if c, _ := s.peek(); c == ':' {
-		s.next()
-		for len(port) < len(digits) {
-			c, _ := s.peek()
-			if c < '0' || c > '9' {
-				break
-			}
-			port = append(port, c)
-			s.next()
-		}
-	}
-	if len(port) > 0 && plainPort(string(port)) != m.forms.port || len(port) == 0 && m.forms.port != "" {
-		return false
-	}
-	c, more := s.peek()
-	return !more || c == '/' || c == '?' || c == '#'
-}
-
-// otherSpelling consumes the host if it is the upstream's, written in Unicode.
-func (m *Map) otherSpelling(s *scanner) bool {
-	if !strings.Contains(m.forms.host, "xn--") {
-		return false
-	}
-	end := *s
-	for {
-		c, more := end.peek()
-		if !more || c == ':' || c == '/' || c == '?' || c == '#' || c == '@' {
-			break
-		}
-		end.next()
-	}
-	host := string(s.b[s.i:end.i])
-	if s.inJSON && strings.IndexByte(host, '\\') >= 0 {
-		host = jsonscan.Text([]byte(`"` + host + `"`))
-	}
-	if plainHost(host) != m.forms.host {
-		return false
-	}
-	s.i = end.i
-	return true
-}
-
-func (m *Map) append(dst []byte, absolute bool, slash string, rest []byte) []byte {
+func (m *Map) append(dst []byte, absolute bool, rest []byte) []byte {
 	start := len(dst)
 	if absolute {
-		dst = appendSlashes(dst, m.base.Origin, slash)
+		dst = append(dst, m.base.Origin...)
 	}
-	dst = appendSlashes(dst, m.base.Prefix, slash)
+	dst = append(dst, m.base.Prefix...)
 	dst = append(dst, rest...)
 	if len(dst) == start { // the root, where the gateway's prefix is the root too
-		dst = append(dst, slash...)
-	}
-	return dst
-}
-
-func appendSlashes(dst []byte, s, slash string) []byte {
-	if slash == "/" {
-		return append(dst, s...)
-	}
-	for i := range len(s) {
-		if s[i] == '/' {
-			dst = append(dst, slash...)
-		} else {
-			dst = append(dst, s[i])
-		}
+		dst = append(dst, '/')
 	}
 	return dst
 }
 
 // underBase reports whether what follows the base begins at a path boundary and has
 // no dot segments, with which it could lead out of the base again.
-func underBase(rest []byte, inJSON bool) bool {
+func underBase(rest []byte) bool {
+	if end := bytes.IndexAny(rest, "?#"); end >= 0 {
+		rest = rest[:end]
+	}
 	if len(rest) == 0 {
 		return true
 	}
-	s := scanner{b: rest, inJSON: inJSON}
-	switch c, _ := s.peek(); c {
-	case '?', '#':
-		return true
-	case '/':
-	default:
+	if rest[0] != '/' {
 		return false
 	}
-	if bytes.IndexByte(rest, '.') < 0 && bytes.IndexByte(rest, '%') < 0 && bytes.IndexByte(rest, '\\') < 0 {
+	if bytes.IndexByte(rest, '.') < 0 && bytes.IndexByte(rest, '%') < 0 {
 		return true
 	}
-	for dots, others := 0, 0; ; {
-		c, more := s.peek()
-		switch {
-		case !more || c == '/' || c == '\\' || c == '?' || c == '#':
-			if others == 0 && (dots == 1 || dots == 2) {
-				return false
-			}
-			if c != '/' && c != '\\' { // the path ends
-				return true
-			}
-			dots, others = 0, 0
-			s.next()
-		case c == '.':
-			dots++
-			s.next()
-		case s.skip("%2e"):
-			dots++
-		default:
-			others++
-			s.next()
+	for segment := range bytes.FieldsFuncSeq(rest, func(r rune) bool { return r == '/' || r == '\\' }) {
+		plain := strings.ReplaceAll(strings.ToLower(string(segment)), "%2e", ".")
+		if plain == "." || plain == ".." {
+			return false
 		}
 	}
+	return true
 }
 
 // Under gives the escaped path below the base, with its query, of an absolute URL; false
@@ -271,93 +193,17 @@ func (f *Forms) Under(u *url.URL) (path, query string, ok bool) {
 // or with its slash. It is false if the path does not lie below the base. The scheme does
 // not matter, and the path must have no dot segments.
 func (f *Forms) Below(authority, path string) (rest string, ok bool) {
-	host, port := splitPort(authority)
 	rest, ok = strings.CutPrefix(path, f.path)
-	if !ok || rest != "" && rest[0] != '/' || plainPort(port) != f.port || plainHost(host) != f.host {
+	if !ok || rest != "" && rest[0] != '/' || !f.at(authority) {
 		return "", false
 	}
 	return rest, true
 }
 
-// scanner reads a link byte by byte; in a JSON string, an escape is one byte.
-type scanner struct {
-	b      []byte
-	i      int
-	inJSON bool
-}
-
-// peek gives the next byte, decoded, without consuming it; a character beyond
-// ASCII that is escaped gives 0xff. More is false at the end.
-func (s *scanner) peek() (c byte, more bool) {
-	c, width := s.decode()
-	return c, width > 0
-}
-
-func (s *scanner) next() {
-	_, width := s.decode()
-	s.i += width
-}
-
-func (s *scanner) decode() (c byte, width int) {
-	if s.i >= len(s.b) {
-		return 0, 0
-	}
-	c = s.b[s.i]
-	if c != '\\' || !s.inJSON || s.i+1 >= len(s.b) {
-		return c, 1
-	}
-	switch e := s.b[s.i+1]; e {
-	case 'u':
-		if s.i+6 > len(s.b) {
-			return 0xff, 2
-		}
-		v := 0
-		for _, d := range s.b[s.i+2 : s.i+6] {
-			if !ishex(d) {
-				return 0xff, 2
-			}
-			v = v<<4 | int(unhex(d))
-		}
-		if v > 0x7f {
-			v = 0xff
-		}
-		return byte(v), 6
-	case 'b', 'f', 'n', 'r', 't':
-		return ' ', 2 // a control character; none can stand in a link
-	default:
-		return e, 2 // \/ \" \\
-	}
-}
-
-// skip consumes text if it comes next, letters in either case. Text is in lower
-// case.
-func (s *scanner) skip(text string) bool { return s.match(text, true) }
-
-// skipExactly consumes text if it comes next.
-func (s *scanner) skipExactly(text string) bool { return s.match(text, false) }
-
-func (s *scanner) match(text string, fold bool) bool {
-	start := s.i
-	for i := range len(text) {
-		c, width := s.decode()
-		if fold && 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if width == 0 || c != text[i] {
-			s.i = start
-			return false
-		}
-		s.i += width
-	}
-	return true
-}
-
-// slash gives the next slash as it is written here.
-func (s *scanner) slash() string {
-	if c, width := s.decode(); c == '/' && width > 1 {
-		return string(s.b[s.i : s.i+width])
-	}
-	return "/"
+// at reports whether an authority is the upstream's, however it is spelt.
+func (f *Forms) at(authority string) bool {
+	host, port := splitPort(authority)
+	return plainPort(port) == f.port && plainHost(host) == f.host
 }
 
 // Header rewrites a field whose value is one link: Location, Content-Location.
@@ -410,18 +256,7 @@ func (m *Map) LinkHeader(values []string) []string {
 // replace gives a copy of values with one of them changed: the slice may belong to
 // an answer in the cache.
 func replace(values []string, i int, v string) []string {
-	copied := append([]string(nil), values...)
+	copied := slices.Clone(values)
 	copied[i] = v
 	return copied
-}
-
-func ishex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
-}
-
-func unhex(c byte) byte {
-	if c <= '9' {
-		return c - '0'
-	}
-	return (c | 0x20) - 'a' + 10
 }

@@ -89,12 +89,17 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 			}
 		default:
 			if w.depth > 0 {
-				if b[i] != '"' {
-					w.bracket(b[i])
-					i++
-					continue
+				if b[i] == '"' {
+					break
 				}
-				break
+				switch b[i] {
+				case '{', '[':
+					w.depth++
+				case '}', ']':
+					w.depth--
+				}
+				i++
+				continue
 			}
 			// Between strings there is mostly one byte or two.
 			if b[i] != '"' {
@@ -187,16 +192,6 @@ func backslashes(b []byte) int {
 	return n
 }
 
-// bracket counts the brackets below embedded.
-func (w *Rewriter) bracket(c byte) {
-	switch c {
-	case '{', '[':
-		w.depth++
-	case '}', ']':
-		w.depth--
-	}
-}
-
 // MayBeIn reports whether a whole JSON text can hold a link that a Rewriter would change. A
 // link is a string that begins with a slash, or holds "://", unless it is written with
 // escapes. Most answers hold neither, and need not be gone through string by string.
@@ -233,68 +228,16 @@ func isName(rest []byte) (is, certain bool) {
 	return false, false
 }
 
-// behind gives the state behind a string, as written, that may be a member's name. Few
-// end in a letter, or an escape, that makes a second look worth while.
-func behind(key []byte) scanState {
-	n := len(key)
-	if n < 3 {
-		return outside
-	}
-	switch key[n-1] {
-	case 'l':
-		if string(key[n-3:]) == "Url" {
-			return afterKey
-		}
-	case 'f':
-		if n >= 4 && (string(key[n-4:]) == "Href" || n == 4 && (string(key) == "href" || string(key) == "self")) {
-			return afterKey
-		}
-	case 't':
-		if n == 4 && (string(key) == "next" || string(key) == "last") || n == 5 && string(key) == "first" {
-			return afterKey
-		}
-	case 'v':
-		if n == 4 && string(key) == "prev" {
-			return afterKey
-		}
-	case 'd':
-		if n == 8 && string(key) == "embedded" {
-			return afterEmbedded
-		}
-	case '4', '6', 'c', 'C': // \u0064, \u0066, \u006c, \u0074 and \u0076
-	default:
-		return outside
-	}
-	if bytes.IndexByte(key, '\\') < 0 {
-		return outside
-	}
-	return behindEscaped(key)
-}
-
-// behindEscaped decides for names that hold escapes.
-func behindEscaped(key []byte) scanState {
-	var last [8]byte
-	n := 0
-	for s := (scanner{b: key, inJSON: true}); ; n++ {
-		c, more := s.peek()
-		if !more {
-			break
-		}
-		copy(last[:], last[1:])
-		last[7] = c
-		s.next()
-	}
-	if n >= 3 && string(last[5:]) == "Url" || n >= 4 && string(last[4:]) == "Href" {
-		return afterKey
-	}
-	if n > len(last) {
-		return outside
-	}
-	switch string(last[len(last)-n:]) {
+// behind gives the state behind a string, as written, that may be a member's name.
+func behind(name []byte) scanState {
+	switch string(name) {
 	case "href", "self", "first", "prev", "next", "last":
 		return afterKey
 	case "embedded":
 		return afterEmbedded
+	}
+	if bytes.HasSuffix(name, []byte("Href")) || bytes.HasSuffix(name, []byte("Url")) {
+		return afterKey
 	}
 	return outside
 }

@@ -163,10 +163,14 @@ const (
 )
 
 func standard(name, title string, status int, detail, proxyError string) *Problem {
-	return &Problem{
-		Type: belgif + name, Href: problemPage + name + ".html", Title: title,
-		Status: status, Detail: detail, ProxyError: proxyError,
-	}
+	p := special("", title, status, detail, proxyError)
+	p.Type, p.Href = belgif+name, problemPage+name+".html"
+	return p
+}
+
+// special is a problem for which the Belgif guide has no type.
+func special(name, title string, status int, detail, proxyError string) *Problem {
+	return &Problem{Type: own + name, Title: title, Status: status, Detail: detail, ProxyError: proxyError}
 }
 
 // BadRequest is input that the gateway cannot send on: 400.
@@ -215,11 +219,8 @@ func NotFound(detail string, issues ...Issue) *Problem {
 // MethodNotAllowed is a method that the route does not have: 405 with Allow.
 func MethodNotAllowed(method string, allow []string) *Problem {
 	list := strings.Join(allow, ", ")
-	p := &Problem{
-		Type: own + "methodNotAllowed", Title: "Method Not Allowed", Status: http.StatusMethodNotAllowed,
-		Detail: "The method " + method + " is not available here. Use one of: " + list + ".", ProxyError: ProxyRequestError,
-	}
-	return p.header("Allow", list)
+	return special("methodNotAllowed", "Method Not Allowed", http.StatusMethodNotAllowed,
+		"The method "+method+" is not available here. Use one of: "+list+".", ProxyRequestError).header("Allow", list)
 }
 
 // Forbidden is a caller, enterprise, route or action that is not allowed: 403.
@@ -231,10 +232,7 @@ func Forbidden(detail string, issues ...Issue) *Problem {
 
 // Misdirected is a Host that this gateway does not answer for: 421.
 func Misdirected(detail string) *Problem {
-	return &Problem{
-		Type: own + "misdirectedRequest", Title: "Misdirected Request",
-		Status: http.StatusMisdirectedRequest, Detail: detail, ProxyError: ProxyRequestDenied,
-	}
+	return special("misdirectedRequest", "Misdirected Request", http.StatusMisdirectedRequest, detail, ProxyRequestDenied)
 }
 
 // TooLarge is a body over the limit, in bytes: 413.
@@ -274,11 +272,8 @@ func UnavailableUntil(detail string, end time.Time) *Problem {
 // ClientRefused is the Authorization Server's refusal of the client or of a
 // scope: 502, and no Retry-After, since waiting does not help.
 func ClientRefused(oauthCode, scope, detail string) *Problem {
-	p := &Problem{
-		Type: own + "clientRefused", Title: "Client Refused", Status: http.StatusBadGateway,
-		Detail: detail, ProxyError: ProxyConfigurationError,
-	}
-	p.With("error", oauthCode)
+	p := special("clientRefused", "Client Refused", http.StatusBadGateway, detail, ProxyConfigurationError).
+		With("error", oauthCode)
 	if scope != "" {
 		p.With("scope", scope)
 	}
@@ -292,10 +287,7 @@ func BadGateway(detail, proxyError string) *Problem {
 
 // Timeout is an upstream that was too slow: 504.
 func Timeout(detail, proxyError string) *Problem {
-	return &Problem{
-		Type: own + "gatewayTimeout", Title: "Gateway Timeout", Status: http.StatusGatewayTimeout,
-		Detail: detail, ProxyError: proxyError,
-	}
+	return special("gatewayTimeout", "Gateway Timeout", http.StatusGatewayTimeout, detail, proxyError)
 }
 
 // Internal is a fault of the gateway itself: 500. The cause is logged.

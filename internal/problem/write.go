@@ -1,6 +1,7 @@
 package problem
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -56,75 +57,51 @@ func ProxyStatus(errorType string, received, tries int) string {
 
 // Append writes the problem as JSON, with urn:uuid:<requestID> as its instance.
 func (p *Problem) Append(b []byte, requestID string) []byte {
-	b = append(b, `{"type":`...)
-	b = appendString(b, p.Type)
-	if p.Href != "" {
-		b = append(b, `,"href":`...)
-		b = appendString(b, p.Href)
-	}
-	b = append(b, `,"title":`...)
-	b = appendString(b, p.Title)
-	b = append(b, `,"status":`...)
-	b = strconv.AppendInt(b, int64(p.Status), 10)
-	b = append(b, `,"detail":`...)
-	b = appendString(b, p.Detail)
+	document := struct {
+		Type     string `json:"type"`
+		Href     string `json:"href,omitempty"`
+		Title    string `json:"title"`
+		Status   int    `json:"status"`
+		Detail   string `json:"detail"`
+		Instance string `json:"instance,omitempty"`
+	}{Type: p.Type, Href: p.Href, Title: p.Title, Status: p.Status, Detail: p.Detail}
 	if requestID != "" {
-		b = append(b, `,"instance":`...)
-		b = appendString(b, "urn:uuid:"+requestID)
+		document.Instance = "urn:uuid:" + requestID
 	}
+	b = appendJSON(b, document)
+	b = b[:len(b)-1] // its closing brace follows behind the other members
 	for _, m := range p.Members {
-		b = append(b, ',')
-		b = appendString(b, m.Name)
-		b = append(b, ':')
-		b = appendValue(b, m.Value)
+		b = append(appendJSON(append(b, ','), m.Name), ':')
+		if t, ok := m.Value.(time.Time); ok {
+			m.Value = t.UTC().Format(time.RFC3339)
+		}
+		b = appendJSON(b, m.Value)
 	}
 	if len(p.Issues) > 0 {
-		b = append(b, `,"issues":[`...)
-		for i, issue := range p.Issues {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = issue.append(b)
-		}
-		b = append(b, ']')
+		b = appendJSON(append(b, `,"issues":`...), p.Issues)
 	}
 	return append(b, '}', '\n')
 }
 
-func (i Issue) append(b []byte) []byte {
-	kind := i.Type
-	if kind == "" {
-		kind = IssueInvalidInput
-	}
-	b = append(b, `{"type":`...)
-	b = appendString(b, issueType+kind)
-	b = append(b, `,"href":`...)
-	b = appendString(b, issuePage+kind+".html")
-	for _, m := range [...]struct{ name, value string }{
-		{"in", i.In}, {"name", i.Name}, {"value", i.Value}, {"detail", i.Detail},
-	} {
-		if m.value == "" {
-			continue
-		}
-		b = append(b, `,"`...)
-		b = append(b, m.name...)
-		b = append(b, `":`...)
-		b = appendString(b, m.value)
-	}
-	return append(b, '}')
+// MarshalJSON implements json.Marshaler.
+func (i Issue) MarshalJSON() ([]byte, error) {
+	kind := cmp.Or(i.Type, IssueInvalidInput)
+	return json.Marshal(struct {
+		Type   string `json:"type"`
+		Href   string `json:"href"`
+		In     string `json:"in,omitempty"`
+		Name   string `json:"name,omitempty"`
+		Value  string `json:"value,omitempty"`
+		Detail string `json:"detail,omitempty"`
+	}{issueType + kind, issuePage + kind + ".html", i.In, i.Name, i.Value, i.Detail})
 }
 
-func appendValue(b []byte, v any) []byte {
-	if t, ok := v.(time.Time); ok {
-		v = t.UTC().Format(time.RFC3339)
-	}
+func appendJSON(b []byte, v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil { // Member allows no value that fails
 		return append(b, "null"...)
 	}
 	return append(b, text...)
 }
-
-func appendString(b []byte, s string) []byte { return appendValue(b, s) }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

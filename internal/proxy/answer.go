@@ -33,10 +33,10 @@ func (x *exchange) answerHeader(h http.Header) {
 	}
 	h["Via"] = appendTo(h["Via"], via(a.ProtoMajor, a.ProtoMinor))
 	if a.Cache != "" {
-		h["Cache-Status"] = appendTo(h["Cache-Status"], one(&x.cacheStatus, problem.Pseudonym+"; "+a.Cache))
+		h["Cache-Status"] = appendTo(h["Cache-Status"], []string{problem.Pseudonym + "; " + a.Cache})
 	}
 	if a.Age != "" {
-		h["Age"] = one(&x.age, a.Age)
+		h["Age"] = []string{a.Age}
 	}
 	nameKey(h, a.Status, c)
 	// An upstream's success at the first try needs no explanation, nor does an answer

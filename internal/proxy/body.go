@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
@@ -42,14 +43,10 @@ func (x *exchange) sendBody(out *http.Request) {
 	case c.BodyRead || r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		return
 	}
-	s := &source{body: r.Body, in: r, limit: c.MaxBody, kept: c.Memory.Buffer()}
-	s.turn.L = &s.mu
-	out.ContentLength = r.ContentLength
-	out.Trailer = requestTrailer(r)
-	s.trailer = out.Trailer
-	first := &attempt{source: s}
-	s.current = first
-	out.Body = first
+	out.ContentLength, out.Trailer = r.ContentLength, requestTrailer(r)
+	s := &source{body: r.Body, in: r, limit: c.MaxBody, trailer: out.Trailer, kept: c.Memory.Buffer()}
+	s.current = &attempt{source: s}
+	out.Body = s.current
 	// A request with trailers is sent once: their map is filled when the body ends,
 	// and an earlier try could still be reading it.
 	if !c.Opening && out.Trailer == nil {
@@ -58,14 +55,15 @@ func (x *exchange) sendBody(out *http.Request) {
 	x.body = s
 }
 
-// endBody ends all reading of the caller's body, and notes how much of it there was.
+// endBody ends all reading of the caller's body, and notes how much of it there was. A read that
+// is under way ends with the server's own closing of the body, which waits for it.
 func (x *exchange) endBody() {
 	if x.body == nil {
 		x.c.Record.BytesIn = int64(len(x.c.Body))
 		return
 	}
-	x.body.close()
-	x.c.Record.BytesIn, _ = x.body.state()
+	x.body.closed.Store(true)
+	x.c.Record.BytesIn = x.body.read.Load()
 }
 
 // source is a request body that several tries may send, one after the other. What
@@ -78,15 +76,13 @@ type source struct {
 	body    io.ReadCloser
 	limit   int64       // of the whole body, in bytes; 0 is none
 	trailer http.Header // of the outgoing request; its values are filled at the end
+	closed  atomic.Bool
+	read    atomic.Int64 // bytes read from the caller
 
-	mu      sync.Mutex
-	turn    sync.Cond // waits for reading and closed
+	mu      sync.Mutex // held while the caller is read, too
 	current *attempt
 	kept    memory.Buffer
-	read    int64 // bytes read from the caller
-	reading bool  // somebody reads from the caller, without the lock
 	err     error // how the caller's body ended
-	closed  bool
 }
 
 // attempt is the body as one try sends it.
@@ -104,55 +100,34 @@ func (a *attempt) Read(p []byte) (int, error) {
 	s := a.source
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
-		switch {
-		case s.closed:
-			return 0, errBodyGivenUp
-		case s.current != a:
-			return 0, errBodySuperseded
-		case a.off < int64(len(s.kept.Bytes())):
-			n := copy(p, s.kept.Bytes()[a.off:])
-			a.off += int64(n)
-			return n, nil
-		case a.off < s.read:
-			return 0, errBodyNotKept
-		case s.err != nil:
-			return 0, s.end()
-		case s.reading:
-			s.turn.Wait()
-		default:
-			return s.fetch(a, p)
-		}
-	}
-}
-
-// fetch reads from the caller. The lock is given up meanwhile.
-func (s *source) fetch(a *attempt, p []byte) (int, error) {
-	s.reading = true
-	s.mu.Unlock()
-	n, err := s.readCaller(p)
-	s.mu.Lock()
-	s.reading = false
-	s.turn.Broadcast()
-
-	if int64(len(s.kept.Bytes())) == s.read && s.in.ContentLength <= keepLimit {
-		s.kept.Append(p[:n], keepLimit) // or the body cannot be sent again
-	}
-	s.read += int64(n)
-	if err != nil {
-		s.err = err
-	}
-	if s.limit > 0 && s.read > s.limit {
-		s.err = errBodyTooLarge
-		return 0, s.err
-	}
+	kept, read := s.kept.Bytes(), s.read.Load()
 	switch {
-	case s.closed:
+	case s.closed.Load():
 		return 0, errBodyGivenUp
 	case s.current != a:
 		return 0, errBodySuperseded
+	case a.off < int64(len(kept)):
+		n := copy(p, kept[a.off:])
+		a.off += int64(n)
+		return n, nil
+	case a.off < read:
+		return 0, errBodyNotKept
+	case s.err != nil:
+		return 0, s.end()
 	}
-	a.off += int64(n)
+	n, err := s.readCaller(p)
+	if int64(len(kept)) == read && s.in.ContentLength <= keepLimit {
+		s.kept.Append(p[:n], keepLimit) // or the body cannot be sent again
+	}
+	s.err = err
+	if read = s.read.Add(int64(n)); s.limit > 0 && read > s.limit {
+		s.err = errBodyTooLarge
+		return 0, s.err
+	}
+	if s.closed.Load() {
+		return 0, errBodyGivenUp
+	}
+	a.off = read
 	if s.err != nil {
 		return n, s.end()
 	}
@@ -184,39 +159,26 @@ func (s *source) end() error {
 func (s *source) again() (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	switch {
+	case s.closed.Load():
 		return nil, errBodyGivenUp
-	}
-	if int64(len(s.kept.Bytes())) < s.read {
+	case int64(len(s.kept.Bytes())) < s.read.Load():
 		return nil, errBodyNotKept
-	}
-	if s.err != nil && s.err != io.EOF {
+	case s.err != nil && s.err != io.EOF:
 		return nil, s.err
 	}
 	s.current = &attempt{source: s}
-	s.turn.Broadcast()
 	return s.current, nil
 }
 
-// state tells how many bytes were read from the caller and how its body ended; the
-// error is nil while it has not ended.
-func (s *source) state() (read int64, err error) {
+// ended is how the caller's body has ended; nil while it has not, as long as it is read.
+func (s *source) ended() error {
 	if s == nil {
-		return 0, io.EOF
+		return io.EOF
 	}
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return nil
+	}
 	defer s.mu.Unlock()
-	return s.read, s.err
-}
-
-// close ends all reading. A read that is under way ends with the server's own
-// closing of the body, which waits for it.
-func (s *source) close() {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.turn.Broadcast()
+	return s.err
 }

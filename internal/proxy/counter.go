@@ -14,8 +14,12 @@ import (
 // call, at most 36 characters.
 const traceHeader = "Belgov-Trace-Id"
 
-// maxTraceID bounds what is noted of an upstream's, in bytes.
-const maxTraceID = 128
+const (
+	// maxTraceID bounds what is noted of an upstream's, in bytes.
+	maxTraceID = 128
+	// largeBody is from how many bytes on a body may take its time.
+	largeBody = 64 << 10
+)
 
 // NewCounter makes the layer that counts the tries of a request: it gives each one
 // a trace id of its own and notes in the record the id, the number of tries, whether the
@@ -28,52 +32,39 @@ const maxTraceID = 128
 // makes one anyway. A later try gets a copy, because an earlier one may still be written.
 func NewCounter(next call.Sender, classify func(error) call.Failure, now func() time.Time,
 	waiting *Waiting) call.Sender {
-	return &counter{next: next, classify: classify, now: now, waiting: waiting}
-}
-
-type counter struct {
-	next     call.Sender
-	classify func(error) call.Failure
-	now      func() time.Time
-	waiting  *Waiting
-}
-
-// largeBody is from how many bytes on a body may take its time.
-const largeBody = 64 << 10
-
-// Send implements call.Sender.
-func (l *counter) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	rec := c.Record
-	id := call.NewID()
-	if _, again := r.Header[traceHeader]; again {
-		copied := *r
-		copied.Header = r.Header.Clone()
-		r = &copied
-	}
-	r.Header[traceHeader] = []string{id}
-	rec.TraceID, rec.AnswerTraceID, rec.UpstreamStatus = id, "", 0
-	rec.Tries++
-	start := l.now()
-	var waits uint64
-	if r.ContentLength >= 0 && r.ContentLength <= largeBody {
-		waits = l.waiting.begin(start)
-	}
-	resp, err := l.next.Send(ctx, c, r)
-	end := l.now()
-	rec.Phases.Header = end.Sub(start)
-	if err != nil {
-		failure := l.classify(err)
-		l.waiting.end(waits, end, !failure.Timeout && !failure.Cancelled)
-		rec.Sent = rec.Sent || failure.Sent
-		return nil, err
-	}
-	l.waiting.end(waits, end, true)
-	rec.Sent = true
-	rec.UpstreamStatus = resp.StatusCode
-	noteScopes(resp, rec)
-	if v := resp.Header[traceHeader]; len(v) > 0 {
-		// The record may wait in a queue, and the header not with it.
-		rec.AnswerTraceID = strings.Clone(printable.Text(v[0], maxTraceID))
-	}
-	return resp, nil
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		rec := c.Record
+		id := call.NewID()
+		if _, again := r.Header[traceHeader]; again {
+			copied := *r
+			copied.Header = r.Header.Clone()
+			r = &copied
+		}
+		r.Header[traceHeader] = []string{id}
+		rec.TraceID, rec.AnswerTraceID, rec.UpstreamStatus = id, "", 0
+		rec.Tries++
+		start := now()
+		var waits *time.Time
+		if r.ContentLength >= 0 && r.ContentLength <= largeBody {
+			waits = waiting.begin(start)
+		}
+		resp, err := next.Send(ctx, c, r)
+		end := now()
+		rec.Phases.Header = end.Sub(start)
+		if err != nil {
+			failure := classify(err)
+			waiting.end(waits, end, !failure.Timeout && !failure.Cancelled)
+			rec.Sent = rec.Sent || failure.Sent
+			return nil, err
+		}
+		waiting.end(waits, end, true)
+		rec.Sent = true
+		rec.UpstreamStatus = resp.StatusCode
+		noteScopes(resp, rec)
+		if v := resp.Header[traceHeader]; len(v) > 0 {
+			// The record may wait in a queue, and the header not with it.
+			rec.AnswerTraceID = strings.Clone(printable.Text(v[0], maxTraceID))
+		}
+		return resp, nil
+	})
 }

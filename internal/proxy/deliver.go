@@ -93,17 +93,15 @@ func (b uncodedBody) Close() error { return b.coded.Close() }
 func (x *exchange) hold(limit int64) {
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
-	buf, n, held := chunk[:], 0, 0
+	buf, n := chunk[:], 0
 	var err error
 	for err == nil && (n == 0 || int64(n) <= limit) {
 		if n == len(buf) { // more than a chunk: a buffer of its own
-			size := min(2*len(buf), holdHTTP10+chunkSize)
-			if !x.c.Memory.Hold(int64(size)) {
+			size := limit + 1
+			if !x.c.Memory.Hold(size) {
 				break // it streams, without a length
 			}
-			x.c.Memory.Give(int64(held))
-			held = size
-			buf = append(make([]byte, 0, size), buf[:n]...)[:size]
+			buf = append(make([]byte, 0, size), buf...)[:size]
 		}
 		var m int
 		m, err = x.a.Body.Read(buf[n:])
@@ -228,7 +226,7 @@ func (x *exchange) header(length int64) {
 	h := x.w.Header()
 	x.answerHeader(h)
 	if length >= 0 {
-		h["Content-Length"] = one(&x.length, strconv.FormatInt(length, 10))
+		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	if len(x.a.Trailer) > 0 && !x.http10 {
 		x.announceTrailers(h)

@@ -55,33 +55,6 @@ func TestARefusalBefore100ReachesTheCallerWithout100(t *testing.T) {
 	}
 }
 
-func TestThe100ComesFromTheUpstream(t *testing.T) {
-	asked, allow := make(chan string), make(chan bool)
-	g := behindRaw(t, func(_ int, c *peer) {
-		asked <- c.head()
-		<-allow
-		c.send("HTTP/1.1 100 Continue", "", "")
-		if body := c.exactly(5); body != "hello" {
-			c.t.Errorf("body %q", body)
-		}
-		c.send("HTTP/1.1 201 Created", "Content-Length: 0", "", "")
-	})
-	c := g.dial()
-	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
-	<-asked
-	close(allow)
-	if head := c.head(); head != "HTTP/1.1 100 Continue\r\n" {
-		t.Fatalf("first %q", head)
-	}
-	c.send("hello")
-	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 201") || strings.Contains(head, "Connection: close") {
-		t.Fatalf("then %q", head)
-	}
-	if rec := g.record(); rec.BytesIn != 5 {
-		t.Fatalf("%+v", rec)
-	}
-}
-
 func TestATryAfterARefusalIsAskedAnew(t *testing.T) {
 	g := behindRaw(t, func(n int, c *peer) {
 		c.head()
@@ -107,21 +80,6 @@ func TestATryAfterARefusalIsAskedAnew(t *testing.T) {
 		t.Fatalf("then %q", head)
 	}
 	if rec := g.record(); rec.Tries != 2 || rec.BytesIn != 5 {
-		t.Fatalf("%+v", rec)
-	}
-}
-
-func TestABodyOverTheLimitIsRefusedBefore100(t *testing.T) {
-	g := behindRaw(t, func(_ int, c *peer) { c.t.Errorf("the upstream was asked: %s", c.head()) })
-	g.limit(4)
-	c := g.dial()
-	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
-	text, err := c.rest()
-	if err != nil || !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) ||
-		!strings.Contains(text, "Connection: close\r\n") {
-		t.Fatalf("the caller received\n%s", text)
-	}
-	if rec := g.record(); rec.Tries != 0 || rec.Status != 413 || rec.ProblemType == "" {
 		t.Fatalf("%+v", rec)
 	}
 }

@@ -18,7 +18,7 @@ func (x *exchange) failed(a *call.Answer, err error) {
 	if a != nil && a.Cache != "" {
 		x.w.Header()["Cache-Status"] = []string{problem.Pseudonym + "; " + a.Cache}
 	}
-	_, bodyErr := x.body.state()
+	bodyErr := x.body.ended()
 	ctx := x.r.Context()
 	var own *problem.Problem
 	switch {

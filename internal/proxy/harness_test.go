@@ -112,10 +112,7 @@ func newRig(t *testing.T, base string) *rig {
 	if g.up, err = call.NewUpstream("nsso", u, counted(bottom(g.out)), true); err != nil {
 		t.Fatal(err)
 	}
-	p, err := proxy.New(testOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := proxy.New(testOptions())
 	g.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := call.New()
 		c.ID, c.Method, c.Header, c.HasBody = "5f1d7a3e-0000-4000-8000-000000000001", r.Method, r.Header, r.ContentLength != 0

@@ -26,27 +26,17 @@ func requestTrailer(r *http.Request) http.Header {
 	return t
 }
 
-// dropsFrom reports whether a field of an answer of this upstream goes no further. One that
-// gets its callers' own credentials may set cookies, and clear them.
-func dropsFrom(u *call.Upstream, name string) bool {
-	if u.CallerCredentials && (name == "Set-Cookie" || name == "Set-Cookie2" || name == "Clear-Site-Data") {
-		return false
-	}
-	return dropsFromAnswer(name)
-}
-
-// dropsFromAnswer reports whether a field of the upstream goes no further: it is
+// dropsFrom reports whether a field of an answer of this upstream goes no further: it is
 // hop-by-hop, it is the gateway's own to say, or it acts on the origin of the page that
 // a browser shows, which is the gateway's and not the upstream's: cookies, transport
 // security, reports sent elsewhere, data cleared, hints and keys asked for, workers,
-// reloads.
-func dropsFromAnswer(name string) bool {
+// reloads. An upstream that gets its callers' own credentials may set cookies, and clear them.
+func dropsFrom(u *call.Upstream, name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authentication-Info",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"X-Ebox-Incomplete", "X-Request-Id", "X-Ebox-Environment",
-		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Expect-Ct",
-		"Clear-Site-Data", "Report-To", "Reporting-Endpoints", "Nel",
+		"Alt-Svc", "Strict-Transport-Security", "Expect-Ct", "Report-To", "Reporting-Endpoints", "Nel",
 		"Integrity-Policy-Report-Only", "Content-Security-Policy-Report-Only",
 		"Accept-Ch", "Accept-Ch-Lifetime", "Critical-Ch", "Delegate-Ch",
 		"Service-Worker-Allowed", "Refresh", "Sourcemap", "X-Sourcemap", "Set-Login", "Idp-Signin-Status",
@@ -55,6 +45,8 @@ func dropsFromAnswer(name string) bool {
 		"Permissions-Policy-Report-Only",
 		"Cross-Origin-Opener-Policy-Report-Only", "Cross-Origin-Embedder-Policy-Report-Only", "Document-Policy-Report-Only":
 		return true
+	case "Set-Cookie", "Set-Cookie2", "Clear-Site-Data":
+		return !u.CallerCredentials
 	}
 	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Sec-") ||
 		strings.HasPrefix(name, "Secure-Session-") || strings.HasPrefix(name, "Attribution-Reporting-")

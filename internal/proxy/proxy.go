@@ -2,9 +2,10 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"strconv"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -32,12 +33,7 @@ type Options struct {
 type Proxy struct{ o Options }
 
 // New makes a Proxy.
-func New(o Options) (*Proxy, error) {
-	if o.Log == nil || o.Classify == nil || o.Now == nil {
-		return nil, errors.New("making a proxy: an option is missing; all but Cache are required")
-	}
-	return &Proxy{o: o}, nil
-}
+func New(o Options) *Proxy { return &Proxy{o: o} }
 
 // exchange is one call on its way to an answer.
 type exchange struct {
@@ -55,14 +51,6 @@ type exchange struct {
 	rewritten bool
 	// http10 tells a caller to whom only a Content-Length tells a whole answer from one that was cut short.
 	http10 bool
-	// Room for values that are made for this answer, so that each costs no allocation.
-	length, age, cacheStatus [1]string
-}
-
-// one gives the room as a field's value.
-func one(room *[1]string, value string) []string {
-	room[0] = value
-	return room[:1:1]
 }
 
 // Serve answers w with what the upstream, or the cache, has for the call. It writes into
@@ -143,10 +131,7 @@ func (x *exchange) interim(status int, header http.Header) {
 		return
 	}
 	h := x.w.Header()
-	final := make(http.Header, len(h))
-	for name, values := range h {
-		final[name] = values
-	}
+	final := maps.Clone(h)
 	clear(h)
 	for name, values := range header {
 		if values = x.passed(name, values); values != nil {
@@ -156,27 +141,12 @@ func (x *exchange) interim(status int, header http.Header) {
 	call.DropListed(h, header["Connection"])
 	x.w.WriteHeader(status)
 	clear(h)
-	for name, values := range final {
-		h[name] = values
-	}
+	maps.Copy(h, final)
 }
-
-// Values that many messages share. Nobody changes them in place.
-var (
-	via10 = []string{"1.0 " + problem.Pseudonym}
-	via11 = []string{"1.1 " + problem.Pseudonym}
-	via20 = []string{"2.0 " + problem.Pseudonym}
-)
 
 // via is the gateway's entry in Via for a message received in this version.
 func via(major, minor int) []string {
-	switch {
-	case major == 2:
-		return via20
-	case major == 1 && minor == 0:
-		return via10
-	}
-	return via11
+	return []string{strconv.Itoa(major) + "." + strconv.Itoa(minor) + " " + problem.Pseudonym}
 }
 
 // expectsContinue reports whether the caller waits for a 100 (Continue) before it sends its

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -11,16 +10,10 @@ import (
 // seen before the first time-out. The zero value is ready, and safe for concurrent use.
 type Waiting struct {
 	mu sync.Mutex
-	// calls are in the order in which they began, so that the oldest is the first.
-	calls []waitingCall
-	next  uint64
+	// calls are when those began, in their order, so that the oldest is the first.
+	calls []*time.Time
 	// unanswered is since when there were calls and no answer, ended when a call last went.
 	unanswered, ended time.Time
-}
-
-type waitingCall struct {
-	id    uint64
-	since time.Time
 }
 
 // WaitingState is what is shown of them.
@@ -42,27 +35,25 @@ func (w *Waiting) State() WaitingState {
 	if len(w.calls) == 0 {
 		return WaitingState{}
 	}
-	return WaitingState{Calls: len(w.calls), Oldest: w.calls[0].since, Unanswered: w.unanswered}
+	return WaitingState{Calls: len(w.calls), Oldest: *w.calls[0], Unanswered: w.unanswered}
 }
 
-func (w *Waiting) begin(now time.Time) (id uint64) {
+func (w *Waiting) begin(now time.Time) (since *time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.calls) == 0 && (w.unanswered.IsZero() || now.Sub(w.ended) > pause) {
 		w.unanswered = now
 	}
-	w.next++
-	w.calls = append(w.calls, waitingCall{w.next, now})
-	return w.next
+	w.calls = append(w.calls, &now)
+	return &now
 }
 
 // end takes a call out. known says that it ended by an answer or an error of the
 // connection: neither by a time-out nor since its caller gave up.
-func (w *Waiting) end(id uint64, now time.Time, known bool) {
+func (w *Waiting) end(since *time.Time, now time.Time, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if i, ok := slices.BinarySearchFunc(w.calls, id,
-		func(c waitingCall, id uint64) int { return cmp.Compare(c.id, id) }); ok {
+	if i := slices.Index(w.calls, since); i >= 0 {
 		w.calls = slices.Delete(w.calls, i, i+1)
 	}
 	w.ended = now

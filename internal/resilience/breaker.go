@@ -3,9 +3,9 @@ package resilience
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -34,26 +34,25 @@ func (t tenant) String() string {
 
 // breaker is the circuit of an upstream, with one more for each enterprise that fails.
 //
-// An enterprise's failures always count for its own circuit. For that of all, a failure is held until
-// a call for another enterprise fails, and the two count as one. So an enterprise whose every call fails (a
-// mandate that an upstream answers with 503, a mailbox that times out) opens its own circuit alone, also when
-// nobody else calls. Failures to connect, and those of calls for nobody, are the upstream's.
+// An enterprise's failures always count for its own circuit, and for that of all only if the failure
+// before was another's. So an enterprise whose every call fails (a mandate that an upstream answers with
+// 503, a mailbox that times out) opens its own circuit alone, also when nobody else calls. Failures to
+// connect, and those of calls for nobody, are the upstream's.
 type breaker struct {
 	settings config.Breaker
-	name     string
 	log      *slog.Logger
-	all      *circuit
-	refused  atomic.Uint64
-	// header is when the upstream last sent one, answered when somebody for whom the circuit is closed last
-	// got an answer that is no failure; both in nanoseconds since 1970.
-	header, answered atomic.Int64
+	// patience is how long an upstream may be silent before it is frozen.
+	patience time.Duration
 
-	mu      sync.RWMutex        // never held while all is called
+	mu      sync.Mutex
+	all     *circuit
 	own     map[tenant]*circuit // of enterprises that have failed lately
-	held    tenant              // the enterprise whose failure is held
+	failed  tenant              // the enterprise that failed last
 	silence silence
-	// quietFrom is since when no probe of the half-open circuit has failed.
-	quietFrom time.Time
+	// header is when the upstream last sent one, answered when somebody for whom the circuit is closed last
+	// got an answer that is no failure.
+	header, answered time.Time
+	opened, refused  uint64
 }
 
 // maxOwn bounds how many failing enterprises have a circuit. The failures of others
@@ -61,88 +60,72 @@ type breaker struct {
 const maxOwn = 1000
 
 func newBreaker(o Options) *breaker {
-	b := &breaker{settings: o.Settings.Breaker, name: o.Name, log: o.Log, own: make(map[tenant]*circuit)}
-	b.silence.enough = cmp.Or(o.HeaderTimeout, 30*time.Second) / 3
-	b.all = newCircuit(b.settings, b.changed)
-	return b
-}
-
-// changed is told by the circuit of all. Whatever it becomes, everybody begins anew.
-func (b *breaker) changed(from, to gobreaker.State, calls, failures int) {
-	b.mu.Lock()
-	clear(b.own)
-	b.held = tenant{}
-	b.silence = silence{enough: b.silence.enough}
-	b.quietFrom = *b.all.until.Load() // that was over perhaps long before anybody looked
-	b.mu.Unlock()
-	switch {
-	case to == gobreaker.StateClosed:
-		b.log.Info("circuit closed: the upstream answers again", "upstream", b.name)
-	case to == gobreaker.StateHalfOpen:
-		b.log.Info("circuit half-open: a few calls probe the upstream", "upstream", b.name)
-	case from == gobreaker.StateHalfOpen:
-		b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
-	default:
-		b.log.Warn("circuit open: too many calls failed, or none was answered", "upstream", b.name, "for", b.settings.Open,
-			"calls", calls, "failures", failures)
+	b := &breaker{
+		settings: o.Settings.Breaker, log: o.Log.With("upstream", o.Name), own: make(map[tenant]*circuit),
+		patience: cmp.Or(o.HeaderTimeout, 30*time.Second) / 3,
 	}
+	b.all = newCircuit(b.settings, &b.mu, b.log, func(to gobreaker.State) { // everybody begins anew
+		clear(b.own)
+		b.failed, b.silence = tenant{}, silence{}
+		if to == gobreaker.StateOpen {
+			b.opened++
+		}
+	})
+	return b
 }
 
 // try is one try that the breaker let pass. It must be settled exactly once.
 type try struct {
-	who      tenant
-	caller   memory.Party
-	began    time.Time
-	all, own pass
+	who    tenant
+	caller memory.Party
+	began  time.Time
+	// all and own, unless nil, are the second steps of a probe of these circuits.
+	all, own func(error)
 }
 
 // probing reports whether the call decides about a half-open circuit.
-func (t *try) probing() bool { return t.all.probe != nil || t.own.probe != nil }
+func (t *try) probing() bool { return t.all != nil || t.own != nil }
 
 // admit lets a call pass or says why not: the error is a 503 with the time left.
 func (b *breaker) admit(c *call.Call) (*try, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	t := &try{who: tenantOf(c), caller: memory.PartyOf(c.Caller, c.Source), began: time.Now()}
+	why := "The upstream has been failing"
 	var wait time.Duration
-	if t.all, wait = b.all.enter(); wait > 0 {
-		return nil, b.refuse("The upstream has been failing", wait)
-	}
-	if own := b.ownOf(t.who); own != nil {
+	t.all, wait = b.all.enter()
+	if own := b.own[t.who]; own != nil && wait == 0 {
 		if t.own, wait = own.enter(); wait > 0 {
-			t.all.end(errIgnored)
-			return nil, b.refuse("The upstream has been failing for this enterprise", wait)
+			why += " for this enterprise"
+			b.all.end(t.all, t.began, errIgnored)
 		}
 	}
-	return t, nil
-}
-
-func (b *breaker) refuse(why string, wait time.Duration) error {
-	b.refused.Add(1)
-	return problem.Unavailable(why+" and is not called for the moment, so that it can recover. "+
+	if wait == 0 {
+		return t, nil
+	}
+	b.refused++
+	return nil, problem.Unavailable(why+" and is not called for the moment, so that it can recover. "+
 		"Nothing was sent. Try again after the time in Retry-After.", wait).Because(ErrCircuitOpen)
 }
 
-// ownOf is the circuit of an enterprise that has failed, nil if it has not.
-func (b *breaker) ownOf(who tenant) *circuit {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.own[who]
-}
-
-// closedFor reports whether calls for who pass freely.
-func (b *breaker) closedFor(who tenant) bool {
-	own := b.ownOf(who)
-	return b.all.State() == gobreaker.StateClosed && (own == nil || own.State() == gobreaker.StateClosed)
+// headed notes that the header of an answer has come.
+func (b *breaker) headed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.header = time.Now()
 }
 
 // settle reports what came of a call. One that began before the circuit opened says nothing
 // any more.
 func (b *breaker) settle(t *try, o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	all, own := errIgnored, errIgnored
 	switch {
-	case o == neutral || t.all.outdated():
+	case o == neutral || b.all.outdated(t.all, t.began):
 	case o == succeeded:
-		if t.own.probe == nil {
-			b.answered.Store(time.Now().UnixNano())
+		if t.own == nil {
+			b.answered = time.Now()
 		}
 		all, own = nil, nil
 	case o == unreached:
@@ -150,119 +133,89 @@ func (b *breaker) settle(t *try, o outcome) {
 	default:
 		all, own = b.fail(t, o)
 	}
-	t.own.end(own)
-	t.all.end(all)
+	if c := b.own[t.who]; c != nil {
+		c.end(t.own, t.began, own)
+	}
+	b.all.end(t.all, t.began, all)
 }
 
-// fail says how a failure counts for the circuit of all and for the enterprise's own.
+// fail says how a failure counts for the circuit of all and for the enterprise's own, which it
+// makes if there is none. b.mu is held.
 func (b *breaker) fail(t *try, o outcome) (all, own error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	frozenForAll, frozen := false, false
-	if o != failed {
-		frozenForAll, frozen = b.silence.add(t, now, time.Unix(0, b.header.Load()), o == timedOut, b.settings.Window)
-	}
+	frozen := o != failed && b.frozen(t, o == timedOut)
 	if o == abandoned && !frozen {
 		return errIgnored, errIgnored
 	}
 	all, own = errFailed, errFailed
 	if frozen {
 		own = errFrozen
-	}
-	if frozenForAll {
-		all = errFrozen
+		if b.silence.others(t) {
+			return errFrozen, errFrozen
+		}
 	}
 	if t.who == (tenant{}) {
 		return all, own
 	}
-	switch {
-	case frozenForAll:
-	case b.held == t.who || b.held == tenant{}:
-		b.held = t.who
+	if b.failed == t.who || b.failed == (tenant{}) {
 		all = errHeld
-		if t.all.probe != nil { // one enterprise must not use up every probe
+		if t.all != nil { // one enterprise must not use up every probe
 			own = errFrozen
-			b.quietFrom = now
 		}
-	default:
-		b.held = tenant{}
 	}
-	if t.own.circuit == nil {
-		t.own = b.begin(t.who, now)
+	b.failed = t.who
+	if b.own[t.who] == nil {
+		b.begin(t.who)
 	}
 	return all, own
 }
 
 // begin gives an enterprise that fails its circuit; none if there are too many. b.mu is held.
-func (b *breaker) begin(who tenant, now time.Time) pass {
-	if c := b.own[who]; c != nil {
-		return pass{circuit: c, opened: c.opened.Load()}
+func (b *breaker) begin(who tenant) {
+	maps.DeleteFunc(b.own, func(_ tenant, c *circuit) bool { return b.forgotten(c) })
+	if len(b.own) < maxOwn {
+		b.own[who] = newCircuit(b.settings, &b.mu, b.log.With("enterprise", who.String()), func(gobreaker.State) {})
 	}
-	for who, c := range b.own {
-		if b.forgotten(c, now) {
-			delete(b.own, who)
-		}
-	}
-	if len(b.own) >= maxOwn {
-		return pass{}
-	}
-	log := b.log.With("upstream", b.name, "enterprise", who.String())
-	c := newCircuit(b.settings, func(_, to gobreaker.State, _, _ int) {
-		switch to {
-		case gobreaker.StateOpen:
-			log.Warn("circuit open for one enterprise: its calls failed", "for", b.settings.Open)
-		case gobreaker.StateClosed:
-			log.Info("circuit closed for one enterprise: its calls are answered again")
-		case gobreaker.StateHalfOpen:
-		}
-	})
-	b.own[who] = c
-	return pass{circuit: c}
 }
 
-// forgotten tells that an enterprise is like any other again: none of its calls has failed in the window, or
-// it has not called for so long after its circuit was open.
-func (b *breaker) forgotten(c *circuit, now time.Time) bool {
-	switch c.State() {
-	case gobreaker.StateClosed:
-		return c.Counts().TotalFailures == 0
-	case gobreaker.StateHalfOpen:
-		return now.Sub(*c.until.Load()) > b.settings.Window
-	}
-	return false
+// forgotten reports whether an enterprise is like any other again: none of its calls has failed for as long
+// as its circuit may have been open, and a window after it.
+func (b *breaker) forgotten(c *circuit) bool {
+	return time.Since(c.failed) > b.settings.Open+b.settings.Window
 }
 
 // show fills in the state for people. If nobody for whom the circuit is closed was answered
 // in the window, it is shown as it is for the others: more is not known of the upstream.
 func (b *breaker) show(s *State) {
-	s.RefusedOpen = b.refused.Load()
-	all := b.all.State()
-	s.Opened = b.all.opened.Load()
-	if all == gobreaker.StateOpen {
-		s.Circuit, s.Until = Open, *b.all.until.Load()
-		return
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := time.Now()
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if all == gobreaker.StateHalfOpen {
-		s.Circuit = HalfOpen
-		if now.Sub(b.quietFrom) > b.settings.Window {
-			s.UntriedSince = b.quietFrom
+	s.Circuit = Circuit(b.all.State().String())
+	s.Opened, s.RefusedOpen = b.opened, b.refused
+	alone := false
+	switch s.Circuit {
+	case Open:
+		s.Until = b.all.until
+	case HalfOpen:
+		quiet := b.all.until // that was over perhaps long before anybody looked
+		if b.all.failed.After(quiet) {
+			quiet = b.all.failed
 		}
+		if now.Sub(quiet) > b.settings.Window {
+			s.UntriedSince = quiet
+		}
+	case Closed:
+		alone = now.Sub(b.answered) > b.settings.Window
 	}
-	alone := all == gobreaker.StateClosed && now.Sub(time.Unix(0, b.answered.Load())) > b.settings.Window
 	for who, c := range b.own {
-		state, until := c.State(), *c.until.Load()
-		if state == gobreaker.StateClosed || b.forgotten(c, now) {
+		state := Circuit(c.State().String())
+		if state == Closed || b.forgotten(c) {
 			continue
 		}
 		s.OpenFor = append(s.OpenFor, who.String())
 		switch {
 		case !alone:
-		case state == gobreaker.StateOpen && (s.Circuit != Open || until.Before(s.Until)):
-			s.Circuit, s.Until = Open, until
+		case state == Open && (s.Circuit != Open || c.until.Before(s.Until)):
+			s.Circuit, s.Until = Open, c.until
 		case s.Circuit == Closed:
 			s.Circuit = HalfOpen
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"ebox-gateway/internal/call"
 )
@@ -36,55 +35,42 @@ const (
 // breaks off; it counts when its body has ended. A probe of a half-open circuit is
 // judged by its header alone, since nobody else may call in the meantime. A caller
 // who went away says nothing about the upstream, unless it is one of several who had
-// waited in vain (see silence), and the gateway's own refusals say nothing.
+// waited in vain (see silence), and the gateway's own refusals say nothing, nor does
+// a panic of the transport.
 func (u *Upstream) Breaker(next call.Sender) call.Sender {
-	if u.breaker == nil {
+	b := u.breaker
+	if b == nil {
 		return next
 	}
 	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-		return u.sendThroughBreaker(ctx, c, r, next)
-	})
-}
-
-func (u *Upstream) sendThroughBreaker(
-	ctx context.Context, c *call.Call, r *http.Request, next call.Sender,
-) (*http.Response, error) {
-	b := u.breaker
-	t, err := b.admit(c)
-	if err != nil {
-		call.CloseBody(r)
-		return nil, err
-	}
-	out := neutral // if the transport panics, the fault is the gateway's
-	settled := false
-	defer func() {
-		if !settled {
+		t, err := b.admit(c)
+		if err != nil {
+			call.CloseBody(r)
+			return nil, err
+		}
+		sent, upload := watchUpload(r)
+		answer, err := next.Send(ctx, c, sent)
+		if err != nil {
+			out := u.outcomeOf(ctx, err)
+			if upload != nil && (out == abandoned || upload.broken.Load()) {
+				out = neutral // the upstream waited for the caller
+			}
 			b.settle(t, out)
+			return nil, err
 		}
-	}()
-
-	sent, upload := watchUpload(r)
-	answer, err := next.Send(ctx, c, sent)
-	if err != nil {
-		out = u.outcomeOf(ctx, err)
-		if upload != nil && (out == abandoned || upload.broken.Load()) {
-			out = neutral // the upstream waited for the caller
-		}
-		return nil, err
-	}
-	b.header.Store(time.Now().UnixNano())
-	if failing(answer.StatusCode) {
-		if !u.o.Neutral(c, answer) {
-			out = failed
+		b.headed()
+		switch {
+		case failing(answer.StatusCode) && u.o.Neutral(c, answer):
+			b.settle(t, neutral)
+		case failing(answer.StatusCode):
+			b.settle(t, failed)
+		case t.probing() || empty(answer):
+			b.settle(t, succeeded)
+		default:
+			answer.Body = &endedBody{ReadCloser: answer.Body, end: func(err error) { b.settle(t, u.bodyOutcome(ctx, err)) }}
 		}
 		return answer, nil
-	}
-	out = succeeded
-	if !t.probing() && !empty(answer) {
-		answer.Body = &endedBody{ReadCloser: answer.Body, end: func(err error) { b.settle(t, u.bodyOutcome(ctx, err)) }}
-		settled = true
-	}
-	return answer, nil
+	})
 }
 
 // outcomeOf says what an error of the layers below means for the circuit.

@@ -67,24 +67,18 @@ func TestWhatOpensACircuit(t *testing.T) {
 	testkit.Table(t, map[string]row{
 		"502":                        {next: answers(502), want: Open},
 		"503":                        {next: answers(503), want: Open},
-		"504":                        {next: answers(504), want: Open},
 		"500_does_not":               {next: answers(500), want: Closed},
-		"404_does_not":               {next: answers(404), want: Closed},
-		"429_does_not":               {next: answers(429), want: Closed},
 		"200_does_not":               {next: answers(200), want: Closed},
 		"health_that_says_down_not":  {next: healthDown, want: Closed},
 		"reset":                      {next: fails(errReset), want: Open},
 		"header_time-out":            {next: fails(errTooSlow), want: Open},
 		"connection_not_made":        {next: fails(errNotMade), want: Open},
-		"connect_time-out":           {next: fails(errNoConnect), want: Open},
 		"body_broken_off":            {next: breaksOff(errReset), want: Open},
 		"download_its_caller_ends":   {next: breaksOff(context.Canceled), want: Closed},
 		"upload_that_cannot_be_read": {next: readsBody, want: Closed, body: &body{err: io.ErrUnexpectedEOF}},
 		"cancelled_does_not":         {next: fails(context.Canceled), want: Closed},
 		"caller_gone_as_it_failed":   {next: fails(errReset), want: Closed, ctx: gone},
 		"gateway's_refusal_does_not": {next: fails(problem.Internal(errReset)), want: Closed},
-		"own_deadline":               {next: fails(context.DeadlineExceeded), want: Open},
-		"an_error_that_nobody_knows": {next: fails(errors.New("what is this")), want: Open},
 	}, func(t *testing.T, c row) {
 		u := protect(trusting)
 		for i := range 20 {
@@ -143,8 +137,8 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		if s := circuitIs(t, u, Closed); s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=5", "circuit half-open",
-			"circuit open again", "circuit closed", "upstream=nsso"} {
+		for _, want := range []string{"circuit open: too many calls failed", "failures=9", "circuit half-open",
+			"was=half-open", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
 			}
@@ -231,8 +225,7 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 			passes(t, good, request("GET", first))
 		}
 		circuitIs(t, u, Closed)
-		for _, want := range []string{"circuit open for one enterprise", "circuit closed for one enterprise",
-			"enterprise=" + who} {
+		for _, want := range []string{"circuit open: ", "circuit closed: ", "enterprise=" + who} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
 			}
@@ -279,7 +272,7 @@ func hangs(*http.Request) (*http.Response, error) {
 
 // gobreaker counts a call in the step of the window in which it began, and one that
 // lasted as long as the window not at all.
-func TestCallsThatLastAWholeWindowCount(t *testing.T) {
+func TestCallsThatLastAWholeWindowCountAndOldOnesDoNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
 		for range 10 {
@@ -287,15 +280,10 @@ func TestCallsThatLastAWholeWindowCount(t *testing.T) {
 		}
 		time.Sleep(trusting.Breaker.Window + time.Second)
 		circuitIs(t, u, Open, "0206731645")
-	})
-}
-
-func TestOldFailuresLeaveTheWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u := protect(trusting)
-		for range 30 {
+		u = protect(trusting)
+		for range 30 { // at most nine in a window
 			repeat(1, u.Breaker(answers(503)), first)
-			time.Sleep(seconds(1.2)) // at most nine in a window
+			time.Sleep(seconds(1.2))
 		}
 		circuitIs(t, u, Closed)
 	})
@@ -387,28 +375,25 @@ func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := broken()
-		bad, good := u.Breaker(answers(503)), u.Breaker(answers(200))
 		ends := u.State().Until
-		is := func(when string, circuit Circuit, untried time.Time) {
+		is := func(circuit Circuit, untried time.Time) {
 			t.Helper()
 			if s := u.State(); s.Circuit != circuit || !s.UntriedSince.Equal(untried) {
-				t.Errorf("%s: %s, untried since %s; want %s, %s", when, s.Circuit, s.UntriedSince, circuit, untried)
+				t.Errorf("%s, untried since %s; want %s, %s", s.Circuit, s.UntriedSince, circuit, untried)
 			}
 		}
-		is("while it is open", Open, time.Time{})
+		is(Open, time.Time{})
 		time.Sleep(seconds(14))
-		is("within the window", HalfOpen, time.Time{})
+		is(HalfOpen, time.Time{}) // not for longer than the window
 		time.Sleep(seconds(2))
-		is("after it", HalfOpen, ends)
-		repeat(1, good, second)
-		is("when one call was answered", HalfOpen, ends)
-		repeat(1, bad, first)
+		is(HalfOpen, ends)
+		repeat(1, u.Breaker(answers(200)), second)
+		is(HalfOpen, ends)
+		repeat(1, u.Breaker(answers(503)), first)
 		failed := time.Now()
-		is("when one enterprise's failed", HalfOpen, time.Time{})
+		is(HalfOpen, time.Time{})
 		time.Sleep(seconds(11))
-		is("a window later", HalfOpen, failed)
-		repeat(probes, good, second)
-		is("when enough were answered", Closed, time.Time{})
+		is(HalfOpen, failed)
 	})
 }
 
@@ -439,20 +424,14 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 	testkit.Table(t, map[string]crowd{
 		"two_time-outs_of_one_caller": {
 			callers: []caller{{"a", first, long}}, closed: 61, open: 121},
-		"those_of_three_for_one_enterprise": {
-			callers: []caller{{"a", first, long}, {"b", first, long}, {"c", first, long}}, closed: 61, open: 121},
 		"those_of_two_for_two_enterprises": {
 			callers: []caller{{"a", first, long}, {"a", second, long}}, closed: 61, open: 121, all: true},
 		"those_of_one_for_nobody": {
 			callers: []caller{{"a", 0, long}}, closed: 61, open: 121, all: true},
 		"two_enterprises": {
 			callers: []caller{{"a", first, 2}, {"a", second, 2}}, closed: 9, open: 13, all: true},
-		"two_patient_enterprises": {
-			callers: []caller{{"a", first, 15}, {"b", second, 15}}, closed: 29, open: 31, all: true},
 		"two_callers_of_one_enterprise": {
 			callers: []caller{{"a", first, 3}, {"b", first, 4}}, closed: 9, open: 15},
-		"two_callers_for_nobody": {
-			callers: []caller{{"a", 0, 3}, {"b", 0, 4}}, closed: 9, open: 15, all: true},
 		"one_caller_does_not": {
 			callers: []caller{{"a", first, 5}}, closed: 120},
 		"those_who_go_at_once_do_not": {
@@ -531,18 +510,5 @@ func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 		if n := len(u.breaker.own); n != 1 {
 			t.Errorf("after the window %d enterprises have a circuit", n)
 		}
-	})
-}
-
-func TestCallsInFlightDoNotHideFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u := protect(trusting)
-		for range 100 {
-			go repeat(1, u.Breaker(tripper(hangs)), first)
-		}
-		synctest.Wait()
-		repeat(10, u.Breaker(fails(errReset)), second)
-		circuitIs(t, u, Open, "0474028805")
-		time.Sleep(trusting.Breaker.Window)
 	})
 }

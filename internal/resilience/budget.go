@@ -1,6 +1,6 @@
 package resilience
 
-import "sync/atomic"
+import "sync"
 
 // budget bounds retries, so that an outage is not multiplied.
 //
@@ -8,9 +8,9 @@ import "sync/atomic"
 // more. Whatever came before, n calls have at most 4 + 0.18·n retries, which from
 // 200 calls on is at most a fifth of them; of fewer, an upstream can bear four more.
 type budget struct {
-	balance atomic.Int64 // in hundredths of a retry
-
-	spent, denied atomic.Uint64
+	mu            sync.Mutex
+	balance       int // in hundredths of a retry
+	spent, denied uint64
 }
 
 const (
@@ -21,25 +21,20 @@ const (
 
 // call pays for a call.
 func (b *budget) call() {
-	for {
-		held := b.balance.Load()
-		if held >= maxBalance || b.balance.CompareAndSwap(held, min(held+deposit, maxBalance)) {
-			return
-		}
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.balance = min(b.balance+deposit, maxBalance)
 }
 
 // retry pays for a retry; false if there is not enough left.
 func (b *budget) retry() bool {
-	for {
-		held := b.balance.Load()
-		if held < retryCost {
-			b.denied.Add(1)
-			return false
-		}
-		if b.balance.CompareAndSwap(held, held-retryCost) {
-			b.spent.Add(1)
-			return true
-		}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.balance < retryCost {
+		b.denied++
+		return false
 	}
+	b.balance -= retryCost
+	b.spent++
+	return true
 }

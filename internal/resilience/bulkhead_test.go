@@ -2,10 +2,10 @@ package resilience
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -88,10 +88,7 @@ func (c *crowd) state(inFlight, queued int) {
 // holds checks how many places a caller has.
 func (c *crowd) holds(caller string, want int) {
 	c.t.Helper()
-	held := 0
-	if a := c.u.bulkhead.accounts[party{caller: memory.Party{Caller: caller}}]; a != nil {
-		held = a.held
-	}
+	held := c.u.bulkhead.places.of[party{caller: memory.Party{Caller: caller}}]
 	if held != want {
 		c.t.Errorf("%s has %d places, want %d: %+v", caller, held, want, c.u.State())
 	}
@@ -100,71 +97,49 @@ func (c *crowd) holds(caller string, want int) {
 func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, narrow)
-		c.call(20, "a", 0)
+		c.call(19, "a", 0)
+		late, start := interactive(), time.Now()
+		waits := c.begin(late)
 		c.state(10, 10)
 		_, err := do(c.rt, request("GET", first))
 		if p := refusedWith(t, err, 503, ErrBulkheadFull, "1"); p.ProxyError != problem.ProxyConnectionLimit {
 			t.Errorf("error type %s", p.ProxyError)
 		}
-		close(c.gate.let)
-		synctest.Wait()
-		c.state(0, 0)
-		if n := len(c.gate.arrivals()); n != 20 || c.u.State().RefusedFull != 1 {
-			t.Fatalf("%d sent, %+v", n, c.u.State())
-		}
-	})
-}
-
-func TestWhoWaitsTooLongIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, narrow)
-		c.call(10, "a", 0)
-		late, start := interactive(), time.Now()
-		refusedWith(t, <-c.begin(late), 503, ErrBulkheadFull, "1")
+		refusedWith(t, <-waits, 503, ErrBulkheadFull, "1")
 		if took := time.Since(start); took != narrow.Concurrency.Wait || late.Record.Phases.Limits != took {
 			t.Errorf("refused after %s, %s noted", took, late.Record.Phases.Limits)
 		}
+		synctest.Wait()
+		c.state(10, 0)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		// Out of time is nobody's leaving.
 		refusedWith(t, <-send(ctx, c.rt, interactive()), 503, ErrBulkheadFull, "1")
-	})
-}
-
-func TestACallerWhoGoesAwayLeavesTheQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, narrow)
-		c.call(10, "a", 0)
-		gone := c.begin(interactive())
-		c.state(10, 1)
-		c.end("interactive", 1)
-		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Fatalf("the error is %v", err)
-		}
-		c.state(10, 0)
-		if s := c.u.State(); s.RefusedFull != 0 || len(c.gate.arrivals()) != 10 {
-			t.Fatalf("state %+v", s)
+		if s := c.u.State(); s.RefusedFull != 12 || len(c.gate.arrivals()) != 10 {
+			t.Errorf("%+v", s)
 		}
 	})
 }
 
-// A place can be granted in the very moment in which its caller gives up.
+// A place can be granted in the very moment in which its caller gives up, or has waited long enough.
 func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
-	for name, c := range map[string]struct {
-		err  error
-		held int
-	}{"time_over": {nil, 1}, "caller_gone": {context.Canceled, 0}} {
-		t.Run(name, func(t *testing.T) {
-			h := newBulkhead(narrow.Concurrency)
-			e, _, _ := h.enter(context.Background(), batch(0), 0)
-			e.granted = make(chan struct{})
-			close(e.granted)
-			placed, _, err := h.leaveQueue(e, nil, c.err)
-			if (placed != nil) != (c.held == 1) || err != c.err {
-				t.Errorf("placed: %v, error %v", placed, err)
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(1, 2, 0, 1)
+			held, _, _ := q.enter(context.Background(), begun(batch(0)), 0)
+			gone, leave := context.WithCancel(context.Background())
+			time.AfterFunc(time.Second, leave)
+			time.AfterFunc(time.Second, func() { q.leave(held) })
+			for _, ctx := range []context.Context{gone, context.Background()} {
+				go func() {
+					if place, _, _ := q.enter(ctx, begun(batch(0)), time.Second); place != nil {
+						q.leave(place)
+					}
+				}()
 			}
-			if h.taken != c.held || h.batch != c.held || h.refused != 0 || len(h.accounts) != c.held {
-				t.Errorf("%d places taken, %d of batch, %d refused", h.taken, h.batch, h.refused)
+			time.Sleep(2 * time.Second)
+			if q.length() != 0 || len(q.line)+len(q.places.of)+len(q.waiting.of) != 0 {
+				t.Fatalf("left behind: %+v, %+v", q.places, q.waiting)
 			}
 		})
 	}
@@ -199,7 +174,7 @@ func TestBatchLeavesThreeTenthsOfThePlaces(t *testing.T) {
 		c.state(10, 7)
 	})
 	for _, c := range []struct{ whole, want int }{{1, 1}, {2, 1}, {3, 2}, {10, 7}, {200, 140}} {
-		if got := batchShare(c.whole); got != c.want {
+		if got := batchShare(c.whole, batchPart); got != c.want {
 			t.Errorf("batch gets %d of %d, want %d", got, c.whole, c.want)
 		}
 	}
@@ -215,7 +190,6 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 		end  func(*http.Response)
 		held int // after the header
 	}{
-		"read_to_its_end":  {answers(200), read, 1},
 		"closed_before":    {answers(200), closed, 1},
 		"read_then_closed": {answers(200), both, 1},
 		"broken_off":       {breaksOff(errReset), read, 1},
@@ -283,33 +257,30 @@ func TestBulkheadProperty(t *testing.T) {
 				}
 				synctest.Wait()
 				st := u.State()
-				h := u.bulkhead
-				h.mu.Lock()
-				held, waiting := 0, 0
-				for p, a := range h.accounts {
-					if p.enterprise == (tenant{}) {
-						held, waiting = held+a.held, waiting+a.waiting
+				q := u.bulkhead
+				q.mu.Lock()
+				for _, room := range []*room{&q.places, &q.waiting} {
+					all := 0
+					for p, n := range room.of {
+						if p.enterprise == (tenant{}) {
+							all += n
+						}
+					}
+					if all != room.all || room.all > room.max || room.batch > room.batchMax {
+						rt.Errorf("callers have %d of %+v", all, room)
 					}
 				}
-				for at := h.line.Front(); at != nil; at = at.Next() {
-					if h.fits(at.Value.(*entry)) {
-						rt.Errorf("somebody waits for a place that is free: %+v under %+v", st, s)
-					}
+				if slices.ContainsFunc(q.line, q.places.admits) || len(q.line) != q.waiting.all {
+					rt.Errorf("somebody waits for a place that is free: %+v under %+v", st, s)
 				}
-				batched, batchWaiting := h.batch, h.batchWaiting
-				h.mu.Unlock()
-				if st.InFlight > s.Max || batched > h.places.batch || st.Queued > s.Queue ||
-					batchWaiting > h.queue.batch ||
-					held != st.InFlight || waiting != st.Queued {
-					rt.Fatalf("%+v under %+v; callers hold %d, %d wait", st, s, held, waiting)
-				}
+				q.mu.Unlock()
 			}
 			for _, cancel := range cancels {
 				cancel()
 			}
 			synctest.Wait()
-			if st := u.State(); st.InFlight != 0 || st.Queued != 0 || len(u.bulkhead.accounts) != 0 {
-				rt.Fatalf("left behind: %+v and %d accounts", st, len(u.bulkhead.accounts))
+			if q := u.bulkhead; q.length()+len(q.places.of)+len(q.waiting.of) != 0 {
+				rt.Fatalf("left behind: %+v, %+v", q.places, q.waiting)
 			}
 		})
 	})

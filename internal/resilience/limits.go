@@ -1,7 +1,6 @@
 package resilience
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -28,7 +27,7 @@ func (k Key) shared() string {
 	return "enterprise " + k.Enterprise.String()
 }
 
-// maxLimits is how many keys Limits remember: some 40 MB if all of them are in use.
+// maxLimits is how many keys Limits remember at most: some 40 MB if all of them are in use.
 const maxLimits = 100_000
 
 // Limits are the rates of enterprises and callers. They are spent by every request,
@@ -36,15 +35,16 @@ const maxLimits = 100_000
 type Limits struct {
 	max    int
 	now    func() time.Time
-	shared Shared // nil if every rate is this replica's own
+	shared Shared
 	// refused count what was refused, for the reasons in Refusals.
 	refused struct{ enterprise, caller, concurrency atomic.Uint64 }
 
-	mu      sync.Mutex // never held while anybody waits
-	entries map[Key]*list.Element
-	recent  list.List // of *limit, the last used in front
+	mu sync.Mutex // never held while anybody waits
+	// recent are the keys that were used last. When they are half of what is remembered, they
+	// become older, and those that were older are forgotten unless they were used meanwhile.
+	recent, older map[Key]*limit
 	// underWay are the calls of callers that may have so many at once, by the caller's name.
-	underWay map[string]*bulkhead
+	underWay map[string]*queue
 }
 
 // Refusals are how many calls were refused since the rate of their enterprise or caller was
@@ -57,18 +57,16 @@ func (l *Limits) Refusals() Refusals {
 }
 
 type limit struct {
-	key  Key
 	last config.Rate // that was asked for
 	*line
 }
 
-// NewLimits makes Limits that remember the 100,000 rates that were used last. A key that was
-// forgotten begins anew with its whole burst and never with more. shared is where rates for
-// all replicas are spent; nil for nowhere.
+// NewLimits makes Limits that remember the 50,000 rates that were used last, and some others. A key
+// that was forgotten begins anew with its whole burst and never with more. shared is where rates
+// for all replicas are spent.
 func NewLimits(shared Shared, now func() time.Time) *Limits {
 	return &Limits{
-		max: maxLimits, now: now, shared: shared,
-		entries: make(map[Key]*list.Element), underWay: make(map[string]*bulkhead),
+		max: maxLimits, now: now, shared: shared, recent: make(map[Key]*limit), underWay: make(map[string]*queue),
 	}
 }
 
@@ -99,22 +97,21 @@ func (l *Limits) lineOf(key Key, r config.Rate) *line {
 	const part = 1 // all calls of a caller are of one class
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.entries[key]; e != nil {
-		l.recent.MoveToFront(e)
-		known := e.Value.(*limit)
-		if known.last != r { // which saves the lock of the line
-			known.last = r
-			known.set(r)
+	known := l.recent[key]
+	if known == nil {
+		if known = l.older[key]; known == nil {
+			known = &limit{last: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
 		}
-		return known.line
+		if len(l.recent) >= l.max/2 {
+			l.recent, l.older = make(map[Key]*limit), l.recent
+		}
+		l.recent[key] = known
 	}
-	if l.recent.Len() >= l.max {
-		oldest := l.recent.Remove(l.recent.Back()).(*limit)
-		delete(l.entries, oldest.key)
+	if known.last != r { // which saves the lock of the line
+		known.last = r
+		known.set(r)
 	}
-	fresh := &limit{key: key, last: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
-	l.entries[key] = l.recent.PushFront(fresh)
-	return fresh.line
+	return known.line
 }
 
 // maxPaced is how many batch calls of one caller wait at most for others of its to end.
@@ -128,15 +125,14 @@ const maxPaced = 1000
 // cause of ctx, if that was cancelled first.
 func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func(), err error) {
 	l.mu.Lock()
-	h := l.underWay[c.Caller]
-	if h == nil || h.places.max != max {
-		h = newBulkhead(config.Concurrency{Max: max, Queue: maxPaced})
-		h.places.batch, h.queue.batch = max, maxPaced // all of them are of one class
-		l.underWay[c.Caller] = h
+	q := l.underWay[c.Caller]
+	if q == nil || q.places.max != max {
+		q = newQueue(max, maxPaced, 0, 1) // all of a caller's calls are of one class
+		l.underWay[c.Caller] = q
 	}
 	l.mu.Unlock()
 	start := l.now()
-	place, _, err := h.enter(ctx, c, c.PaceLeft(start))
+	place, _, err := q.enter(ctx, c, c.PaceLeft(start))
 	c.Record.Phases.Limits += l.now().Sub(start)
 	switch {
 	case err != nil:
@@ -147,5 +143,5 @@ func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func()
 		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at once. "+
 			"Nothing was sent. Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)
 	}
-	return func() { h.leave(place) }, nil
+	return func() { q.leave(place) }, nil
 }

@@ -27,38 +27,37 @@ type Shared interface {
 	Replicas() int
 }
 
-// line is a rate with a line in front of it for batch calls, which wait for their tokens.
+// line is a rate with a queue in front of it for batch calls, which wait for their tokens.
 //
 // Nobody reserves. A reservation that is cancelled while later ones stand is lost,
 // so that refusals under load would use up the rate; and a hundred patient callers
 // with reservations would leave an impatient one nothing for as long as they all
-// wait. Instead the head of the line alone looks for a token, and the others wait
-// for their turn. Of a rate for all replicas, the heads of their lines compete.
+// wait. Instead the queue has one place: who has it looks for a token, and the others wait
+// for their turn. Of a rate for all replicas, the heads of their queues compete.
 type line struct {
-	in   Shared // where a rate for all replicas is spent; nil for nowhere
+	in   Shared // where a rate for all replicas is spent
 	name string // of it there
 	part float64
 	now  func() time.Time
-	// head holds one, the head of the line; Go serves its senders in order.
-	head chan struct{}
 
-	mu   sync.Mutex // never held while anybody waits, or Shared is asked
-	rate config.Rate
+	mu    sync.Mutex // never held while anybody waits, or Shared is asked
+	rate  config.Rate
+	queue *queue    // nil until a batch call comes
+	due   time.Time // when there is a token for its head
 	// whole is the token bucket of this replica. paced bounds batch calls further, and reserve is what they leave
-	// in the bucket; nil and 0 if they may have all of it.
+	// in the bucket.
 	whole, paced *rate.Limiter
 	reserve      float64
 	replicas     int // among which the rate is divided
 	// empty is until when no call, and batchEmpty until when no batch call, would find a
 	// token where all replicas spend: a refusal until then asks nobody.
 	empty, batchEmpty time.Time
-	waiting           int       // batch calls, the head included
-	due               time.Time // when there is a token for the head
 }
 
 // newLine makes the rate r. in is where it is spent if it is one for all replicas; batch calls may have part of it.
 func newLine(in Shared, name string, r config.Rate, part float64, now func() time.Time) *line {
-	l := &line{in: in, name: name, part: part, now: now, head: make(chan struct{}, 1)}
+	full := func() *rate.Limiter { return rate.NewLimiter(0, r.Burst) }
+	l := &line{in: in, name: name, part: part, now: now, whole: full(), paced: full()}
 	l.set(r)
 	return l
 }
@@ -69,32 +68,23 @@ func (l *line) set(r config.Rate) {
 	defer l.mu.Unlock()
 	l.rate = r
 	l.empty, l.batchEmpty = time.Time{}, time.Time{}
-	l.divide(1)
-	if l.ofAll() {
-		l.divide(l.in.Replicas())
-	}
+	l.divide()
 }
 
-func (l *line) ofAll() bool { return l.in != nil && l.rate.Scope == config.ClusterRate }
+func (l *line) ofAll() bool { return l.rate.Scope == config.ClusterRate }
 
-// divide makes the bucket that of one of n replicas. l.mu is held.
-func (l *line) divide(n int) {
-	l.replicas = n
-	burst := max(l.rate.Burst/n, 1)
-	adjust := func(bucket **rate.Limiter, part float64, burst int) {
-		limit := rate.Limit(l.rate.PerSecond / float64(n) * part)
-		if *bucket == nil {
-			*bucket = rate.NewLimiter(limit, burst)
-			return
-		}
-		(*bucket).SetLimitAt(l.now(), limit)
-		(*bucket).SetBurstAt(l.now(), burst)
+// divide makes the bucket that of one of the replicas. l.mu is held.
+func (l *line) divide() {
+	l.replicas = 1
+	if l.ofAll() {
+		l.replicas = l.in.Replicas()
 	}
-	adjust(&l.whole, 1, burst)
-	if l.part < 1 {
-		adjust(&l.paced, l.part, batchShare(burst))
-		l.reserve = min(float64(burst)*(1-l.part), float64(burst-1))
-	}
+	perSecond, burst := l.rate.PerSecond/float64(l.replicas), max(l.rate.Burst/l.replicas, 1)
+	l.whole.SetLimitAt(l.now(), rate.Limit(perSecond))
+	l.whole.SetBurstAt(l.now(), burst)
+	l.paced.SetLimitAt(l.now(), rate.Limit(perSecond*l.part))
+	l.paced.SetBurstAt(l.now(), batchShare(burst, l.part))
+	l.reserve = min(float64(burst)*(1-l.part), float64(burst-1))
 }
 
 // spend spends a token for c, and notes what c waited. 0 means that it is spent; otherwise it
@@ -110,27 +100,16 @@ func (l *line) spend(ctx context.Context, c *call.Call) (short time.Duration, er
 	return short, err
 }
 
-// await spends a token in the order of the line.
+// await spends a token in the order of the queue.
 func (l *line) await(ctx context.Context, c *call.Call, start time.Time, pace time.Duration) (time.Duration, error) {
-	turn := l.join(start)
-	defer l.leave()
-	if turn > pace { // whoever cannot be served in time is told at once
+	if turn := l.turn(); turn > pace { // whoever cannot be served in time is told at once
 		return turn, nil
 	}
-	timer := time.NewTimer(pace)
-	defer timer.Stop()
-	select {
-	case l.head <- struct{}{}:
-	default:
-		select {
-		case l.head <- struct{}{}:
-		case <-timer.C:
-			return l.turn(), nil
-		case <-ctx.Done():
-			return givenUp(ctx, l.turn())
-		}
+	place, _, err := l.queue.enter(ctx, c, pace)
+	if place == nil {
+		return max(l.turn(), 1), err
 	}
-	defer func() { <-l.head }()
+	defer l.queue.leave(place)
 	for until := start.Add(pace); ; {
 		short := l.take(ctx, c, true)
 		now := l.now()
@@ -141,42 +120,29 @@ func (l *line) await(ctx context.Context, c *call.Call, start time.Time, pace ti
 		l.mu.Lock()
 		l.due = due
 		l.mu.Unlock()
-		timer.Reset(short)
+		timer := time.NewTimer(short)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return givenUp(ctx, due.Sub(l.now()))
 		}
 	}
 }
 
-// join takes a place in the line and tells how long it takes at least until its turn.
-func (l *line) join(now time.Time) (turn time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting > 0 {
-		turn = max(l.due.Sub(now), 0) + time.Duration(l.waiting)*l.each()
-	}
-	l.waiting++
-	return turn
-}
-
-// turn is how long another one would have to wait in place of the last one in the line.
+// turn is how long it takes at least until it is the turn of one who comes now.
 func (l *line) turn() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.due.Sub(l.now())+time.Duration(l.waiting-1)*l.each(), 1)
-}
-
-func (l *line) leave() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waiting--
-}
-
-// each is how long one token takes that is open to batch calls. l.mu is held.
-func (l *line) each() time.Duration {
-	return time.Duration(min(float64(time.Second)/(l.rate.PerSecond*l.part), math.MaxInt64/2))
+	if l.queue == nil {
+		l.queue = newQueue(1, math.MaxInt32, 0, 1)
+	}
+	before := l.queue.length()
+	if before == 0 {
+		return 0
+	}
+	each := min(float64(time.Second)/(l.rate.PerSecond*l.part), math.MaxInt32*float64(time.Second))
+	return max(l.due.Sub(l.now()), 0) + time.Duration(min(float64(before)*each, math.MaxInt64/2))
 }
 
 // take spends a token if there is one. Otherwise it returns how long it takes until there may be one, at least
@@ -189,33 +155,31 @@ func (l *line) take(ctx context.Context, c *call.Call, batch bool) time.Duration
 	batch = batch && l.part < 1
 	l.mu.Lock()
 	if !l.ofAll() {
-		wait := l.takeOwn(batch)
-		l.mu.Unlock()
-		return wait
+		defer l.mu.Unlock()
+		return l.takeOwn(batch)
 	}
-	empty, r := l.empty, l.rate
-	if batch && l.batchEmpty.After(empty) {
-		empty = l.batchEmpty
+	empty := &l.empty
+	if batch {
+		empty = &l.batchEmpty
 	}
+	r, wait := l.rate, empty.Sub(l.now())
 	l.mu.Unlock()
-	if wait := empty.Sub(l.now()); wait > 0 {
+	if wait > 0 {
 		return wait
 	}
 	wait, err := l.in.Spend(ctx, &c.Redis, l.name, r, l.part, batch)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := l.in.Replicas(); l.ofAll() && n != l.replicas {
-		l.divide(n)
+	if l.ofAll() && l.in.Replicas() != l.replicas {
+		l.divide()
 	}
 	switch {
 	case err != nil:
 		return l.takeOwn(batch)
 	case wait == 0:
 		l.takeOwn(false)
-	case batch:
-		l.batchEmpty = l.now().Add(wait)
 	default:
-		l.empty = l.now().Add(wait)
+		*empty = l.now().Add(wait)
 	}
 	return wait
 }
@@ -223,17 +187,17 @@ func (l *line) take(ctx context.Context, c *call.Call, batch bool) time.Duration
 // takeOwn is take from the bucket of this replica. l.mu is held.
 func (l *line) takeOwn(batch bool) time.Duration {
 	now := l.now()
-	if !batch {
-		if l.whole.AllowN(now, 1) {
-			return 0
-		}
-		return max(shortage(l.whole, 1, now), 1)
+	want, short := 1.0, time.Duration(0)
+	if batch {
+		want, short = want+l.reserve, shortage(l.paced, 1, now)
 	}
-	if short := max(shortage(l.whole, 1+l.reserve, now), shortage(l.paced, 1, now)); short > 0 {
+	if short = max(short, shortage(l.whole, want, now)); short > 0 {
 		return short
 	}
-	l.paced.AllowN(now, 1)
-	l.whole.AllowN(now, 1)
+	l.whole.ReserveN(now, 1)
+	if batch {
+		l.paced.ReserveN(now, 1)
+	}
 	return 0
 }
 

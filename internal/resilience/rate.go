@@ -15,26 +15,22 @@ func (u *Upstream) Rate(next call.Sender) call.Sender {
 		return next
 	}
 	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-		if err := u.spendRate(ctx, c); err != nil {
-			call.CloseBody(r)
+		short, err := u.rate.spend(ctx, c)
+		if err == nil && short == 0 {
+			return next.Send(ctx, c, r)
+		}
+		call.CloseBody(r)
+		if err != nil {
 			return nil, err
 		}
-		return next.Send(ctx, c, r)
+		u.refusedRate.Add(1)
+		perSecond, why := u.o.Settings.Rate.PerSecond, "The rate at which the gateway may call this upstream is used up. Nothing "+
+			"was sent. Try again after the time in Retry-After."
+		if c.Batch {
+			perSecond *= batchPart
+			why = "The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. " +
+				"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
+		}
+		return nil, tooMany(perSecond, short, why, ErrUpstreamRate)
 	})
-}
-
-func (u *Upstream) spendRate(ctx context.Context, c *call.Call) error {
-	short, err := u.rate.spend(ctx, c)
-	if err != nil || short == 0 {
-		return err
-	}
-	u.refusedRate.Add(1)
-	perSecond := u.o.Settings.Rate.PerSecond
-	if c.Batch {
-		return tooMany(perSecond*batchPart, short,
-			"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. "+
-				"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.", ErrUpstreamRate)
-	}
-	return tooMany(perSecond, short, "The rate at which the gateway may call this upstream is used up. Nothing was sent. "+
-		"Try again after the time in Retry-After.", ErrUpstreamRate)
 }

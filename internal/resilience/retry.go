@@ -36,45 +36,47 @@ const (
 //     can be had again from GetBody.
 //
 // It is no retry's turn after a time-out, which the caller has waited for once
-// already; after the gateway's own refusals; while the circuit is not closed; when
-// the context has ended or would end before; or beyond the budget. The caller then
-// gets the failure as it was.
+// already; after the gateway's own refusals; when the context has ended or would end
+// before; or beyond the budget. The caller then gets the failure as it was, also if the
+// gateway itself refuses the retry, as by a circuit that has opened.
 func (u *Upstream) Retry(next call.Sender) call.Sender {
 	if u.o.Settings.Tries <= 1 {
 		return next
 	}
 	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-		return u.sendWithRetries(ctx, c, r, next)
+		u.budget.call()
+		answer, err := next.Send(ctx, c, r)
+		for try := 1; try < u.o.Settings.Tries && u.worthRetrying(c, answer, err); try++ {
+			wait, inTime := u.backoff(ctx, try, answer)
+			if !inTime {
+				break
+			}
+			again, ok := repeatable(r)
+			if !ok {
+				break
+			}
+			if !u.budget.retry() {
+				call.CloseBody(again)
+				break
+			}
+			kept, failure := keep(r.Method, answer), err
+			if err := u.pause(ctx, c, wait); err != nil {
+				call.CloseBody(again)
+				return nil, err
+			}
+			answer, err = next.Send(ctx, c, again)
+			if err != nil && refused(err) && (kept != nil || failure != nil) {
+				// That its upstream failed is nearer to the truth than that the gateway called too often.
+				return kept, failure
+			}
+		}
+		return answer, err
 	})
-}
-
-func (u *Upstream) sendWithRetries(
-	ctx context.Context, c *call.Call, r *http.Request, next call.Sender,
-) (*http.Response, error) {
-	u.budget.call()
-	answer, err := next.Send(ctx, c, r)
-	final := false
-	for try := 1; !final && try < u.o.Settings.Tries && u.worthRetrying(c, answer, err); try++ {
-		wait, ok := u.backoff(ctx, try, answer)
-		if !ok {
-			break
-		}
-		again, ok := repeatable(r)
-		if !ok {
-			break
-		}
-		if !u.budget.retry() {
-			call.CloseBody(again)
-			break
-		}
-		answer, err, final = u.retry(ctx, c, again, next, wait, answer, err)
-	}
-	return answer, err
 }
 
 // worthRetrying reports whether what came back allows another try at all.
 func (u *Upstream) worthRetrying(c *call.Call, answer *http.Response, err error) bool {
-	if err == nil && !failing(answer.StatusCode) || u.breaker != nil && !u.breaker.closedFor(tenantOf(c)) {
+	if err == nil && !failing(answer.StatusCode) {
 		return false
 	}
 	safe := safeMethod(c.Method) && !c.Opening
@@ -133,31 +135,6 @@ func (u *Upstream) backoff(ctx context.Context, try int, answer *http.Response) 
 	}
 	deadline, limited := ctx.Deadline()
 	return wait, !limited || now.Add(wait).Before(deadline)
-}
-
-// retry waits and makes one more try, paid for already. If the gateway itself refuses
-// that, the caller gets what there was before it, if it could be kept: that its
-// upstream failed is nearer to the truth than that it called too often. Final tells
-// that there is nothing more to try.
-func (u *Upstream) retry(
-	ctx context.Context, c *call.Call, r *http.Request, next call.Sender, wait time.Duration, answer *http.Response,
-	failure error,
-) (_ *http.Response, _ error, final bool) {
-	kept := keep(r.Method, answer)
-	if err := u.pause(ctx, c, wait); err != nil {
-		call.CloseBody(r)
-		return nil, err, true
-	}
-	answer, err := next.Send(ctx, c, r)
-	switch {
-	case err == nil || !refused(err):
-		return answer, err, false
-	case failure != nil:
-		return nil, failure, true
-	case kept != nil:
-		return kept, nil, true
-	}
-	return nil, err, true
 }
 
 // keep ends a failed answer, so that its place and its connection are free for

@@ -50,8 +50,7 @@ type Options struct {
 	// Now tells the time. The breaker library reads time.Now itself, so a test that moves
 	// the clock does it with testing/synctest.
 	Now func() time.Time
-	// Shared is where a rate of all replicas is spent, under SharedName; optional: without
-	// it every rate is this replica's own.
+	// Shared is where a rate of all replicas is spent, under SharedName; optional if there is none.
 	Shared     Shared
 	SharedName string
 	// Rand gives numbers in [0, 1) for the jitter of retries; optional.

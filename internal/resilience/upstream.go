@@ -18,7 +18,7 @@ type Upstream struct {
 
 	// Those that the settings do without are nil.
 	breaker  *breaker
-	bulkhead *bulkhead
+	bulkhead *queue
 	rate     *line
 	budget   budget
 
@@ -31,13 +31,12 @@ func NewUpstream(o Options) *Upstream {
 	if o.Rand == nil {
 		o.Rand = rand.Float64
 	}
-	u := &Upstream{o: o}
-	u.budget.balance.Store(maxBalance)
+	u := &Upstream{o: o, budget: budget{balance: maxBalance}}
 	if o.Settings.Breaker.Enabled {
 		u.breaker = newBreaker(o)
 	}
-	if o.Settings.Concurrency.Max > 0 {
-		u.bulkhead = newBulkhead(o.Settings.Concurrency)
+	if c := o.Settings.Concurrency; c.Max > 0 {
+		u.bulkhead = newQueue(c.Max, c.Queue, c.Share, batchPart)
 	}
 	if r := o.Settings.Rate; r.PerSecond > 0 {
 		u.rate = newLine(o.Shared, o.SharedName, r, batchPart, o.Now)
@@ -90,19 +89,18 @@ type State struct {
 
 // State shows the upstream as it is now.
 func (u *Upstream) State() State {
-	s := State{
-		Circuit: Closed,
-		Retries: u.budget.spent.Load(), RetriesDenied: u.budget.denied.Load(),
-		RefusedRate: u.refusedRate.Load(),
-	}
+	s := State{Circuit: Closed, RefusedRate: u.refusedRate.Load()}
+	u.budget.mu.Lock()
+	s.Retries, s.RetriesDenied = u.budget.spent, u.budget.denied
+	u.budget.mu.Unlock()
 	if b := u.breaker; b != nil {
 		b.show(&s)
 	}
-	if h := u.bulkhead; h != nil {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		s.InFlight, s.Queued = h.taken, h.line.Len()
-		s.RefusedFull, s.RefusedShare = h.refused, h.refusedShare
+	if q := u.bulkhead; q != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		s.InFlight, s.Queued = q.places.all, q.waiting.all
+		s.RefusedFull, s.RefusedShare = q.refused, q.refusedShare
 	}
 	return s
 }

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"encoding/binary"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -103,13 +102,13 @@ func (derived) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
 
 // start begins a span in the past.
 func (t *Tracer) start(name string, at time.Time, kind trace.SpanKind, given ids, parent trace.SpanContext,
-	attributes []attribute.KeyValue) trace.Span {
+	a attributes) trace.Span {
 	ctx := context.WithValue(context.Background(), idsKey{}, given)
 	if parent.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
 	}
 	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(at), trace.WithSpanKind(kind),
-		trace.WithAttributes(attributes...))
+		trace.WithAttributes(a...))
 	return span
 }
 
@@ -123,16 +122,11 @@ func (t *Tracer) Done(r *call.Record, template string) {
 	if !sampled {
 		return
 	}
-	method, kind := methodOf(r.Method), trace.SpanKindServer
+	kind := trace.SpanKindServer
 	if r.Parent != "" {
 		kind = trace.SpanKindInternal
 	}
-	attributes := make([]attribute.KeyValue, 0, 24)
-	text := func(name, value string) {
-		if value != "" {
-			attributes = append(attributes, attribute.String(name, value))
-		}
-	}
+	method := methodOf(r.Method)
 	name := method
 	if method == other {
 		method, name = "_OTHER", "HTTP" // as the semantic conventions want it
@@ -140,40 +134,32 @@ func (t *Tracer) Done(r *call.Record, template string) {
 	if template != "" {
 		name += " " + template
 	}
-	text("http.request.method", method)
-	text("http.route", template)
-	text("network.protocol.name", "http")
-	text("network.protocol.version", strings.TrimSuffix(strings.TrimPrefix(r.Protocol, "HTTP/"), ".0"))
-	text("ebox.request_id", r.ID)
-	text("ebox.caller", r.Caller)
-	text("ebox.route", r.Route)
+	a := make(attributes, 0, 24)
+	a.text("http.request.method", method)
+	a.text("http.route", template)
+	a.text("network.protocol.name", "http")
+	a.text("network.protocol.version", strings.TrimSuffix(strings.TrimPrefix(r.Protocol, "HTTP/"), ".0"))
+	a.number("http.response.status_code", r.Status)
+	a.text("ebox.request_id", r.ID)
+	a.text("ebox.caller", r.Caller)
+	a.text("ebox.route", r.Route)
 	if r.Upstream != "" { // it is one that there is
-		text("ebox.provider", r.Provider)
+		a.text("ebox.provider", r.Provider)
 	}
-	text("ebox.action", r.Action.String())
-	text("ebox.cache", r.Cache)
-	text("ebox.problem", r.ProblemType)
-	text("ebox.proxy_error", r.ProxyError)
-	if r.Status != 0 {
-		attributes = append(attributes, attribute.Int("http.response.status_code", r.Status))
-	}
-	for _, phase := range [...]struct {
-		name string
-		took time.Duration
-	}{{"limits", r.Phases.Limits}, {"token", r.Phases.Token}, {"header", r.Phases.Header}, {"body", r.Phases.Body}} {
-		if phase.took > 0 {
-			attributes = append(attributes, attribute.Float64("ebox.phase."+phase.name+"_ms",
-				float64(phase.took.Microseconds())/1000))
-		}
-	}
-	if r.Tries > 0 {
-		attributes = append(attributes, attribute.Int("ebox.tries", r.Tries))
-	}
+	a.text("ebox.action", r.Action.String())
+	a.text("ebox.cache", r.Cache)
+	a.text("ebox.problem", r.ProblemType)
+	a.text("ebox.proxy_error", r.ProxyError)
+	a.number("ebox.tries", r.Tries)
+	a.milliseconds("ebox.phase.limits_ms", r.Phases.Limits)
+	a.milliseconds("ebox.phase.token_ms", r.Phases.Token)
+	a.milliseconds("ebox.phase.header_ms", r.Phases.Header)
+	a.milliseconds("ebox.phase.body_ms", r.Phases.Body)
 	failed := r.Status >= 500 || r.Cut || r.Status == 0 && (r.Parent == "" || r.Cause != nil) // a part answers nobody
 	if failed {
-		text("error.type", errorType(r))
+		a.text("error.type", errorType(r))
 	}
-	span := t.start(name, r.Start, kind, ids{l.trace, l.own}, l.parent, attributes)
+	span := t.start(name, r.Start, kind, ids{l.trace, l.own}, l.parent, a)
 	end := r.Start.Add(r.Phases.Total)
 	if r.Phases.Body > 0 {
 		span.AddEvent("answer begins", trace.WithTimestamp(end.Add(-r.Phases.Body)))
@@ -182,6 +168,27 @@ func (t *Tracer) Done(r *call.Record, template string) {
 		span.SetStatus(codes.Error, "")
 	}
 	span.End(trace.WithTimestamp(end))
+}
+
+// attributes are those of a span. What is empty, or not above 0, is left out.
+type attributes []attribute.KeyValue
+
+func (a *attributes) text(name, value string) {
+	if value != "" {
+		*a = append(*a, attribute.String(name, value))
+	}
+}
+
+func (a *attributes) number(name string, n int) {
+	if n > 0 {
+		*a = append(*a, attribute.Int(name, n))
+	}
+}
+
+func (a *attributes) milliseconds(name string, d time.Duration) {
+	if d > 0 {
+		*a = append(*a, attribute.Float64(name, float64(d.Microseconds())/1000))
+	}
 }
 
 func errorType(r *call.Record) string {
@@ -207,40 +214,35 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 		return
 	}
 	method := methodOf(req.Method)
-	attributes := make([]attribute.KeyValue, 0, 12)
-	host, port := req.URL.Hostname(), req.URL.Port()
-	attributes = append(attributes,
-		attribute.String("http.request.method", method), attribute.String("server.address", host),
-		attribute.String("network.protocol.name", "http"), attribute.String("ebox.upstream", r.Upstream),
-		attribute.String("belgov.trace_id", r.TraceID))
-	if n, err := net.LookupPort("tcp", port); err == nil && port != "" {
-		attributes = append(attributes, attribute.Int("server.port", n))
+	a := make(attributes, 0, 12)
+	a.text("http.request.method", method)
+	a.text("network.protocol.name", "http")
+	a.text("server.address", req.URL.Hostname())
+	if port, err := strconv.Atoi(req.URL.Port()); err == nil {
+		a.number("server.port", port)
 	}
-	if r.Tries > 1 {
-		attributes = append(attributes, attribute.Int("http.request.resend_count", r.Tries-1))
-	}
+	a.text("ebox.upstream", r.Upstream)
+	a.text("belgov.trace_id", r.TraceID)
+	a.number("http.request.resend_count", r.Tries-1)
 	failure := ""
-	if err != nil {
-		failure = "transport"
-		if ctx.Err() != nil {
-			failure = "cancelled"
-		}
-	} else {
-		attributes = append(attributes, attribute.Int("http.response.status_code", resp.StatusCode))
+	switch {
+	case err == nil:
+		a.number("http.response.status_code", resp.StatusCode)
 		if theirs := resp.Header["Belgov-Trace-Id"]; len(theirs) > 0 {
-			attributes = append(attributes, attribute.String("belgov.answer_trace_id",
-				printable.Text(theirs[0], maxAnswerTraceID)))
+			a.text("belgov.answer_trace_id", printable.Text(theirs[0], maxAnswerTraceID))
 		}
 		if resp.StatusCode >= 400 {
 			failure = strconv.Itoa(resp.StatusCode)
 		}
+	case ctx.Err() != nil:
+		failure = "cancelled"
+	default:
+		failure = "transport"
 	}
-	if failure != "" {
-		attributes = append(attributes, attribute.String("error.type", failure))
-	}
+	a.text("error.type", failure)
 	above := trace.NewSpanContext(trace.SpanContextConfig{TraceID: l.trace, SpanID: l.own, TraceFlags: trace.FlagsSampled,
 		TraceState: l.parent.TraceState(), Remote: true})
-	span := t.start(method, start, trace.SpanKindClient, ids{l.trace, second(id)}, above, attributes)
+	span := t.start(method, start, trace.SpanKindClient, ids{l.trace, second(id)}, above, a)
 	if failure != "" {
 		span.SetStatus(codes.Error, "")
 	}

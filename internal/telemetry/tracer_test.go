@@ -5,11 +5,9 @@ package telemetry
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/pem"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,65 +23,14 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/oteltest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
-
-// receiver is a collector.
-type receiver struct {
-	*httptest.Server
-	mu      sync.Mutex
-	spans   []*otlp.Span
-	header  http.Header
-	path    string
-	service map[string]string
-	arrived chan struct{}
-}
-
-func newReceiver(t *testing.T) *receiver {
-	t.Helper()
-	r := &receiver{arrived: make(chan struct{}, 1000)}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body := io.Reader(req.Body)
-		if req.Header.Get("Content-Encoding") == "gzip" {
-			unzipped, err := gzip.NewReader(body)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			body = unzipped
-		}
-		raw, err := io.ReadAll(body)
-		var batch otlp.TracesData
-		if err == nil {
-			err = proto.Unmarshal(raw, &batch)
-		}
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.header, r.path, r.service = req.Header, req.URL.Path, make(map[string]string)
-		for _, resource := range batch.ResourceSpans {
-			for _, a := range resource.Resource.Attributes {
-				r.service[a.Key] = a.Value.GetStringValue()
-			}
-			for _, scope := range resource.ScopeSpans {
-				r.spans = append(r.spans, scope.Spans...)
-			}
-		}
-		w.Header().Set("Content-Type", "application/x-protobuf")
-		r.arrived <- struct{}{}
-	}))
-	t.Cleanup(r.Close)
-	return r
-}
 
 // newTestTracer makes a tracer of a collector that is there: its stop waits for as long as a busy
 // machine may take.
@@ -158,23 +105,8 @@ func tracedCall() *call.Record {
 	return c.Record
 }
 
-func attributesOf(s *otlp.Span) map[string]any {
-	m := make(map[string]any)
-	for _, a := range s.Attributes {
-		switch {
-		case a.Value.GetStringValue() != "":
-			m[a.Key] = a.Value.GetStringValue()
-		case a.Value.GetDoubleValue() != 0:
-			m[a.Key] = a.Value.GetDoubleValue()
-		default:
-			m[a.Key] = a.Value.GetIntValue()
-		}
-	}
-	return m
-}
-
 func TestARequestAndItsTryAreOneTrace(t *testing.T) {
-	collector := newReceiver(t)
+	collector := oteltest.Start(t)
 	tracer := newTestTracer(t, collector.URL, plain)
 	r := tracedCall()
 	told(tracer, func() {
@@ -193,10 +125,12 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 		}
 		tracer.Done(r, "/ebox/providers/{providerId}")
 	})
-	if len(collector.spans) != 2 {
-		t.Fatalf("%d spans", len(collector.spans))
+	batches := collector.Batches()
+	if len(batches) != 1 || len(batches[0].Spans) != 2 {
+		t.Fatalf("batches: %v", batches)
 	}
-	try, request := collector.spans[0], collector.spans[1]
+	batch := batches[0]
+	try, request := batch.Spans[0], batch.Spans[1]
 	if got := trace.TraceID(request.TraceId).String(); got != strings.ReplaceAll(requestID, "-", "") {
 		t.Errorf("the trace is %s, which nobody who has the request id would find", got)
 	}
@@ -214,7 +148,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 		"ebox.request_id":          requestID, "ebox.caller": "hr", "ebox.provider": "nsso", "ebox.phase.header_ms": 300.0,
 		"ebox.tries": int64(2),
 	} {
-		if got := attributesOf(request)[key]; got != want {
+		if got := oteltest.Attributes(request)[key]; got != want {
 			t.Errorf("request: %s = %v, want %v", key, got, want)
 		}
 	}
@@ -224,7 +158,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 		"server.address": "services.example.be", "server.port": int64(8443), "http.request.resend_count": int64(1),
 		"ebox.upstream": "provider nsso",
 	} {
-		if got := attributesOf(try)[key]; got != want {
+		if got := oteltest.Attributes(try)[key]; got != want {
 			t.Errorf("try: %s = %v, want %v", key, got, want)
 		}
 	}
@@ -235,14 +169,14 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 		at != 200*time.Millisecond {
 		t.Errorf("events: %v", request.Events)
 	}
-	if collector.path != "/v1/traces" || collector.header.Get("Authorization") != "Bearer collector-key" {
-		t.Errorf("%s with %v", collector.path, collector.header)
+	if batch.Path != "/v1/traces" || batch.Header.Get("Authorization") != "Bearer collector-key" {
+		t.Errorf("%s with %v", batch.Path, batch.Header)
 	}
-	if collector.service["service.name"] != "ebox" || collector.service["service.version"] != "1.2" ||
-		collector.service["deployment.environment.name"] != "test" {
-		t.Errorf("service %v", collector.service)
+	if batch.Service["service.name"] != "ebox" || batch.Service["service.version"] != "1.2" ||
+		batch.Service["deployment.environment.name"] != "test" {
+		t.Errorf("service %v", batch.Service)
 	}
-	all := collector.spans[0].String() + collector.spans[1].String()
+	all := try.String() + request.String()
 	for _, secret := range []string{"79072300048", "0206", "206731645", "peeters", "q=", "abab", "messages"} {
 		if strings.Contains(all, secret) {
 			t.Errorf("a span holds %q", secret)
@@ -261,7 +195,7 @@ func (f roundTrip) Send(_ context.Context, _ *call.Call, r *http.Request) (*http
 }
 
 func TestTheCallersTraceGoesOn(t *testing.T) {
-	collector := newReceiver(t)
+	collector := oteltest.Start(t)
 	tracer := newTestTracer(t, collector.URL, func(o *TracerOptions) { o.SampleRatio = 0 })
 	const theirs, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	told(tracer, func() {
@@ -281,10 +215,11 @@ func TestTheCallersTraceGoesOn(t *testing.T) {
 		part.ID, part.Parent, part.TraceParent = tryID, requestID, "00-"+theirs+"-"+span+"-01"
 		tracer.Done(part, "/x")
 	})
-	if len(collector.spans) != 2 {
-		t.Fatalf("%d spans: %v", len(collector.spans), collector.spans)
+	spans := collector.Spans()
+	if len(spans) != 2 {
+		t.Fatalf("spans: %v", spans)
 	}
-	whole, part := collector.spans[0], collector.spans[1]
+	whole, part := spans[0], spans[1]
 	if trace.TraceID(whole.TraceId).String() != theirs || trace.SpanID(whole.ParentSpanId).String() != span ||
 		whole.TraceState != "vendor=a" {
 		t.Errorf("%v does not go on from the caller's", whole)
@@ -311,13 +246,15 @@ func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
 }
 
 func TestSpansAreSentWithoutAStop(t *testing.T) {
-	collector := newReceiver(t)
+	collector := oteltest.Start(t)
 	tracer := newTestTracer(t, collector.URL, plain)
 	told(tracer, func() {
 		for range batchSize {
 			tracer.Done(tracedCall(), "")
 		}
-		<-collector.arrived
+		for len(collector.Spans()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
 	})
 }
 
@@ -436,7 +373,7 @@ func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
 }
 
 func TestATryThatFailedIsTold(t *testing.T) {
-	collector := newReceiver(t)
+	collector := oteltest.Start(t)
 	tracer := newTestTracer(t, collector.URL, plain)
 	gone, cancel := context.WithCancel(context.Background())
 	told(tracer, func() {
@@ -448,9 +385,10 @@ func TestATryThatFailedIsTold(t *testing.T) {
 		cancel()
 		_, _ = upstream.Send(gone, tracedCall().Call, req)
 	})
+	spans := collector.Spans()
 	for i, want := range []string{"transport", "cancelled"} {
-		if got := attributesOf(collector.spans[i])["error.type"]; got != want ||
-			collector.spans[i].Status.Code != otlp.Status_STATUS_CODE_ERROR {
+		if got := oteltest.Attributes(spans[i])["error.type"]; got != want ||
+			spans[i].Status.Code != otlp.Status_STATUS_CODE_ERROR {
 			t.Errorf("%v, want %s", got, want)
 		}
 	}

@@ -212,7 +212,7 @@ func TestInboxBeforeTheRegistryHasGivenAList(t *testing.T) {
 	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"nsso"}]}`), mergePatch).want(t, 503)
 	// One that the configuration knows is asked.
 	h = build(t, away, func(t *testing.T, text string) string {
-		return theProvider.lead(t, text, "http://"+theHost(text))
+		return leadProvider(t, text, "http://"+theHost(text))
 	})
 	if l := h.list(t, inboxPath); len(l.Items) == 0 || l.missing() != "*;reason=registry" || l.Total != nil {
 		t.Errorf("%d messages, missing %q", len(l.Items), l.missing())

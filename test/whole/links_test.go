@@ -152,22 +152,6 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 			}
 		})
 	}
-	for _, c := range []struct{ prefix, start string }{
-		{"/ebox/registry", "/ebox/registry/messageRegistries"},
-		{"/enterprises/" + mandated + "/ebox/registry", "/enterprises/" + mandated + "/ebox/registry/messageRegistries"},
-		{"/enterprises/" + mandated + "/ebox/partition", "/enterprises/" + mandated + "/ebox/partition/ebox/" + mandated +
-			"/routingRules"},
-	} {
-		got := h.get(c.start)
-		for _, link := range linksIn(t, got) {
-			if strings.Contains(link, "/ebox/providers/") {
-				continue // TestTheRegistrysProvidersAreReachedThroughTheGateway
-			}
-			if !strings.HasPrefix(link, h.base+c.prefix+"/") && !strings.HasPrefix(link, c.prefix+"/") {
-				t.Errorf("%s holds %s", c.start, link)
-			}
-		}
-	}
 }
 
 func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+
+	"ebox-gateway/internal/testkit/oteltest"
 )
 
 // metrics is what a scrape of the admin listener gives.
@@ -76,7 +78,7 @@ func TestMetricsTellHowItStands(t *testing.T) {
 // The federated inbox is one request and a part for each provider.
 func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 	t.Parallel()
-	c := newCollector(t)
+	c := oteltest.Start(t)
 	h := open(t, add("tracing: {endpoint: "+c.URL+", sampleRatio: 1}\n"))
 	got := h.get("/enterprises/0206731645/ebox/messages").want(t, 200)
 	const inbox = `ebox_gateway_requests_total{author="gateway",code="2xx",method="GET",route="ebox-inbox"}`
@@ -90,10 +92,10 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 			t.Errorf("the part of %s is counted as a request", provider)
 		}
 	}
-	whole := c.request(t, got.header.Get("X-Request-Id"))
+	whole := requestSpan(t, c, got.header.Get("X-Request-Id"))
 	for _, provider := range []string{"nsso", "regional"} {
-		parts := c.of("ebox.provider", provider)
-		tries := c.of("ebox.upstream", "provider "+provider)
+		parts := c.With("ebox.provider", provider)
+		tries := c.With("ebox.upstream", "provider "+provider)
 		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole.SpanId) ||
 			string(tries[0].ParentSpanId) != string(parts[0].SpanId) {
 			t.Errorf("%s: parts %v, tries %v", provider, parts, tries)

@@ -84,11 +84,11 @@ func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *ht
 	if err != nil {
 		return nil, nil, err
 	}
-	u, err := call.Join(to.Upstream.Base, t.path, t.query(e.Number))
+	what.To, what.Credential, what.Query = to.Upstream, to.Credential, t.query(e.Number)
+	u, err := what.URL()
 	if err != nil {
 		return nil, nil, err
 	}
-	what.To, what.Credential = to.Upstream, to.Credential
 	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, err
