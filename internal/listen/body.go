@@ -10,8 +10,8 @@ import (
 	"ebox-gateway/internal/wire"
 )
 
-// lent is a body in the hands of a handler: what the bodies of both protocols have in common: each may be read by another
-// goroutine than the handler's, and by nobody once the handler has returned.
+// lent is what the bodies of both protocols have in common: a handler has them until it returns.
+// Another goroutine may read them for it.
 type lent struct {
 	mu   sync.Mutex
 	over bool // the handler has returned, or has no use for it
