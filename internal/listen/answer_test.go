@@ -299,15 +299,14 @@ func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
 }
 
 func TestRefusedCallersAreNotReadForEver(t *testing.T) {
-	for name, already := range map[string]int32{"one that never stops sending": 0, "one beyond the limit": mostLingering} {
-		t.Run(name, func(t *testing.T) {
-			f := listening(t, status(413), func(l *config.Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
-			f.lingering.Store(already)
-			who := f.dial()
-			who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
-			eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
-		})
-	}
+	f := listening(t, status(413), func(l *config.Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
+	f.dial().send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
+	eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
+	f.lingering.Store(mostLingering)
+	f.linger(func() bool { return false }, func([]byte, time.Duration) error {
+		t.Error("beyond the limit one is read from")
+		return io.EOF
+	})
 }
 
 func TestAShortBodyThatNobodyReadKeepsTheConnection(t *testing.T) {

@@ -145,6 +145,7 @@ func TestChunkedBodies(t *testing.T) {
 		"an empty size":                      {text: "\r\nabc\r\n", err: errChunkSize},
 		"a size with a sign":                 {text: "+3\r\nabc\r\n", err: errChunkSize},
 		"a size in the way of programs":      {text: "0x3\r\nabc\r\n", err: errChunkSize},
+		"a size of zeros":                    {text: "0000000000000003\r\nabc\r\n0\r\n\r\n", err: errChunkSize},
 		"a size that overflows":              {text: "10000000000000003\r\nabc\r\n", err: errChunkSize},
 		"a size that is negative if wrapped": {text: "fffffffffffffffe\r\nabc\r\n", err: errChunkSize},
 		"a bare LF after a size":             {text: "3\nabc\r\n0\r\n\r\n", err: errChunkSize},

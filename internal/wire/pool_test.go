@@ -225,6 +225,9 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 				http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
 				t.Fatal(err)
 			}
+			if atOnce := tr.Counts().Surplus == 1; atOnce != (c.want.Surplus > 0) {
+				t.Errorf("surplus at once: %v", atOnce)
+			}
 			p := poolOf(t, tr, link)
 			unused(p, Settle)
 			if c.want.Ended > 0 {

@@ -79,6 +79,19 @@ func TestReadingIsCutOnlyIfItStandsStill(t *testing.T) {
 	})
 }
 
+func TestNothingIsReadOrWrittenOnceItIsCancelled(t *testing.T) {
+	standing(t, func(t *testing.T, c *Socket, _ *slowPipe, _ net.Conn) {
+		c.paced = true
+		began := time.Now()
+		c.Cancel()
+		for _, do := range []func([]byte) (int, error){c.Read, c.Write} {
+			if _, err := do([]byte("x")); !IsTimeout(err) || time.Since(began) > 0 {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+		}
+	})
+}
+
 func TestDeadlinesAreSetSeldom(t *testing.T) {
 	standing(t, func(t *testing.T, c *Socket, pipe *slowPipe, there net.Conn) {
 		go io.Copy(io.Discard, there)
