@@ -213,14 +213,14 @@ func TestWhatIsHeldBackIsBounded(t *testing.T) {
 		memory int64
 		want   int
 	}{
-		"one part":                {lines("--", named, "", value+value, "----"), plenty, 413},
-		"blanks":                  {lines("--", file, "", strings.Repeat(" ", 1_200_000), "----"), plenty, 413},
-		"two":                     {lines("--", named, "", value, "--", json, "", value, "----"), plenty, 413},
+		"one part": {lines("--", named, "", value+value, "----"), plenty, 413},
+		"blanks":   {lines("--", file, "", strings.Repeat(" ", 1_200_000), "----"), plenty, 413},
+		"two":      {lines("--", named, "", value, "--", json, "", value, "----"), plenty, 413},
 		"two with a file between": {lines("--", named, "", value, "--", file, pdf, "", "x", "--", json, "", value, "----"),
 			plenty, 413},
-		"no more than may be":     {lines("--", named, "", value, "--", file, pdf, "", value+value, "----"), plenty, 0},
-		"a file without memory":   {lines("--", file, pdf, "", value, "----"), none, 0},
-		"JSON without memory":     {lines("--", named, "", value, "----"), none, 503},
+		"no more than may be":   {lines("--", named, "", value, "--", file, pdf, "", value+value, "----"), plenty, 0},
+		"a file without memory": {lines("--", file, pdf, "", value, "----"), none, 0},
+		"JSON without memory":   {lines("--", named, "", value, "----"), none, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var account memory.Account

@@ -102,7 +102,7 @@ func client(t testing.TB, change func(*Config)) *Transport {
 			secured := TLS(s, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(8)})
 			return secured, secured.HandshakeContext(ctx)
 		},
-		Header: enough, IdleConn: enough, Age: func() time.Duration { return time.Hour },
+		Header: enough, Continue: enough, IdleConn: enough, Age: func() time.Duration { return time.Hour },
 	}
 	if change != nil {
 		change(&c)
@@ -499,7 +499,7 @@ func frozen(t *testing.T) (_ *Transport, got *strings.Builder) {
 	go io.Copy(got, theirs)
 	return client(t, func(c *Config) {
 		c.Dial = func(context.Context, string, string) (net.Conn, error) { return NewSocket(ours, time.Minute), nil }
-		c.Header = 20 * time.Second
+		c.Header, c.Continue = 20*time.Second, 0
 	}), got
 }
 

@@ -13,12 +13,8 @@ import (
 // answerHead are the limits of an answer's head.
 var answerHead = Limits{Bytes: 64 << 10, Line: 32 << 10, Fields: 256}
 
-const (
-	// MostInterim is how many interim answers one request may have.
-	MostInterim = 8
-	// patience is how long a body waits for a 100, from an upstream that may know nothing of it, as with curl.
-	patience = time.Second
-)
+// MostInterim is how many interim answers one request may have.
+const MostInterim = 8
 
 // exchange is one request and its answer. It is the answer's body, too. The steps of it are, in this order: compose,
 // begin, send and receive (upload.go has a body that does not go up with the head); accept, which gives the answer to
@@ -171,7 +167,7 @@ func (x *exchange) send() *Error {
 		return e
 	case err != nil, x.expects:
 		// The upstream may have answered before it stopped reading, or is to ask for the body.
-		err = x.c.socket.within(min(x.header, patience))
+		err = x.c.socket.within(min(x.header, x.t.config.Continue))
 	case x.whole:
 		err = x.c.socket.within(x.header)
 	default:

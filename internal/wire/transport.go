@@ -26,6 +26,9 @@ type Config struct {
 	Absolute func(scheme, address string) (absolute bool, authorization string)
 	// Header bounds the wait from the end of the request to the end of the answer's head, at most an eighth more.
 	Header time.Duration
+	// Continue is how long the body of a request with Expect waits for a 100, from an upstream that may know nothing of
+	// it; 0 is a second, as with curl.
+	Continue time.Duration
 	// IdleConn is how long an unused connection is kept.
 	IdleConn time.Duration
 	// Age gives how long a new connection is used; it is not cut while it is.
@@ -90,6 +93,7 @@ type Transport struct {
 
 // New makes a Transport without connections.
 func New(c Config) *Transport {
+	c.Continue = cmp.Or(c.Continue, time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
