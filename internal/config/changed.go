@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -29,26 +30,22 @@ func Changed(old, next *Config) []string {
 func changedIn(names *[]string, at string, a, b reflect.Value) {
 	switch {
 	case reflect.DeepEqual(a.Interface(), b.Interface()):
-	case a.Kind() == reflect.Struct && hasKeys(a.Type()):
+	case a.Kind() == reflect.Struct && a.Type().PkgPath() == reflect.TypeFor[Config]().PkgPath():
 		for i := range a.NumField() {
-			f := a.Type().Field(i)
-			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-			if f.IsExported() && key != "-" {
-				changedIn(names, strings.Trim(at+"."+key, "."), a.Field(i), b.Field(i))
+			if f := a.Type().Field(i); f.IsExported() && f.Tag.Get("yaml") != "-" {
+				changedIn(names, strings.Trim(at+"."+f.Tag.Get("yaml"), "."), a.Field(i), b.Field(i))
 			}
 		}
 	case a.Kind() == reflect.Slice && named(a.Type().Elem()):
 		before, after, found := byName(a), byName(b), len(*names)
-		for name, x := range before {
-			if y, ok := after[name]; ok {
-				changedIn(names, at+"["+name+"]", x, y)
+		both := maps.Clone(before)
+		maps.Copy(both, after)
+		for name := range both {
+			x, y := before[name], after[name]
+			if at := at + "[" + name + "]"; x.IsValid() && y.IsValid() {
+				changedIn(names, at, x, y)
 			} else {
-				*names = append(*names, at+"["+name+"]")
-			}
-		}
-		for name := range after {
-			if _, ok := before[name]; !ok {
-				*names = append(*names, at+"["+name+"]")
+				*names = append(*names, at)
 			}
 		}
 		if len(*names) == found { // a name stands twice, or only the order changed
@@ -59,29 +56,19 @@ func changedIn(names *[]string, at string, a, b reflect.Value) {
 	}
 }
 
-// hasKeys tells a struct that stands for a mapping of the file, and not for one value of it.
-func hasKeys(t reflect.Type) bool {
-	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() && f.Tag.Get("yaml") != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // named tells structs with a Name. Of enterprises there may be a hundred thousand.
 func named(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct || t == reflect.TypeFor[Enterprise]() {
 		return false
 	}
-	f, ok := t.FieldByName("Name")
-	return ok && f.Type.Kind() == reflect.String && f.Tag.Get("yaml") != ""
+	_, ok := t.FieldByName("Name")
+	return ok
 }
 
 func byName(list reflect.Value) map[string]reflect.Value {
 	all := make(map[string]reflect.Value, list.Len())
-	for i := range list.Len() {
-		all[list.Index(i).FieldByName("Name").String()] = list.Index(i)
+	for _, one := range list.Seq2() {
+		all[one.FieldByName("Name").String()] = one
 	}
 	return all
 }

@@ -16,9 +16,7 @@ import (
 // nothing: a value that is there and wrong was reported already.
 type check struct {
 	*decoder
-	c       *Config
-	routeAt map[string]string // where in the file each route is mentioned
-
+	c      *Config
 	routes map[string]bool
 	// official are the routes that some environment has.
 	official map[string]Route
@@ -71,7 +69,7 @@ func (k *check) oauth() {
 		switch {
 		case client.Keystore != nil && client.Key != nil:
 			k.fail(at+".key", "keystore and key are both given: one of them signs")
-		case client.Keystore == nil && client.Key == nil && !k.given(at+".keystore") && !k.given(at+".key") && k.given(at):
+		case client.Keystore == nil && client.Key == nil:
 			k.fail(at, "nothing to sign with: add keystore: {file, passwordFile}, or key: {file, passwordFile} "+
 				"and certificate: {file}")
 		case client.Keystore != nil && client.Certificate != nil:
@@ -97,7 +95,7 @@ func (k *check) tenancy() {
 	t, clients := &k.c.Tenancy, k.c.OAuth.Clients
 	switch {
 	case t.DefaultClient != "":
-		k.client("tenancy.defaultClient", t.DefaultClient)
+		k.complain("tenancy.defaultClient", k.unknownClient(t.DefaultClient))
 	case len(clients) == 1:
 		t.DefaultClient = sorted(clients)[0]
 	case len(clients) > 1 && !k.given("tenancy.defaultClient"):
@@ -106,9 +104,9 @@ func (k *check) tenancy() {
 	}
 }
 
-// client checks a reference to a client; without one there is nothing to check.
-func (k *check) client(at, name string) {
-	if message := k.unknownClient(name); name != "" && message != "" {
+// complain is fail for a message, if there is one.
+func (k *check) complain(at, message string) {
+	if message != "" {
 		k.fail(at, "%s", message)
 	}
 }
@@ -120,9 +118,7 @@ func (k *check) unknownClient(name string) string {
 // names checks a list of references.
 func (k *check) names(at string, list []string, unknown func(string) string) {
 	for i, name := range list {
-		if message := unknown(name); message != "" && name != "" {
-			k.fail(item(at, i), "%s", message)
-		}
+		k.complain(item(at, i), unknown(name))
 	}
 }
 
@@ -130,9 +126,9 @@ func (k *check) unknownRoute(name string) string {
 	return unknownName("route", name, k.routes, "routes")
 }
 
-// unknownName says that there is no such name; nothing if there is one.
+// unknownName says that there is no such name; nothing if there is one, or none is meant.
 func unknownName[V any](what, name string, known map[string]V, where string) string {
-	if _, ok := known[name]; ok {
+	if _, ok := known[name]; ok || name == "" {
 		return ""
 	}
 	names := sorted(known)
@@ -175,15 +171,9 @@ func (k *check) redis() {
 	}
 	seen := make(map[string]bool)
 	for i, key := range r.EncryptionKeys {
-		at := item("redis.encryptionKeys", i) + ".id"
-		if key.ID == "" {
-			continue
-		}
-		if _, err := parseName(key.ID); err != nil || len(key.ID) > 32 || strings.Contains(key.ID, ".") {
-			k.fail(at, "up to 32 letters, digits, \"-\" and \"_\" are expected")
-		}
-		if seen[key.ID] {
-			k.fail(at, "the id %s is given twice: what one key has sealed could not be told from the other's", quote(key.ID))
+		if key.ID != "" && seen[key.ID] {
+			k.fail(item("redis.encryptionKeys", i)+".id",
+				"the id %s is given twice: what one key has sealed could not be told from the other's", quote(key.ID))
 		}
 		seen[key.ID] = true
 	}
@@ -195,23 +185,16 @@ func (k *check) belongs(at, host string, tokenEndpoint bool) {
 	if owners == nil || k.c.Environment == "" {
 		return
 	}
-	of := string(owners[0])
-	for _, e := range owners[1:] {
-		of += " and " + string(e)
+	of, allowed, others := strings.Join(words(owners...), " and "), k.compatible, "other URLs here to "
+	switch {
+	case k.c.Environment != Custom:
+		allowed, others = []Environment{k.c.Environment}, "this is the environment "
+	case allowed == nil:
+		allowed = owners
 	}
-	if k.c.Environment != Custom {
-		if !slices.Contains(owners, k.c.Environment) {
-			k.fail(at, "%s belongs to %s, and this is the environment %s: environments do not mix", host, of, k.c.Environment)
-		}
-		return
-	}
-	if k.compatible == nil {
-		k.compatible = owners
-		return
-	}
-	both := slices.DeleteFunc(slices.Clone(owners), func(e Environment) bool { return !slices.Contains(k.compatible, e) })
+	both := slices.DeleteFunc(owners, func(e Environment) bool { return !slices.Contains(allowed, e) })
 	if len(both) == 0 {
-		k.fail(at, "%s belongs to %s, and other URLs here to %s: environments do not mix", host, of, k.compatible[0])
+		k.fail(at, "%s belongs to %s, and %s%s: environments do not mix", host, of, others, allowed[0])
 		return
 	}
 	k.compatible = both

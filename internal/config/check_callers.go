@@ -1,8 +1,6 @@
 package config
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,19 +17,17 @@ func (k *check) callers() {
 		listeners[l.Name] = true
 		certificates = certificates || l.TLS != nil && l.TLS.ClientAuth != ClientAuthNone
 	}
-	names, taken := make(map[string]bool), make(map[string]string)
+	names, taken := make(map[string]bool), make(map[Criterion]string)
 	for i := range k.c.Callers {
 		c, at := &k.c.Callers[i], item("callers", i)
-		if c.Name != "" {
-			if names[c.Name] {
-				k.fail(at+".name", "two callers are named %s: give each a name of its own, or make one rule of them", quote(c.Name))
-			}
-			names[c.Name] = true
+		if names[c.Name] && c.Name != "" {
+			k.fail(at+".name", "two callers are named %s: give each a name of its own, or make one rule of them", quote(c.Name))
 		}
+		names[c.Name] = true
 		k.criteria(at, c, listeners, certificates)
 		k.tie(at, c, taken)
 		k.names(at+".routes", c.Routes, k.unknownRoute)
-		if !c.Own && k.emptyList(at+".enterprises") {
+		if !c.Own && c.Enterprises != nil && len(c.Enterprises) == 0 {
 			k.fail(at+".enterprises",
 				`an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
 		}
@@ -39,7 +35,7 @@ func (k *check) callers() {
 		switch {
 		case c.Class == Batch && !k.given(at+".wait"):
 			c.Wait = defaultWait
-		case c.Class == Interactive && k.given(at+".wait") && !k.wrongClass(at):
+		case c.Class == Interactive && k.given(at+".wait"):
 			k.fail(at+".wait", "only callers of class batch wait: add class: batch, or leave it out")
 		}
 	}
@@ -47,7 +43,7 @@ func (k *check) callers() {
 
 // criteria checks how a caller is recognised.
 func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certificates bool) {
-	if !k.given(at+".networks") && !k.given(at+".listeners") && !k.given(at+".clientCertificates") {
+	if !k.given(at, "networks", "listeners", "clientCertificates") {
 		k.fail(at, "nothing to recognise this caller by: add networks, listeners or clientCertificates (networks: "+
 			"[0.0.0.0/0, \"::/0\"] is everybody)")
 	}
@@ -67,46 +63,30 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 	}
 }
 
-// tie reports two rules that recognise the same caller by equally specific means: each
-// combination of criteria may occur once. taken has the rule of each that occurred.
-func (k *check) tie(at string, c *Caller, taken map[string]string) {
-	if len(c.Networks)+len(c.Listeners)+len(c.ClientCertificates) == 0 {
-		return // reported: it has no criteria
-	}
-	for _, m := range criteriaOf(at+".clientCertificates", "the certificate ", c.ClientCertificates) {
-		for _, l := range criteriaOf(at+".listeners", "the listener ", c.Listeners) {
-			for _, n := range criteriaOf(at+".networks", "the network ", c.Networks) {
-				key := m.text + "\x00" + l.text + "\x00" + n.text
-				other, tied := taken[key]
-				if !tied {
-					taken[key] = c.Name
-					continue
-				}
-				if other == c.Name {
-					continue // reported: a list of this rule repeats itself
-				}
-				// The first that is given tells best where to look.
-				where := cmp.Or(n, l, m)
-				k.fail(where.at, "a tie: %s is recognised by the rule %s as well, and neither is more specific", where.text,
-					quote(other))
-			}
+// tie reports two rules that recognise the same caller by equally specific means: each criterion may
+// occur once. taken has the rule of each that occurred.
+func (k *check) tie(at string, c *Caller, taken map[Criterion]string) {
+	for _, by := range c.Criteria() {
+		other, tied := taken[by]
+		if !tied {
+			taken[by] = c.Name
 		}
+		// Reported: a list of this rule repeats itself, or it recognises nobody.
+		if !tied || other == c.Name || by == (Criterion{}) {
+			continue
+		}
+		// The first that is given tells best where to look.
+		what, list, i := "the network "+by.Network.String(), "networks", slices.Index(c.Networks, by.Network)
+		if i < 0 {
+			what, list, i = "the listener "+by.Listener, "listeners", slices.Index(c.Listeners, by.Listener)
+		}
+		if i < 0 {
+			what, list = "the certificate "+by.Certificate.String(), "clientCertificates"
+			i = slices.Index(c.ClientCertificates, by.Certificate)
+		}
+		k.fail(item(at+"."+list, i), "a tie: %s is recognised by the rule %s as well, and neither is more specific", what,
+			quote(other))
 	}
-}
-
-// criterion is one thing by which a caller is recognised, where the file has it and in words.
-type criterion struct{ at, text string }
-
-// criteriaOf are those of one list; of an empty one the zero criterion, which is any caller.
-func criteriaOf[T any](at, what string, list []T) []criterion {
-	if len(list) == 0 {
-		return make([]criterion, 1)
-	}
-	criteria := make([]criterion, len(list))
-	for i, one := range list {
-		criteria[i] = criterion{item(at, i), fmt.Sprintf("%s%v", what, one)}
-	}
-	return criteria
 }
 
 // represented checks the callers' enterprises against those that are listed. It
@@ -130,10 +110,4 @@ func (k *check) represented() {
 			represented(item(at+".enterprises", j), n)
 		}
 	}
-}
-
-// wrongClass tells a class that is given and was reported already.
-func (k *check) wrongClass(at string) bool {
-	n := k.at(at + ".class")
-	return n != nil && n.Value != string(Interactive)
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -12,7 +11,7 @@ func (k *check) server() {
 	k.listeners("server.listen", s.Listen)
 	if len(k.c.Callers) == 0 && !k.given("callers[0]") {
 		for i, l := range s.Listen {
-			if l.Address != "" && !l.Open && !isLoopback(l.Address) {
+			if l.Address != "" && !l.Open && !l.OnLoopback() {
 				k.fail(k.listenerAt("server.listen", i), "%s is reachable from beyond this machine and there are no callers: "+
 					"whoever reaches it could open every e-Box. Add callers, or write {address: %q, open: true} if that is meant",
 					l.Name, l.Address)
@@ -33,18 +32,17 @@ func (k *check) server() {
 func (k *check) programs() {
 	const at = "server.tokenStub"
 	stub := k.c.Server.TokenStub
-	below := func(prefix string) bool { return stub == prefix || strings.HasPrefix(stub, prefix+"/") }
 	switch {
 	case stub == "":
 	case !cleanPath(stub) || strings.ContainsAny(stub, "{}*"):
 		k.fail(at, "%s is no path: /segments are expected, as in /oauth/token", quote(stub))
-	case answeredHere(stub) || below("/ebox/providers") || below("/enterprises"):
+	case answeredHere(stub) || below(stub, "/ebox/providers") || below(stub, "/enterprises"):
 		k.fail(at, "the gateway answers %s itself: choose another path", stub)
 	}
 	upstreams := make(map[string]string)
 	for i := range k.c.Routes {
 		r := &k.c.Routes[i]
-		if stub != "" && r.Path != "" && below(r.Path) {
+		if stub != "" && r.Path != "" && below(stub, r.Path) {
 			k.fail(at, "%s lies below the route %s, which would lose it: choose another path", stub, r.Name)
 		}
 		if stub != "" && r.CallerCredentials {
@@ -98,9 +96,6 @@ func (k *check) listeners(at string, list Listeners) {
 		if l.Address == "" {
 			continue // reported as missing or unreadable
 		}
-		if err := checkAddress(l.Address); err != "" {
-			k.fail(path, "%s %s", quote(l.Address), err)
-		}
 		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
 			k.fail(path, "the address %s is given twice", l.Address)
 		}
@@ -126,31 +121,9 @@ func (k *check) listeners(at string, list Listeners) {
 	}
 }
 
-func checkAddress(address string) string {
-	const form = "is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 " +
-		"or :8080 for every address"
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return form
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return form
-	}
-	if host == "" || host == "localhost" {
-		return ""
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		return form
-	}
-	return ""
-}
-
 // OnLoopback reports whether a listener can be reached from this machine alone.
-func (l Listener) OnLoopback() bool { return isLoopback(l.Address) }
-
-// isLoopback reports whether an address can be reached from this machine alone.
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
+func (l Listener) OnLoopback() bool {
+	host, _, err := net.SplitHostPort(l.Address)
 	return err == nil && IsLoopbackHost(host)
 }
 

@@ -1,13 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
-
-	"ebox-gateway/internal/ebox"
 )
 
 func (k *check) checkRoutes() {
@@ -18,11 +17,10 @@ func (k *check) checkRoutes() {
 		if at == "" && r.Name == "" {
 			continue // a route without a name was reported
 		}
-		k.route(at, r)
-		if r.Path == "" {
-			continue
+		if at != "" { // else the file does not touch the environment's
+			k.route(at, r)
 		}
-		if other, taken := paths[r.Path]; taken {
+		if other, taken := paths[r.Path]; taken && r.Path != "" {
 			k.fail(join(at, "path"), "the path %s is the route %s's already", r.Path, other)
 		}
 		paths[r.Path] = r.Name
@@ -31,19 +29,15 @@ func (k *check) checkRoutes() {
 	k.c.Absent = slices.DeleteFunc(slices.Clone(k.c.Absent), func(a AbsentAPI) bool { return paths[a.Path] != "" })
 }
 
-// route checks one route; at is "" for one of the environment's that the file
-// does not touch.
+// route checks one route.
 func (k *check) route(at string, r *Route) {
-	if at == "" {
-		return
-	}
 	if r.Name == groupEBox {
 		k.fail(at+".name", "%q stands for all e-Box routes: choose another name", groupEBox)
 	}
 	if o, ok := k.official[r.Name]; ok && k.c.Environment != Custom && r.Kind != o.Kind && k.given(at+".kind") {
 		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, o.Kind)
 	}
-	if !k.given(at+".path") && !k.given(at+".upstream") && k.absentHere(r.Name) {
+	if !k.given(at, "path", "upstream") && k.absentHere(r.Name) {
 		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes",
 			k.c.Environment, r.Name)
 		return
@@ -59,13 +53,21 @@ func (k *check) route(at string, r *Route) {
 		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
 	}
 	k.enterpriseIn(at+".enterpriseIn", r)
-	for i := range r.Rules {
-		k.scopeRule(item(at+".rules", i), &r.Rules[i], r.Kind)
+	for i, rule := range r.Rules {
+		at := item(at+".rules", i)
+		if k.given(at) && !k.given(at, "methods", "paths", "apiVersions", "for") { // not an environment's own rule
+			k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
+		}
+		k.methods(at+".methods", rule.Methods, false, r.Kind == KindPlain)
 	}
-	for i := range r.Reads {
-		k.readRule(item(at+".reads", i), &r.Reads[i], r.Kind)
+	for i, rule := range r.Reads {
+		at := item(at+".reads", i) + ".methods"
+		k.methods(at, rule.Methods, false, r.Kind == KindPlain)
+		if j := slices.Index(rule.Methods, "GET"); j >= 0 {
+			k.fail(item(at, j), "GET reads without being named: name the other methods that do")
+		}
 	}
-	k.client(at+".client", r.Client)
+	k.complain(at+".client", k.unknownClient(r.Client))
 	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
 	k.callerCredentials(at, r)
 	k.rate(k.decoder, at+".rate", r.Rate, false)
@@ -95,7 +97,6 @@ func (k *check) routePath(at string, r *Route) {
 		}
 		return
 	}
-	below := func(prefix string) bool { return r.Path == prefix || strings.HasPrefix(r.Path, prefix+"/") }
 	holes := strings.Count(r.Path, "{")
 	switch {
 	case !cleanPath(r.Path) || strings.Contains(r.Path, "*"):
@@ -108,17 +109,16 @@ func (k *check) routePath(at string, r *Route) {
 		k.fail(at, "a route to the registry's providers needs the segment %s in its path", providerSegment)
 	case !r.Registry && holes == 1 && r.Upstream != nil:
 		k.fail(at, "%s is for upstream: {registry: true}", providerSegment)
-	case below("/enterprises"):
+	case below(r.Path, "/enterprises"):
 		k.fail(at, "/enterprises/{number} stands in front of every path and cannot be a route")
-	case answeredHere(r.Path) || below("/ebox/providers") && !r.Registry:
+	case answeredHere(r.Path) || below(r.Path, "/ebox/providers") && !r.Registry:
 		k.fail(at, "the gateway answers %s itself: choose another path", r.Path)
 	}
 }
 
 // answeredHere tells the paths that the gateway answers itself.
 func answeredHere(path string) bool {
-	return path == "/ebox" || path == "/ebox/providers" || path == "/ebox/messages" ||
-		strings.HasPrefix(path, "/ebox/messages/")
+	return path == "/ebox" || path == "/ebox/providers" || below(path, "/ebox/messages")
 }
 
 // enterpriseIn checks where a route has the number in its paths.
@@ -140,23 +140,6 @@ func (k *check) enterpriseIn(at string, r *Route) {
 		k.fail(at, "grant/citizen names the enterprise in body or query: leave the key out")
 	case r.Enterprise == None:
 		k.fail(at, "a route whose paths name enterprises cannot have enterprise: none")
-	}
-}
-
-func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
-	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && r.For == "" && !k.given(at+".for") &&
-		!k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
-		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
-	}
-	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
-}
-
-func (k *check) readRule(at string, r *ebox.ReadRule, kind Kind) {
-	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
-	for i, m := range r.Methods {
-		if m == "GET" {
-			k.fail(item(at+".methods", i), "GET reads without being named: name the other methods that do")
-		}
 	}
 }
 
@@ -189,7 +172,7 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 func (k *check) registry() {
 	g := &k.c.Registry
 	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
-	k.client("registry.client", g.Client)
+	k.complain("registry.client", k.unknownClient(g.Client))
 	for i, h := range g.AllowedHosts {
 		host, _, _ := strings.Cut(h, ":")
 		k.belongs(item("registry.allowedHosts", i), host, false)
@@ -197,9 +180,7 @@ func (k *check) registry() {
 	ids := make(map[string]bool)
 	for i := range g.Providers {
 		p, at := &g.Providers[i], item("registry.providers", i)
-		if p.Name == "" {
-			p.Name = p.ID
-		}
+		p.Name = cmp.Or(p.Name, p.ID)
 		if p.ID != "" && ids[p.ID] {
 			k.fail(at+".id", "the provider %s is given twice", quote(p.ID))
 		}
@@ -218,8 +199,7 @@ func (k *check) registry() {
 	}
 	for i := range k.c.Routes {
 		r := &k.c.Routes[i]
-		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && len(g.Providers) == 0 && !k.given("registry.url") &&
-			!k.given("registry.providers") {
+		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && !k.given("registry", "url", "providers") {
 			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add "+
 				"registry.url or registry.providers", r.Name)
 		}
@@ -228,14 +208,8 @@ func (k *check) registry() {
 
 // tokens checks that there is somebody to get tokens for, and somewhere.
 func (k *check) tokens() {
-	needed := k.c.Registry.URL != nil && len(k.c.Registry.Scopes) > 0
-	for i := range k.c.Routes {
-		r := &k.c.Routes[i]
-		needed = needed || len(r.Scopes) > 0
-		for _, rule := range r.Rules {
-			needed = needed || len(rule.Scopes) > 0
-		}
-	}
+	needed := k.c.Registry.URL != nil && len(k.c.Registry.Scopes) > 0 ||
+		slices.ContainsFunc(k.c.Routes, func(r Route) bool { return r.SendsToken() })
 	if !needed || k.c.Environment == "" {
 		return
 	}
@@ -247,9 +221,8 @@ func (k *check) tokens() {
 		}
 		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
 	}
-	n := k.at("oauth.clients")
-	empty := n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0 // else what is there was reported
-	if empty && len(k.c.OAuth.Clients) == 0 {
+	n := k.at("oauth.clients") // what is no mapping was reported
+	if len(k.c.OAuth.Clients) == 0 && (n == nil || n.Kind == yaml.MappingNode) {
 		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
 	}
 }
@@ -265,7 +238,7 @@ func (k *check) callerCredentials(at string, r *Route) {
 	switch {
 	case r.Kind != KindPlain || r.Registry:
 		k.fail(at, "only a route of kind plain, to an upstream of your own, can pass them on: leave it false")
-	case len(r.Scopes)+len(r.Rules) > 0 || r.Client != "":
+	case r.SendsToken() || r.Client != "":
 		k.fail(at, "this route sends a token of the gateway's, and a call has one credential: leave it false, or write "+
 			"scopes: [] and no rules or client")
 	case r.Enterprise != None:

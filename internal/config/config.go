@@ -49,7 +49,7 @@ type Config struct {
 	// Cache bounds what the caches of all routes take.
 	Cache Memory `yaml:"cache"`
 	// Routes are the environment's, overridden by name, and your own.
-	Routes []Route `yaml:"routes"`
+	Routes Routes `yaml:"routes"`
 	// Log says how the gateway writes its logs.
 	Log Log `yaml:"log"`
 	// Audit is the evidence of who read or changed what.

@@ -24,6 +24,8 @@ type decoder struct {
 	warnings mistakes // what is allowed and looks like a slip
 	files    []string // the paths named by file fields
 	shapes   map[reflect.Type]*shape
+	nodes    map[string]*node  // what was read, by its path
+	routeAt  map[string]string // where in the file each route is mentioned
 	// aliased is true within the target of an alias. An alias in there is
 	// refused: nested ones can grow without bound.
 	aliased bool
@@ -31,12 +33,15 @@ type decoder struct {
 
 func newDecoder(src *source, m *mistakes, dir string, lookup func(string) (string, bool)) *decoder {
 	return &decoder{src: src, m: m, dir: dir, lookup: lookup,
-		shapes: make(map[reflect.Type]*shape)}
+		shapes: make(map[reflect.Type]*shape), nodes: make(map[string]*node)}
 }
 
 // parse reads the YAML of the file; nil if there is none, or if it is none.
 func (d *decoder) parse() *node {
 	d.src.root = parseYAML(d.src, d.m)
+	if d.src.root != nil {
+		d.nodes[""] = d.src.root
+	}
 	return d.src.root
 }
 
@@ -48,41 +53,16 @@ type nodeDecoder interface {
 // worded is a type with a fixed vocabulary.
 type worded interface{ words() []string }
 
-// at finds the value at a path such as routes[2].upstream, behind an alias; nil if the file
-// says nothing there. A section of the file whose content is all commented out says nothing.
-func (d *decoder) at(path string) *node {
-	n := d.src.root
-	if n = find(n, path); n != nil && isNull(n) && !strings.ContainsAny(path, ".[") {
-		return nil
-	}
-	return n
-}
+// at is the value that was read at a path such as routes[2].upstream, behind an alias; nil if
+// the file says nothing there.
+func (d *decoder) at(path string) *node { return d.nodes[path] }
 
-// find walks from n along a path. A key may have dots in it, and the shortest that leads on
-// counts: of the others a name of the reader's choosing alone can be meant.
-func find(n *node, path string) *node {
-	if n == nil || path == "" {
-		return n
-	}
-	if index, rest, ok := strings.Cut(path, "]"); ok && path[0] == '[' {
-		i, err := strconv.Atoi(index[1:])
-		if err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
-			return nil
-		}
-		return find(aliased(n.Content[i]), rest)
-	}
-	path = strings.TrimPrefix(path, ".")
-	for end := range len(path) + 1 {
-		if end < len(path) && path[end] != '.' && path[end] != '[' {
-			continue
-		}
-		if value := member(n, path[:end]); value != nil {
-			if found := find(value, path[end:]); found != nil {
-				return found
-			}
-		}
-	}
-	return nil
+// ahead is a decoder for what decides how the rest is read. What it finds wrong is not reported:
+// it is found again.
+func (d *decoder) ahead() *decoder {
+	ahead := *d
+	ahead.m = new(mistakes)
+	return &ahead
 }
 
 // fail reports a mistake at the value of a path, or at the nearest that exists.
@@ -105,13 +85,10 @@ func (d *decoder) warn(at, message string) {
 	}
 }
 
-// given reports whether the file says anything at this path.
-func (d *decoder) given(at string) bool { return d.at(at) != nil }
-
-// emptyList reports whether the file has a list without elements at this path.
-func (d *decoder) emptyList(at string) bool {
-	n := d.at(at)
-	return n != nil && n.Kind == yaml.SequenceNode && len(n.Content) == 0
+// given reports whether the file says anything at this path, or at one of the keys below it.
+func (d *decoder) given(at string, keys ...string) bool {
+	return len(keys) == 0 && d.at(at) != nil ||
+		slices.ContainsFunc(keys, func(key string) bool { return d.at(join(at, key)) != nil })
 }
 
 // decode reads n, at this path of the file, into v. tag is that of its field:
@@ -129,6 +106,7 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		defer func() { d.aliased = false }()
 		n = n.Alias
 	}
+	d.nodes[at] = n
 	switch own := v.Addr().Interface().(type) {
 	case nodeDecoder:
 		own.decodeNode(d, at, n)
@@ -138,16 +116,15 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		return
 	}
 	if tag.Get("config") == "all" && n.Kind == yaml.ScalarNode && n.Value == "all" {
-		v.SetZero()
-		return
+		return // no list
 	}
-	if isText(v) {
+	if isText(v.Type()) {
 		d.scalar(at, n, v, tag)
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		d.structure(at, n, v)
+		d.structure(at, n, v, "")
 	case reflect.Slice:
 		d.list(at, n, v, tag)
 	case reflect.Map:
@@ -175,11 +152,7 @@ func setDefaults(v reflect.Value) {
 		if !field.IsExported() {
 			continue
 		}
-		text, given := field.Tag.Lookup("default")
-		actions, _ := value.Addr().Interface().(*ebox.Actions)
-		switch {
-		case given && actions != nil: // "all"
-			*actions = ebox.All
+		switch text, given := field.Tag.Lookup("default"); {
 		case given:
 			if err := new(decoder).read(value, "", text); err != nil {
 				panic("config: the default of " + field.Name + ": " + err.Error())
@@ -223,13 +196,13 @@ func (d *decoder) begin(v reflect.Value) {
 	}
 }
 
-// structure reads a mapping into a struct. Keys in later are left out, for whoever reads
-// them after the others.
-func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string) {
+// structure reads a mapping into a struct, but for the key that is left for later: its value, if
+// there is one, is returned.
+func (d *decoder) structure(at string, n *node, v reflect.Value, later string) (left *node) {
 	s := d.shapeOf(v.Type())
 	if n.Kind != yaml.MappingNode {
 		d.failAt(n, at, "a mapping is expected, with keys among %s", strings.Join(s.names, ", "))
-		return
+		return nil
 	}
 	given := make(map[string]bool)
 	d.keys(at, n, s.secret, func(name string, key, value *node) {
@@ -240,7 +213,9 @@ func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string
 			return
 		case at == "" && isNull(value): // a section whose content is all commented out
 			return
-		case !slices.Contains(later, name):
+		case name == later:
+			left = aliased(value)
+		default:
 			d.decode(join(at, name), value, v.FieldByIndex(field.Index), field.Tag)
 		}
 		given[name] = true
@@ -250,6 +225,15 @@ func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string
 			d.m.as(derived, func() { d.failAt(n, join(at, name), "%s is missing%s", name, allowedWords(field.Type)) })
 		}
 	}
+	return left
+}
+
+// aliased is what an alias stands for, and anything else itself.
+func aliased(n *node) *node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // keys visits the pairs of a mapping once each; secret hides what is not
@@ -300,7 +284,7 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 		return
 	}
 	if len(n.Content) == 0 && strings.HasSuffix(form, ",some") {
-		d.failAt(n, at, "an empty list matches nothing: leave the key out if it does not matter")
+		d.failAt(n, at, "an empty list stands for nothing: leave the key out if it does not matter")
 	}
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	seen := make(map[any]bool)
@@ -315,7 +299,7 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 		switch {
 		case !seen[value]:
 			seen[value] = true
-		case isText(one):
+		case isText(one.Type()):
 			d.failAt(child, item(at, i), "%s is given twice", quote(fmt.Sprint(value)))
 		default:
 			d.failAt(child, item(at, i), "the same is given twice")

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 
@@ -29,43 +30,33 @@ type origin struct {
 	line int
 }
 
-func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
-	return &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
-}
-
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
 func (d *decoder) enterprises(c *Config, k *check, sums fileSums) {
 	before := len(d.m.list)
-	inline := c.Tenancy.Enterprises
-	t := newEnterpriseTable(d, k)
-	t.decoded(d, "tenancy.enterprises", inline)
-	text := func(at, path string) *source {
-		content, err := sums.read(path)
-		if err != nil {
-			d.fail(at, "the file cannot be read: %s", files.Bare(err))
-			return nil
-		}
-		return textOf(path, content, d.m)
-	}
-	for i, path := range c.Tenancy.EnterpriseFiles {
-		if path == "" {
-			continue
-		}
-		at := item("tenancy.enterpriseFiles", i)
-		if src := text(at, path); src != nil && !t.table(src) {
-			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(path)))
+	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
+	t.decoded(d, "tenancy.enterprises", c.Tenancy.Enterprises)
+	read := func(at string, paths []string, use func(at string, src *source)) {
+		for i, path := range paths {
+			if path == "" {
+				continue // reported
+			}
+			if content, err := sums.read(path); err != nil {
+				d.fail(item(at, i), "the file cannot be read: %s", files.Bare(err))
+			} else {
+				use(item(at, i), textOf(path, content, d.m))
+			}
 		}
 	}
+	read("tenancy.enterpriseFiles", c.Tenancy.EnterpriseFiles, func(at string, src *source) {
+		if !t.table(src) {
+			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(src.name)))
+		}
+	})
 	c.Tenancy.Enterprises = t.list
-	for i, path := range c.Tenancy.SuspendedFiles {
-		if path == "" {
-			continue
-		}
-		if src := text(item("tenancy.suspendedFiles", i), path); src != nil {
-			c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
-		}
-	}
+	read("tenancy.suspendedFiles", c.Tenancy.SuspendedFiles, func(_ string, src *source) {
+		c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
+	})
 	if len(d.m.list) == before { // else what is missing may only be unreadable
 		k.listed = t.first
 	}
@@ -100,10 +91,8 @@ func (t *enterpriseTable) add(e *Enterprise, from origin) (message string) {
 
 // wrong says what is wrong with an enterprise as a whole, and with which part.
 func (t *enterpriseTable) wrong(e *Enterprise) (part, message string) {
-	if e.Client != "" {
-		if message := t.k.unknownClient(e.Client); message != "" {
-			return "client", message
-		}
+	if message := t.k.unknownClient(e.Client); message != "" {
+		return "client", message
 	}
 	for _, name := range e.Routes {
 		if message := t.k.unknownRoute(name); message != "" {
@@ -154,7 +143,7 @@ func (t *enterpriseTable) yaml(src *source) {
 	}
 	at := "enterprises"
 	if root.Kind == yaml.MappingNode {
-		d.structure("", root, reflect.ValueOf(&file).Elem())
+		d.structure("", root, reflect.ValueOf(&file).Elem(), "")
 	} else {
 		at = ""
 		d.decode(at, root, reflect.ValueOf(&file.Enterprises).Elem(), "")
@@ -179,44 +168,24 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 	d := newDecoder(src, m, filepath.Dir(path), func(string) (string, bool) { return "", false })
 	k := &check{decoder: d, c: c}
 	k.references()
-	t := newEnterpriseTable(d, k)
+	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
 	if !t.table(src) {
-		t.numbers(src)
+		for _, n := range suspended(src, m) {
+			t.add(&Enterprise{Number: n}, origin{src: src}) // one that stands twice is taken once
+		}
 	}
 	if err := m.errors(); err != nil {
 		return nil, err
 	}
-	c.adoptClients(t.list)
-	return t.list, nil
-}
-
-// numbers reads plain numbers. One that stands twice is taken once, as in a
-// suspended file.
-func (t *enterpriseTable) numbers(src *source) {
-	for _, n := range suspended(src, t.d.m) {
-		if _, twice := t.first[n]; !twice {
-			t.add(&Enterprise{Number: n}, origin{src: src})
-		}
-	}
-}
-
-// adoptClients fills in the clients that the configuration knows and the list does
-// not name.
-func (c *Config) adoptClients(list []Enterprise) {
 	clients := make(map[enterprise.Number]string)
 	for _, e := range c.Tenancy.Enterprises {
-		if e.Client != "" {
-			clients[e.Number] = e.Client
-		}
+		clients[e.Number] = e.Client
 	}
-	for i := range list {
-		if list[i].Client == "" {
-			list[i].Client = c.Tenancy.DefaultClient
-			if known, ok := clients[list[i].Number]; ok {
-				list[i].Client = known
-			}
-		}
+	for i := range t.list {
+		e := &t.list[i]
+		e.Client = cmp.Or(e.Client, clients[e.Number], c.Tenancy.DefaultClient)
 	}
+	return t.list, nil
 }
 
 // LoadSuspended reads a suspended file: CBE numbers, one a line, "#" begins a
@@ -244,14 +213,10 @@ func suspended(src *source, m *mistakes) []enterprise.Number {
 		if entry == "" {
 			continue
 		}
-		n, err := enterprise.Parse(entry)
+		n, err := parseNumber(entry)
 		if err != nil {
-			why := "one enterprise number a line is expected, as in 0206731645, and # before a comment"
-			if errors.Is(err, enterprise.ErrCheckDigits) {
-				why = "its last two digits do not match the first eight; look for a typing error"
-			}
-			column := len([]rune(text[:strings.Index(text, entry)])) + 1
-			m.add(src, line, column, "", quote(entry)+" is no enterprise number: "+why)
+			column := utf8.RuneCountInString(text[:strings.Index(text, entry)]) + 1
+			m.add(src, line, column, "", quote(entry)+" "+err.Error()+" (one a line, # begins a comment)")
 			continue
 		}
 		numbers = append(numbers, n)

@@ -29,6 +29,7 @@ func (t *enterpriseTable) csv(src *source) {
 	reader.ReuseRecord = true
 	reader.FieldsPerRecord = -1
 	var header []string // the column of each cell; "" for none
+	var broken *csv.ParseError
 	for {
 		record, err := reader.Read()
 		switch {
@@ -38,8 +39,8 @@ func (t *enterpriseTable) csv(src *source) {
 					strings.Join(columns, ","))
 			}
 			return
-		case err != nil:
-			t.broken(src, err)
+		case errors.As(err, &broken):
+			t.d.m.add(src, broken.Line, src.characters(broken.Line, broken.Column), "", "this is no CSV: "+broken.Err.Error())
 		case blank(record) || header == nil && strings.HasPrefix(record[0], "sep="):
 			// Rows of a spreadsheet in which nothing stands, and Excel's own first line.
 		case header == nil:
@@ -99,39 +100,32 @@ func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []strin
 
 // row takes one row in, if it is right.
 func (t *enterpriseTable) row(src *source, reader *csv.Reader, record, header []string) {
-	for i, cell := range record {
-		if strings.TrimSpace(cell) != "" && (i >= len(header) || header[i] == "") {
+	ok := slices.Contains(header, "number") // else it was reported with the first row
+	var e Enterprise
+	fail := func(column, message string) {
+		if message != "" {
+			t.cell(src, reader, min(slices.Index(header, column), len(record)-1), message)
+			ok = false
+		}
+	}
+	for i := range max(len(record), len(header)) {
+		text := ""
+		if i < len(record) {
+			text = strings.TrimSpace(record[i])
+		}
+		switch {
+		case i < len(header) && header[i] != "":
+			fail(header[i], e.setCell(header[i], text))
+		case text != "":
 			t.cell(src, reader, i, "there is no column above this cell; put a name with a "+string(reader.Comma)+
 				" in it into double quotes")
 			return
 		}
 	}
-	ok := slices.Contains(header, "number") // else it was reported with the first row
-	fail := func(column, message string) {
-		t.cell(src, reader, min(slices.Index(header, column), len(record)-1), message)
-		ok = false
-	}
-	var e Enterprise
-	for i, column := range header {
-		text := ""
-		if i < len(record) {
-			text = strings.TrimSpace(record[i])
-		}
-		if text == "" && column != "number" {
-			continue
-		}
-		if message := e.setCell(column, text); message != "" {
-			fail(column, message)
-		}
-	}
-	if part, message := t.wrong(&e); message != "" {
-		fail(part, message)
-	}
+	fail(t.wrong(&e))
 	if ok {
 		line, _ := reader.FieldPos(slices.Index(header, "number"))
-		if message := t.add(&e, origin{src, line}); message != "" {
-			fail("number", message)
-		}
+		fail("number", t.add(&e, origin{src, line}))
 	}
 }
 
@@ -139,35 +133,31 @@ func (t *enterpriseTable) row(src *source, reader *csv.Reader, record, header []
 // keeps no part of the text, which is one with the whole row's.
 func (e *Enterprise) setCell(column, text string) (message string) {
 	var err error
-	switch column {
-	case "number":
-		switch {
-		case text == "":
-			return "the number is missing"
-		case scientific.MatchString(text):
-			return quote(text) + " is a number in scientific notation, in which digits are lost: in Excel, format the " +
-				"column as Text, enter the numbers again, and save"
-		}
+	switch {
+	case column == "number" && text == "":
+		return "the number is missing"
+	case column == "number" && scientific.MatchString(text):
+		return quote(text) + " is a number in scientific notation, in which digits are lost: in Excel, format the " +
+			"column as Text, enter the numbers again, and save"
+	case column == "number":
 		e.Number, err = parseNumber(text)
-	case "name":
+	case text == "":
+	case column == "name":
 		e.Name = strings.Clone(text)
-	case "client":
+	case column == "client":
 		e.Client = unique.Make(text).Value() // one copy for all rows
-	case "routes": // parted by blanks or "|"
+	case column == "routes": // parted by blanks or "|"
 		e.Routes = strings.FieldsFunc(unique.Make(text).Value(), func(r rune) bool { return r == ' ' || r == '|' })
 		if len(e.Routes) == 0 {
 			return quote(text) + " names no route: leave the cell empty for all of them"
 		}
-	case "from":
-		e.From, err = parseDay(text, false)
-	case "until":
-		e.Until, err = parseDay(text, true)
-	case "suspended":
-		switch strings.ToLower(text) {
-		case "true", "yes", "1", "ja", "oui", "waar", "vrai": // as spreadsheets write it here
-			e.Suspended = true
-		case "false", "no", "0", "nee", "non", "onwaar", "faux":
-		default:
+	case column == "from":
+		e.From, err = parseDay(text)
+	case column == "until":
+		e.Until, err = parseLastDay(text)
+	case column == "suspended":
+		var known bool
+		if e.Suspended, known = spreadsheetWords[strings.ToLower(text)]; !known {
 			return quote(text) + " is neither true nor false: write one of them; a number in a suspended file is stopped " +
 				"whatever stands here"
 		}
@@ -178,6 +168,12 @@ func (e *Enterprise) setCell(column, text string) (message string) {
 	return ""
 }
 
+// spreadsheetWords are what spreadsheets write here for true and false.
+var spreadsheetWords = map[string]bool{
+	"true": true, "yes": true, "1": true, "ja": true, "oui": true, "waar": true, "vrai": true,
+	"false": false, "no": false, "0": false, "nee": false, "non": false, "onwaar": false, "faux": false,
+}
+
 // scientific is what spreadsheets make of a number that is too wide for its cell.
 var scientific = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
 
@@ -185,15 +181,6 @@ var scientific = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
 func (t *enterpriseTable) cell(src *source, reader *csv.Reader, i int, message string) {
 	line, column := reader.FieldPos(i)
 	t.d.m.add(src, line, src.characters(line, column), "", message)
-}
-
-func (t *enterpriseTable) broken(src *source, err error) {
-	var where *csv.ParseError
-	if !errors.As(err, &where) {
-		t.d.m.add(src, 0, 0, "", "this is no CSV: "+err.Error())
-		return
-	}
-	t.d.m.add(src, where.Line, src.characters(where.Line, where.Column), "", "this is no CSV: "+where.Err.Error())
 }
 
 // characters turns a column counted in bytes into one counted in characters.

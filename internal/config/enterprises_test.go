@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -23,9 +22,7 @@ oauth: {clients: {office: {clientId: abc, keystore: {file: client.p12}}}}
 func withFile(t testing.TB, name, content string) (*Config, error) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file(t, dir, name, content)
 	return Parse("config.yaml", []byte(minimal+"tenancy: {enterpriseFiles: ["+name+"]}\n"), dir, environment)
 }
 
@@ -53,14 +50,9 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 			"\xef\xbb\xbfSuspended;Number;Until;From;Routes;Client;Name\r\n" +
 				"TRUE;BE0206731645;2026-03-29;2026-01-01;ebox|grant-citizen;office;Café & frites, " +
 				"bv\r\n;474028805;;;;;\r\n;;;;;;\r\n"},
-		"some columns": {"e.csv", "number,suspended,client,name,routes,from,until\n" +
-			"206731645 , TRUE, office ,\"Café & frites, bv\", ebox | grant-citizen " +
-			",2026-01-01,2026-03-29\n474028805,false,,,,,"},
 		"flow mappings": {"e.yaml", "# comment\n- {number: 0206731645, name: \"Café & frites, bv\", client: office, " +
 			"routes: [ebox, grant-citizen], from: 2026-01-01, until: 2026-03-29, suspended: true}\n" +
 			"- {number: 474028805}\n"},
-		"a key a line": {"e.yml", "- number: 0206731645\n  name: 'Café & frites, bv'\n  client: office\n  routes: [ebox, " +
-			"grant-citizen]\n  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n\n- number: 0474.028.805\n"},
 		"below enterprises": {"e.yaml", "enterprises:\n  - number: 0206731645\n    name: 'Café & frites, bv'\n    client: " +
 			"office\n    routes: [ebox, grant-citizen]\n    from: 2026-01-01\n    until: 2026-03-29\n    suspended: true\n" +
 			"  - {number: 0474028805}\n"},
@@ -82,12 +74,8 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 }
 
 func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "stop.txt")
-	content := "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n " +
-		"0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896"
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := file(t, t.TempDir(), "stop.txt", "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n "+
+		"0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896")
 	numbers, err := LoadSuspended(path)
 	if want := []enterprise.Number{206731645, 474028805, 212148896}; !reflect.DeepEqual(numbers, want) {
 		t.Errorf("got %v", numbers)
@@ -106,48 +94,122 @@ func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 	}
 }
 
-// numbered gives n valid CBE numbers.
-func numbered(n int) []enterprise.Number {
-	list := make([]enterprise.Number, n)
-	for i := range list {
-		eight := uint32(2_000_000 + i*7)
-		list[i] = enterprise.Number(eight*100 + 97 - eight%97)
-	}
-	return list
-}
+const fileTestConfig = `environment: simulation
+oauth:
+  clients:
+    office: {clientId: a, keystore: {file: a.p12}}
+    branch: {clientId: b, keystore: {file: b.p12}}
+tenancy:
+  defaultClient: office
+  enterprises:
+    - {number: 0206.731.645, client: branch}
+`
 
-func TestManyEnterprisesLoad(t *testing.T) {
-	for file, c := range map[string]struct {
-		n         int
-		head, row string // the row's with number, name and day of January
+func TestEnterprisesInAFileOfItsOwn(t *testing.T) {
+	c, err := Parse("test.yaml", []byte(fileTestConfig), t.TempDir(), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		file, content string
+		want          []string // number client
+		wrong         string
 	}{
-		"e.csv": {100_000, "number;name;client;routes;from;until;suspended\n",
-			"%s;Enterprise number %d;office;ebox grant-citizen;2026-01-%02d;;false\n"},
-		"e.yaml": {10_000, "", "- number: %s\n  name: Enterprise number %d\n  client: office\n" +
-			"  routes: [ebox, grant-citizen]\n  from: 2026-01-%02d\n"},
+		"plain numbers, with comments, one of them twice": {
+			file: "list.txt", content: "# customers\n0206.731.645\nBE0212148896 # new\n\n0212148896\n",
+			want: []string{"0206731645 branch", "0212148896 office"},
+		},
+		"a spreadsheet": {
+			file: "list.csv", content: "\xef\xbb\xbfnumber;name;client\n212148896;Second;branch\n0206731645;;\n",
+			want: []string{"0212148896 branch", "0206731645 branch"},
+		},
+		"YAML": {
+			file: "list.yaml", content: "- {number: 0212148896}\n", want: []string{"0212148896 office"}},
+		"a wrong check digit":       {file: "list.txt", content: "0206731646\n", wrong: ":1:1: "},
+		"a client that is not here": {file: "list.csv", content: "number,client\n0206731645,brunch\n", wrong: "branch"},
 	} {
-		t.Run(file, func(t *testing.T) {
-			numbers := numbered(c.n)
-			var b strings.Builder
-			b.WriteString(c.head)
-			for i, number := range numbers {
-				fmt.Fprintf(&b, c.row, number, i, i%28+1)
+		t.Run(name, func(t *testing.T) {
+			list, err := c.EnterprisesIn(file(t, t.TempDir(), tc.file, tc.content))
+			var mistakes Errors
+			if tc.wrong != "" {
+				if !errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.wrong) {
+					t.Fatalf("%v instead of a mistake with %q", err, tc.wrong)
+				}
+				return
 			}
-			loaded, err := withFile(t, file, b.String())
 			if err != nil {
 				t.Fatal(err)
 			}
-			list := loaded.Tenancy.Enterprises
-			if len(list) != c.n {
-				t.Fatalf("%d enterprises", len(list))
+			var got []string
+			for _, e := range list {
+				got = append(got, e.Number.String()+" "+e.Client)
 			}
-			for i, got := range list {
-				from, _ := parseDay(fmt.Sprintf("2026-01-%02d", i%28+1), false)
-				if got.Number != numbers[i] || got.Name != fmt.Sprintf("Enterprise number %d", i) || got.Client != "office" ||
-					len(got.Routes) != 2 || got.Routes[1] != "grant-citizen" || !got.From.Equal(from) || got.Suspended {
-					t.Fatalf("row %d is %+v", i, got)
-				}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
+	}
+	if _, err := c.EnterprisesIn(filepath.Join(t.TempDir(), "nowhere.csv")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// Spreadsheets leave more in a file than people see.
+func TestSpreadsheetsAreReadAsTheyAre(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty columns at the end":               "number,name,,,\n0206731645,A,,,\n0474028805,B,,,\n",
+		"rows without their last delimiters":     "number;name;client;routes\n0206731645;A\n0474028805\n",
+		"rows with more delimiters than columns": "number,name\n0206731645,A,,,,\n0474028805,B,,\n",
+		"a line of delimiters first":             ";;;\r\nnumber;name\r\n0206731645;A\r\n0474028805;B\r\n",
+		"Excel's own first line":                 "sep=;\nnumber;name\n0206731645;A\n0474028805;B\n",
+		"empty rows between and after":           "number,name\n0206731645,A\n,\n\n0474028805,B\n,\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := withFile(t, "list.csv", content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.Tenancy.Enterprises) != 2 {
+				t.Errorf("%+v", c.Tenancy.Enterprises)
+			}
+		})
+	}
+}
+
+func TestOneFileGivesAHundredMistakesAtMost(t *testing.T) {
+	_, err := withFile(t, "list.csv", "number,name\n"+strings.Repeat("x,y\n", 2000))
+	if err == nil || !strings.Contains(err.Error(), ":101:1: ") ||
+		!strings.Contains(err.Error(), "and 1900 more mistakes") {
+		t.Errorf("%.2000s", err)
+	}
+}
+
+// A stop file in another encoding still stops whom it names.
+func TestASuspendedFileInUTF16Suspends(t *testing.T) {
+	text := "\xff\xfe" + strings.Join(strings.Split("0206731645\r\n", ""), "\x00") + "\x00"
+	numbers, err := LoadSuspended(file(t, t.TempDir(), "stop.txt", text))
+	if len(numbers) != 1 || err == nil || !strings.Contains(err.Error(), "UTF-16") {
+		t.Errorf("%v, %v", numbers, err)
+	}
+}
+
+// A day begins and ends at midnight in Brussels, also when it has 23 or 25 hours.
+func TestDaysAreBrusselsDays(t *testing.T) {
+	for written, want := range map[string][2]string{
+		"2026-01-31": {"2026-01-30T23:00:00Z", "2026-01-31T23:00:00Z"},
+		"2026-03-29": {"2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"},
+		"2026-10-25": {"2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
+		"2028-02-29": {"2028-02-28T23:00:00Z", "2028-02-29T23:00:00Z"},
+	} {
+		start, err := parseDay(written)
+		end, errEnd := parseLastDay(written)
+		if err != nil || errEnd != nil || !start.Equal(day(t, want[0])) || !end.Equal(day(t, want[1])) {
+			t.Errorf("%s is from %v (%v) until %v (%v)", written, start, err, end, errEnd)
+		}
+	}
+	for _, bad := range []string{"", "2026-02-29", "2026-1-1", "01/02/2026", "2026-01-01T00:00:00Z"} {
+		if _, err := parseDay(bad); err == nil {
+			t.Errorf("%q is taken for a day", bad)
+		}
 	}
 }

@@ -127,43 +127,34 @@ func didYouMean(word string, candidates []string) string {
 	return ""
 }
 
-// nearest gives the candidate that was probably meant, or "": at most a third
-// of the letters may differ, a transposition counting once and case not at all.
+// nearest gives the candidate that was probably meant, or "": at most a third of the letters may
+// differ, and no more than three; case does not count.
 func nearest(word string, candidates []string) string {
-	if len(word) > 64 {
-		return ""
-	}
-	best, least := "", len(word)/3+1
-	for _, c := range candidates {
-		if n := distance(strings.ToLower(word), strings.ToLower(c)); n < least {
-			best, least = c, n
+	for edits := range min(len(word)/3, 3) + 1 {
+		for _, c := range candidates {
+			if within(strings.ToLower(word), strings.ToLower(c), edits) {
+				return c
+			}
 		}
 	}
-	return best
+	return ""
 }
 
-// distance is the number of letters to insert, delete, replace or swap with
-// their neighbour to make b of a (optimal string alignment).
-func distance(a, b string) int {
-	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
-	for j := range rows[1] {
-		rows[1][j] = j
+// within reports whether b can be made of a by so many edits: a letter inserted, deleted, replaced
+// or swapped with its neighbour.
+func within(a, b string, edits int) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	for i := 1; i <= len(a); i++ {
-		before, last, row := rows[(i+2)%3], rows[i%3], rows[(i+1)%3]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			differs := 1
-			if a[i-1] == b[j-1] {
-				differs = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+differs)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
+	switch {
+	case a == "" || b == "":
+		return len(a)+len(b) <= edits
+	case edits == 0:
+		return false
+	case len(a) > 1 && len(b) > 1 && a[0] == b[1] && a[1] == b[0] && within(a[2:], b[2:], edits-1):
+		return true
 	}
-	return rows[(len(a)+1)%3][len(b)]
+	return within(a[1:], b, edits-1) || within(a, b[1:], edits-1) || within(a[1:], b[1:], edits-1)
 }
 
 // quote shows a value of the file in a message: in quotes, shortened, without

@@ -82,3 +82,13 @@ func glob(t testing.TB, pattern string) []string {
 	}
 	return paths
 }
+
+// file writes a file into a directory and gives its path.
+func file(t testing.TB, dir, name, content string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

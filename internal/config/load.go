@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"ebox-gateway/internal/files"
 )
@@ -58,9 +59,9 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		}
 		return nil, m.errors()
 	}
-	c, routeAt := d.config(root)
+	c := d.config(root)
 	sums := make(fileSums)
-	k := &check{decoder: d, c: c, routeAt: routeAt}
+	k := &check{decoder: d, c: c}
 	m.as(derived, func() { k.references(); k.all() })
 	d.enterprises(c, k, sums)
 	m.as(derived, k.represented)
@@ -68,11 +69,8 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, err
 	}
 	c.warnings, _ = d.warnings.errors().(Errors)
-	for _, f := range d.files {
-		if !slices.Contains(c.files, f) {
-			c.files = append(c.files, f)
-		}
-	}
+	slices.Sort(d.files)
+	c.files = slices.Compact(d.files)
 	c.hash = sums.hash(content, c.files)
 	return c, nil
 }
@@ -87,27 +85,30 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	}
 	m := &mistakes{}
 	d := newDecoder(textOf(path, content, m), m, filepath.Dir(absolute), lookup)
-	d.parse()
-	if n := d.at("admin"); n != nil {
-		d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
+	var file struct {
+		Admin Admin `yaml:"admin"`
+	}
+	file.Admin = admin
+	if root := d.parse(); root != nil {
+		d.structure("", root, reflect.ValueOf(&file).Elem(), "")
+		m.list = slices.DeleteFunc(m.list, func(e Error) bool { return !strings.HasPrefix(e.Path, "admin") })
 	}
 	if err := m.errors(); err != nil {
-		return withDefaults[Admin](), err
+		return admin, err
 	}
-	return admin, nil
+	return file.Admin, nil
 }
 
 // config decodes the document over defaults and presets.
-func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
-	c = new(withDefaults[Config]())
-	if e := Environment(d.peek(root, "environment")); slices.Contains(e.words(), string(e)) {
-		c.Environment = e
-		presetOf(e).apply(c)
+func (d *decoder) config(root *node) *Config {
+	c := new(withDefaults[Config]())
+	var ahead struct {
+		Environment Environment `yaml:"environment"`
 	}
-	// Routes need the environment's first, whatever the order in the file.
-	d.structure("", root, reflect.ValueOf(c).Elem(), "routes")
-	c.Routes, routeAt = d.decodeRoutes(member(root, "routes"), c.Routes)
-	return c, routeAt
+	d.ahead().structure("", root, reflect.ValueOf(&ahead).Elem(), "")
+	presetOf(ahead.Environment).apply(c)
+	d.structure("", root, reflect.ValueOf(c).Elem(), "")
+	return c
 }
 
 // fileSums remembers the checksums of the files that were read, so that the hash
@@ -123,22 +124,17 @@ func (f fileSums) read(path string) ([]byte, error) {
 	return content, nil
 }
 
-// hash is over the configuration and every file it names. One that cannot be
-// read counts as absent.
+// hash is over the configuration and every file it names. One that cannot be read has the zero sum.
 func (f fileSums) hash(content []byte, paths []string) string {
 	whole := sha256.New()
 	own := sha256.Sum256(content)
 	whole.Write(own[:])
 	for _, path := range paths {
 		sum, known := f[path]
-		state := "read"
 		if !known {
-			var err error
-			if sum, err = files.Sum(path); err != nil {
-				state = "absent"
-			}
+			sum, _ = files.Sum(path)
 		}
-		fmt.Fprintf(whole, "%q %s %x\n", path, state, sum)
+		fmt.Fprintf(whole, "%q %x\n", path, sum)
 	}
 	return hex.EncodeToString(whole.Sum(nil))
 }

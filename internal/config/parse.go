@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
@@ -86,61 +87,56 @@ func parseSize(s string) (Size, error) {
 	}
 }
 
+// parseNumber reads a CBE number.
 func parseNumber(s string) (enterprise.Number, error) {
 	n, err := enterprise.Parse(s)
-	if err != nil {
-		return 0, numberError(err)
+	switch {
+	case errors.Is(err, enterprise.ErrCheckDigits):
+		err = errors.New("is no enterprise number: its last two digits do not match the first eight; look for a typing error")
+	case err != nil:
+		err = errors.New("is no enterprise number: ten digits are expected, as in 0206731645, 0206.731.645 or BE0206731645")
 	}
-	return n, nil
-}
-
-// numberError makes the error continue "the value …".
-func numberError(err error) error {
-	if errors.Is(err, enterprise.ErrCheckDigits) {
-		return errors.New("is no enterprise number: its last two digits do not match the first eight; " +
-			"look for a typing error")
-	}
-	return errors.New("is no enterprise number: ten digits are expected, as in 0206731645, 0206.731.645 or BE0206731645")
+	return n, err
 }
 
 func parseNetwork(s string) (netip.Prefix, error) {
-	const form = "is no network: write an address or a prefix, as in 10.1.0.0/16, 192.0.2.7 or fd00::/8"
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, errors.New(form)
-		}
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, errors.New(form)
-	}
-	if a := p.Addr(); a.Is4In6() {
-		if p.Bits() < 96 {
-			return netip.Prefix{}, errors.New("mixes IPv4 and IPv6: write the IPv4 network itself, as in 10.1.0.0/16")
-		}
+	switch a := p.Addr(); {
+	case err != nil:
+		return p, errors.New("is no network: write an address or a prefix, as in 10.1.0.0/16, 192.0.2.7 or fd00::/8")
+	case a.Is4In6() && p.Bits() < 96:
+		return p, errors.New("mixes IPv4 and IPv6: write the IPv4 network itself, as in 10.1.0.0/16")
+	case a.Is4In6():
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	if p.Masked() != p {
-		return netip.Prefix{}, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address",
-			p.Masked(), p.Addr().BitLen())
+		return p, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address", p.Masked(),
+			p.Addr().BitLen())
 	}
 	return p, nil
 }
 
-// parseDay reads a day in Brussels as the instant it begins, or, the last of a time, as the one it ends.
-func parseDay(s string, last bool) (time.Time, error) {
+// parseDay reads a day in Brussels as the instant it begins.
+func parseDay(s string) (time.Time, error) {
 	day, err := time.Parse(time.DateOnly, s)
 	if err != nil {
 		return time.Time{}, errors.New("is no day: write it as 2026-01-31")
 	}
-	if last {
-		day = day.AddDate(0, 0, 1)
-	}
 	// Clocks change at two in the morning, so every day has its midnight.
 	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, ebox.Brussels()), nil
+}
+
+// parseLastDay reads the last day of a time as the instant at which it ends.
+func parseLastDay(s string) (time.Time, error) {
+	day, err := parseDay(s)
+	if err != nil {
+		return day, err
+	}
+	return day.AddDate(0, 0, 1), nil
 }
 
 func parseBool(s string) (bool, error) {
@@ -163,14 +159,15 @@ func parseInt(s string) (int, error) {
 
 func parseFloat(s string) (float64, error) {
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+	if err != nil || !(v >= 0 && v <= math.MaxFloat64) { // NaN is neither
 		return 0, errors.New("is no number of 0 or more")
 	}
 	return v, nil
 }
 
-// parseURL reads a base URL; a slash at its end is dropped.
-func parseURL(s string) (*url.URL, error) {
+// BaseURL reads the URL that paths are appended to. A slash at its end is dropped, host and scheme
+// are in lower case. Its errors continue a sentence that begins with the URL, and hold nothing of it.
+func BaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil, errors.New("is no URL: https://host/path is expected")
@@ -186,18 +183,27 @@ func parseURL(s string) (*url.URL, error) {
 	case !validPort(u.Host, u.Port()):
 		return nil, errors.New("has no valid port: 1 to 65535 is expected")
 	}
-	escaped := u.EscapedPath()
-	if strings.ContainsAny(escaped, `\;`) || strings.Contains(escaped, "//") || strings.Contains(escaped, "%") {
-		return nil, errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
+	if strings.ContainsAny(u.EscapedPath(), `\;%`) {
+		return nil, errBasePath
 	}
-	for _, segment := range strings.Split(u.Path, "/") {
+	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
 			return nil, errors.New("has dot segments in its path: write the path they lead to")
 		}
 	}
-	u.Host = strings.ToLower(u.Host)
-	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
+	u.Host, u.Path, u.RawPath = strings.ToLower(u.Host), strings.TrimRight(u.Path, "/"), ""
 	return u, nil
+}
+
+var errBasePath = errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
+
+// parseURL is BaseURL for what an operator writes.
+func parseURL(s string) (*url.URL, error) {
+	u, err := BaseURL(s)
+	if err == nil && strings.Contains(u.Path, "//") {
+		return nil, errBasePath
+	}
+	return u, err
 }
 
 func validPort(hostport, port string) bool {
@@ -206,6 +212,18 @@ func validPort(hostport, port string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
+}
+
+// parseAddress reads where to listen.
+func parseAddress(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	_, errPort := strconv.ParseUint(port, 10, 16)
+	_, errHost := netip.ParseAddr(host)
+	if err != nil || errPort != nil || errHost != nil && host != "" && host != "localhost" {
+		return "", errors.New("is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 " +
+			"or :8080 for every address")
+	}
+	return s, nil
 }
 
 // isHost tells a name of letters, digits, dots and hyphens, or an IP literal.
@@ -251,7 +269,7 @@ func parseHostPattern(s string) (string, error) {
 			(after != "" && !validPort(host, after[1:])) {
 			return "", errors.New(form)
 		}
-		return host, nil
+		return "[" + addr.String() + "]" + after, nil
 	}
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Count(host, ":") == 1 {
 		host, port = host[:i], host[i:]
@@ -264,13 +282,21 @@ func parseHostPattern(s string) (string, error) {
 	}
 	name, wild := strings.CutPrefix(host, "*.")
 	addr, err := netip.ParseAddr(name)
-	if !isHost(name) || addr.Zone() != "" || err == nil && wild || err != nil && numericEnd.MatchString(name) {
+	switch {
+	case err != nil && !IsHostName(name), err == nil && (wild || addr.Zone() != ""):
 		return "", errors.New(form)
+	case err == nil:
+		host = addr.Unmap().String()
 	}
 	return strings.TrimSuffix(host, ".") + port, nil
 }
 
-// numericEnd are names that some resolvers read as an IPv4 address: 127.1, 0x7f.1, 2130706433.
+// IsHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
+// an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
+func IsHostName(h string) bool {
+	return len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
+}
+
 var numericEnd = regexp.MustCompile(`(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 // parseDestination reads what is reached without the proxy. It refuses what the rules of curl

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,6 +44,12 @@ const (
 
 // groupEBox, in a list of routes, stands for all routes of the e-Box.
 const groupEBox = "ebox"
+
+// In reports whether a rule with these names of routes is about the route; nil names every route.
+func (r *Route) In(names []string) bool {
+	return names == nil || slices.Contains(names, r.Name) ||
+		(r.Kind == KindEBox || r.Kind == KindRegistry) && slices.Contains(names, groupEBox)
+}
 
 // services is the host of the platform's APIs in one environment.
 func services(suffix string) string { return "services" + suffix + officialDomain }

@@ -36,7 +36,7 @@ type Redis struct {
 type EncryptionKey struct {
 	// ID is written beside what the key has sealed, up to 32 letters, digits,
 	// "-" and "_". An id is never used again for another key.
-	ID string `yaml:"id" jsonschema:"required"`
+	ID string `yaml:"id" jsonschema:"required" config:"keyid"`
 	// File holds the key: 32 bytes, in base64 or hex.
 	File string `yaml:"file" config:"file" jsonschema:"required"`
 }

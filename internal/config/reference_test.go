@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +17,22 @@ import (
 // go test ./internal/config -run Schema -update.
 func TestReferenceFollowsTheSchema(t *testing.T) {
 	const path = "../../docs/configuration.md"
-	want := newReference(t).write()
+	head, err := os.ReadFile("testdata/reference.head.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
+		examples: examples(t)}
+	r.Write(head)
+	r.walk("", reflect.TypeFor[Config]())
+	for path := range r.dangers {
+		t.Errorf("a danger is told of %s, which is no key: mend dangers()", path)
+	}
+	for path := range r.examples {
+		t.Errorf("there is an example of %s, which has no section", path)
+	}
+	writePresets(&r.Buffer)
+	want := r.Bytes()
 	if *update {
 		if err := os.WriteFile(path, want, 0o644); err != nil {
 			t.Fatal(err)
@@ -34,36 +48,14 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 	}
 }
 
-// reference walks the types of the configuration, a section for each struct.
+// reference writes the page: a section for each struct of the configuration.
 type reference struct {
+	bytes.Buffer
 	t        *testing.T
-	comments map[string]string // see goComments
-	sections []section
+	comments map[string]string       // see goComments
 	at       map[reflect.Type]string // where a struct has its section
 	dangers  map[string]string       // those not met yet
 	examples map[string]string
-}
-
-// section is one struct.
-type section struct {
-	path, about string
-	keys        []key
-}
-
-// key is one key of the file.
-type key struct {
-	path, name, kind, standard, about, danger string
-}
-
-func newReference(t *testing.T) *reference {
-	t.Helper()
-	r := &reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
-		examples: examples(t)}
-	r.walk("", reflect.TypeFor[Config]())
-	for path := range r.dangers {
-		t.Errorf("a danger is told of %s, which is no key: mend dangers()", path)
-	}
-	return r
 }
 
 // goComments reads the comments of types and fields, in one line each, by "Type" and "Type.Field".
@@ -134,17 +126,15 @@ func examples(t *testing.T) map[string]string {
 	return all
 }
 
-// walk makes the section of a struct and then those of its members.
+// walk writes the section of a struct and then those of its members.
 func (r *reference) walk(path string, typ reflect.Type) {
 	r.at[typ] = path
-	s := section{path: path, about: r.comments[typ.Name()]}
+	var rows, contents strings.Builder
 	type member struct {
 		path string
 		typ  reflect.Type
 	}
 	var members []member
-	place := len(r.sections)
-	r.sections = append(r.sections, s)
 	for _, f := range reflect.VisibleFields(typ) {
 		name := f.Tag.Get("yaml")
 		if !f.IsExported() || name == "-" || name == "" {
@@ -154,73 +144,64 @@ func (r *reference) walk(path string, typ reflect.Type) {
 		if n := len(f.Index) - 1; n > 0 { // it is of an embedded struct
 			owner = typ.FieldByIndex(f.Index[:n]).Type
 		}
-		k := key{path: strings.TrimPrefix(path+"."+name, "."), name: name}
-		k.danger = r.dangers[k.path]
-		delete(r.dangers, k.path)
+		below := strings.TrimPrefix(path+"."+name, ".")
 		text := r.comments[owner.Name()+"."+f.Name]
 		if text == "" {
 			r.t.Errorf("%s.%s has no comment: the reference is made of them", owner.Name(), f.Name)
 		}
-		k.about, k.standard = r.take(text, f.Name, name)
+		about, standard := take(text, f.Name)
+		fmt.Fprintf(&contents, "- [`%s`](#%s): %s\n", name, below, cell(about))
 		if typ == reflect.TypeFor[CacheRule]() {
-			k.standard = "as in the route's cache"
+			standard = "as in the route's cache"
 		}
 		if strings.Contains(f.Tag.Get("jsonschema"), "required") {
-			k.standard = "required"
+			standard = "required"
 		}
-		inner := objectOf(f.Type)
-		k.kind = kindOf(f.Type)
-		switch form, _, _ := strings.Cut(f.Tag.Get("config"), ","); form { // as the decoder reads it
-		case "output":
-			k.kind = "path, `stdout` or `stderr`"
-		case "file", "path":
-			k.kind = strings.Replace(k.kind, "text", "path", 1)
-		case "url":
-			k.kind = "URL"
-		case "origin", "hostpattern":
-			k.kind = "list of " + map[string]string{"origin": "origin", "hostpattern": "host"}[form]
-		case "all":
-			k.kind = "`all` or " + k.kind
+		if danger := r.dangers[below]; danger != "" {
+			about += " **⚠ " + danger + "**"
+			delete(r.dangers, below)
 		}
-		if inner != nil {
-			below := k.path
-			if at, known := r.at[inner]; known {
-				k.kind = strings.Replace(k.kind, "object", "[object](#"+at+")", 1)
-			} else {
+		kind, anchor := kindOf(f), "<a id=\""+below+"\"></a>"
+		if inner := objectOf(f.Type); inner != nil {
+			at, known := r.at[inner]
+			if !known {
+				at, anchor = below, ""
 				r.at[inner] = below
 				members = append(members, member{below, inner})
-				k.kind = strings.Replace(k.kind, "object", "[object](#"+below+")", 1)
 			}
+			kind = strings.Replace(kind, "object", "[object](#"+at+")", 1)
 		}
-		s.keys = append(s.keys, k)
+		fmt.Fprintf(&rows, "| %s`%s` | %s | %s | %s |\n", anchor, name, cell(kind), cell(standard), cell(about))
 	}
-	r.sections[place] = s
+	switch level := "##"; {
+	case path == "":
+		fmt.Fprintf(r, "\n## Contents\n\n%s\n## Top level\n", &contents)
+	default:
+		if strings.Contains(path, ".") {
+			level = "###"
+		}
+		fmt.Fprintf(r, "\n<a id=\"%s\"></a>\n\n%s `%s`\n\n%s\n", path, level, path, r.comments[typ.Name()])
+	}
+	fmt.Fprintf(r, "\n| key | value | default | meaning |\n|---|---|---|---|\n%s", &rows)
+	if e, ok := r.examples[path]; ok {
+		fmt.Fprintf(r, "\n```yaml\n%s```\n", e)
+		delete(r.examples, path)
+	}
 	for _, m := range members {
 		r.walk(m.path, m.typ)
 	}
 }
 
-// take takes the default out of a comment, and puts the key in the field's place.
-func (r *reference) take(text, field, name string) (about, standard string) {
+// take takes the default out of a comment, and the field's name off its beginning.
+func take(text, field string) (about, standard string) {
 	if rest, ok := strings.CutPrefix(text, field+" "); ok {
-		text = rest
-		for _, verb := range []string{"is ", "are "} {
-			text = strings.TrimPrefix(text, verb)
-		}
+		text = strings.TrimPrefix(strings.TrimPrefix(rest, "is "), "are ")
 	}
 	var kept []string
 	for _, s := range sentences(text) {
-		said := strings.TrimSuffix(s, ".")
-		switch {
-		case strings.HasPrefix(said, "Default"):
-			standard = strings.TrimLeft(strings.TrimPrefix(said, "Default"), ": ")
-		case strings.HasPrefix(said, "defaults to "), strings.Contains(said, ", defaults to "):
-			before, after, _ := strings.Cut(said, "defaults to ")
-			standard = after
-			if before = strings.Trim(before, ", "); before != "" {
-				kept = append(kept, before+".")
-			}
-		default:
+		if said, ok := strings.CutPrefix(s, "Default"); ok {
+			standard = strings.TrimSuffix(strings.TrimLeft(said, ": "), ".")
+		} else {
 			kept = append(kept, s)
 		}
 	}
@@ -257,69 +238,39 @@ func objectOf(t reflect.Type) reflect.Type {
 	return objectOf(t.Elem())
 }
 
-// kindOf says in the reader's words what a value looks like.
-func kindOf(t reflect.Type) string {
+// kindOf says in the reader's words what a field's value looks like, as the decoder reads it.
+func kindOf(f reflect.StructField) string {
+	kind := kindOfType(f.Type)
+	switch form, _, _ := strings.Cut(f.Tag.Get("config"), ","); form {
+	case "output":
+		return "path, `stdout` or `stderr`"
+	case "file", "path":
+		return strings.Replace(kind, "text", "path", 1)
+	case "url":
+		return "URL"
+	case "origin":
+		return "list of origin"
+	case "hostpattern":
+		return "list of host"
+	case "all":
+		return "`all` or " + kind
+	}
+	return kind
+}
+
+func kindOfType(t reflect.Type) string {
 	if kind, _ := valueOf(t); kind != "" {
 		return kind
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return kindOf(t.Elem())
+		return kindOfType(t.Elem())
 	case reflect.Slice:
-		return "list of " + kindOf(t.Elem())
+		return "list of " + kindOfType(t.Elem())
 	case reflect.Map:
-		return "by name, " + kindOf(t.Elem())
+		return "by name, " + kindOfType(t.Elem())
 	}
 	return "object"
-}
-
-// write gives the page.
-func (r *reference) write() []byte {
-	var b bytes.Buffer
-	head, err := os.ReadFile("testdata/reference.head.md")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	b.Write(head)
-	top := r.sections[0]
-	b.WriteString("\n## Contents\n\n")
-	for _, k := range top.keys {
-		fmt.Fprintf(&b, "- [`%s`](#%s): %s\n", k.name, k.path, cell(k.about))
-	}
-	b.WriteString("\n## Top level\n")
-	r.table(&b, top)
-	for _, s := range r.sections[1:] {
-		level := "##"
-		if strings.Contains(s.path, ".") {
-			level = "###"
-		}
-		fmt.Fprintf(&b, "\n<a id=\"%s\"></a>\n\n%s `%s`\n\n%s\n", s.path, level, s.path, s.about)
-		r.table(&b, s)
-		if e, ok := r.examples[s.path]; ok {
-			fmt.Fprintf(&b, "\n```yaml\n%s```\n", e)
-			delete(r.examples, s.path)
-		}
-	}
-	for path := range r.examples {
-		r.t.Errorf("there is an example of %s, which has no section", path)
-	}
-	writePresets(&b)
-	return b.Bytes()
-}
-
-func (r *reference) table(b *bytes.Buffer, s section) {
-	b.WriteString("\n| key | value | default | meaning |\n|---|---|---|---|\n")
-	for _, k := range s.keys {
-		about := cell(k.about)
-		if k.danger != "" {
-			about += " **⚠ " + k.danger + "**"
-		}
-		anchor := ""
-		if !slices.ContainsFunc(r.sections, func(s section) bool { return s.path == k.path }) {
-			anchor = "<a id=\"" + k.path + "\"></a>"
-		}
-		fmt.Fprintf(b, "| %s`%s` | %s | %s | %s |\n", anchor, k.name, cell(k.kind), cell(k.standard), about)
-	}
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
@@ -353,5 +304,29 @@ func writePresets(b *bytes.Buffer) {
 		for _, a := range c.Absent {
 			fmt.Fprintf(b, "\n`%s`: 404. %s\n", a.Path, a.Reason)
 		}
+	}
+}
+
+// dangers are the keys that give up a check, or can do harm, and what then.
+func dangers() map[string]string {
+	return map[string]string{
+		"server.listen.open":            "Everybody who reaches the address reads and changes every e-Box.",
+		"server.allowedOrigins":         "A page of that origin acts with the reach of whoever visits it.",
+		"server.trustedProxies":         "Whoever is in such a network can pretend to be any caller.",
+		"oauth.allowHttp":               "Whoever listens on the way gets tokens.",
+		"oauth.allowPrivateNetworks":    "A name that resolves inside the company is believed.",
+		"tenancy.mode":                  "`any` leaves it to the upstream for whom calls are allowed.",
+		"callers.own":                   "The caller reads the office's own e-Box, and makes citizen mandates in its name.",
+		"registry.allowedHosts":         "Every host here receives tokens.",
+		"registry.allowHttp":            "Whoever listens on the way gets tokens and documents.",
+		"registry.allowPrivateNetworks": "A registry that was tampered with could lead calls into the company's network.",
+		"audit.stopAfter":               "`never` lets reads and writes go on of which nothing is proven.",
+		"tracing.allowHttp":             "Whoever is on the way reads the collector's credentials.",
+		"routes.callerCredentials":      "What a caller sends as its own credentials reaches the upstream.",
+		"routes.scopes":                 "A scope too many is one that the receiver of the token could use elsewhere.",
+		"routes.allowHttp":              "Whoever listens on the way gets tokens and documents.",
+		"routes.allowPrivateNetworks":   "A name that resolves inside the company is believed.",
+		"routes.cache.shared":           "`always` gives one enterprise's answer to another.",
+		"routes.cache.staleIfError":     "A state that is no longer true may be shown.",
 	}
 }

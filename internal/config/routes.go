@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,36 +21,36 @@ const (
 	partitionPaths = "/ebox/" + enterpriseSegment
 )
 
-// decodeRoutes brings the file's routes over those of the environment: a known
-// name changes the route in place, a new one is added. It gives the path in the
-// file of each route that the file mentions.
-func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[string]string) {
-	at = make(map[string]string)
-	if n == nil || isNull(n) {
-		return routes, at
-	}
+// Routes are the routes of a configuration.
+type Routes []Route
+
+// decodeNode brings the file's routes over those of the environment: a known name changes the
+// route in place, a new one is added.
+func (routes *Routes) decodeNode(d *decoder, at string, n *node) {
 	if n.Kind != yaml.SequenceNode {
-		d.failAt(n, "routes", "a list of routes is expected, each beginning with - name:")
-		return routes, at
+		d.failAt(n, at, "a list of routes is expected, each beginning with - name:")
+		return
 	}
+	d.routeAt = make(map[string]string)
 	for i, entry := range n.Content {
-		path := item("routes", i)
-		name := d.peek(entry, "name")
-		if first, twice := at[name]; twice && name != "" {
+		var ahead Route
+		path := item(at, i)
+		d.ahead().decode(path, entry, reflect.ValueOf(&ahead).Elem(), "")
+		name := ahead.Name
+		if first, twice := d.routeAt[name]; twice {
 			d.failAt(entry, path, "the route %s is given twice, first as %s", quote(name), first)
 			continue
 		}
-		slot := slices.IndexFunc(routes, func(r Route) bool { return r.Name == name })
+		slot := slices.IndexFunc(*routes, func(r Route) bool { return r.Name == name })
 		if slot < 0 {
-			slot = len(routes)
-			routes = append(routes, d.beginRoute(name, entry))
+			slot = len(*routes)
+			*routes = append(*routes, beginRoute(&ahead))
 		}
 		if name != "" {
-			at[name] = path
+			d.routeAt[name] = path
 		}
-		d.decode(path, entry, reflect.ValueOf(&routes[slot]).Elem(), "")
+		d.decode(path, entry, reflect.ValueOf(&(*routes)[slot]).Elem(), "")
 	}
-	return routes, at
 }
 
 // beginRoute begins a route that the environment does not have. A name that other
@@ -57,19 +58,16 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 // of the internal endpoint or an upstream that is the registry's tells it: that
 // mandates are checked and openings are never repeated must not hang on a key that
 // was forgotten.
-func (d *decoder) beginRoute(name string, entry *node) Route {
-	kind := Kind(d.peek(entry, "kind"))
-	if official, ok := officialRoutes()[name]; ok && kind == "" {
+func beginRoute(ahead *Route) Route {
+	kind, path := ahead.Kind, ahead.Path
+	if official, ok := officialRoutes()[ahead.Name]; ok && kind == "" {
 		return official
 	}
-	path := d.peek(entry, "path")
 	if kind == "" {
-		upstream := member(entry, "upstream")
-		kind = kindOfPath(path, upstream != nil && upstream.Kind == yaml.MappingNode)
+		kind = kindOfPath(path, ahead.Registry)
 	}
 	r := newRoute(kind)
-	if kind == KindEBox && (name == routePartition || path == partitionRoute ||
-		strings.HasPrefix(path, partitionRoute+"/")) {
+	if kind == KindEBox && (ahead.Name == routePartition || below(path, partitionRoute)) {
 		r.EnterpriseIn = partitionPaths
 	}
 	return r
@@ -94,77 +92,46 @@ func newRoute(kind Kind) Route {
 	return r
 }
 
+// below reports whether a path is prefix or lies below it.
+func below(path, prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
+
 func kindOfPath(path string, registry bool) Kind {
-	under := func(prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
 	switch {
-	case under("/grant/citizen"):
+	case below(path, "/grant/citizen"):
 		return KindMandates
-	case under("/ebox/registry"):
+	case below(path, "/ebox/registry"):
 		return KindRegistry
-	case registry || under("/ebox"):
+	case registry || below(path, "/ebox"):
 		return KindEBox
 	default:
 		return KindPlain
 	}
 }
 
-// peek reads one value of a mapping before the rest of it.
-func (d *decoder) peek(n *node, name string) string {
-	value := member(n, name)
-	if value == nil || value.Kind != yaml.ScalarNode {
-		return ""
-	}
-	text, err := expand(value.Value, d.lookup)
-	if err != nil {
-		return "" // reported when the value is decoded
-	}
-	return text
-}
-
-// member finds the value of a key, behind an alias too, before the mapping is decoded.
-func member(n *node, name string) *node {
-	if n = aliased(n); n.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if key := n.Content[i]; key.Kind == yaml.ScalarNode && key.Value == name {
-			return aliased(n.Content[i+1])
-		}
-	}
-	return nil
-}
-
-// aliased is what an alias stands for, and anything else itself.
-func aliased(n *node) *node {
-	if n.Kind == yaml.AliasNode {
-		return n.Alias
-	}
-	return n
-}
-
 // decodeNode reads a route. Its upstream is a URL, or {registry: true}.
 func (r *Route) decodeNode(d *decoder, at string, n *node) {
-	up, v := member(n, "upstream"), reflect.ValueOf(r).Elem()
-	if up == nil || up.Kind != yaml.MappingNode {
-		r.Registry = r.Registry && up == nil
-		d.structure(at, n, v)
-		return
+	up := d.structure(at, n, reflect.ValueOf(r).Elem(), "upstream")
+	at = join(at, "upstream")
+	switch {
+	case up == nil:
+	case up.Kind == yaml.MappingNode:
+		var ref struct {
+			Registry bool `yaml:"registry" jsonschema:"required"`
+		}
+		d.decode(at, up, reflect.ValueOf(&ref).Elem(), "")
+		if at += ".registry"; d.given(at) && !ref.Registry {
+			d.fail(at, "only true makes sense here; for a fixed upstream write its URL")
+		}
+		r.Registry, r.Upstream = ref.Registry, nil
+	default:
+		r.Registry = false
+		d.decode(at, up, reflect.ValueOf(&r.Upstream).Elem(), "")
 	}
-	var ref struct {
-		Registry bool `yaml:"registry" jsonschema:"required"`
-	}
-	d.decode(join(at, "upstream"), up, reflect.ValueOf(&ref).Elem(), "")
-	if given := join(at, "upstream.registry"); d.given(given) && !ref.Registry {
-		d.fail(given, "only true makes sense here; for a fixed upstream write its URL")
-	}
-	r.Registry, r.Upstream = ref.Registry, nil
-	d.structure(at, n, v, "upstream")
 }
 
 // decodeNode reads a cache. Its rules begin as the cache itself.
 func (c *Cache) decodeNode(d *decoder, at string, n *node) {
-	d.structure(at, n, reflect.ValueOf(c).Elem(), "rules")
-	rules := member(n, "rules")
+	rules := d.structure(at, n, reflect.ValueOf(c).Elem(), "rules")
 	if rules == nil {
 		return
 	}
@@ -190,17 +157,15 @@ func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
 	for i, entry := range items {
 		one := &(*l)[i]
 		d.decode(path(i), entry, reflect.ValueOf(one).Elem(), "")
-		if one.Name == "" {
-			one.Name = one.Address
-		}
+		one.Name = cmp.Or(one.Name, one.Address)
 	}
 }
 
 // decodeNode reads a listener: its address, or an object.
 func (l *Listener) decodeNode(d *decoder, at string, n *node) {
 	if n.Kind == yaml.ScalarNode {
-		d.decode(at, n, reflect.ValueOf(&l.Address).Elem(), "")
+		d.decode(at, n, reflect.ValueOf(&l.Address).Elem(), `config:"address"`)
 		return
 	}
-	d.structure(at, n, reflect.ValueOf(l).Elem())
+	d.structure(at, n, reflect.ValueOf(l).Elem(), "")
 }

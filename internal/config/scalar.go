@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -26,18 +27,30 @@ func allowedWords(t reflect.Type) string {
 	return ""
 }
 
-// isText reports whether a value of v's type is written as one word or text.
-func isText(v reflect.Value) bool {
-	switch v.Interface().(type) {
-	case netip.Prefix, time.Time, *url.URL:
-		return true
-	}
-	switch v.Kind() {
-	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
-		return false
-	}
-	return true
+// readers are the types that are written as one word or text, besides strings. What they say of a
+// text that is wrong continues a sentence that begins with it.
+var readers = map[reflect.Type]func(s string) (any, error){
+	reflect.TypeFor[bool]():              reader(parseBool),
+	reflect.TypeFor[int]():               reader(parseInt),
+	reflect.TypeFor[float64]():           reader(parseFloat),
+	reflect.TypeFor[time.Duration]():     reader(parseDuration),
+	reflect.TypeFor[time.Time]():         reader(parseDay),
+	reflect.TypeFor[Size]():              reader(parseSize),
+	reflect.TypeFor[StopAfter]():         reader(parseStopAfter),
+	reflect.TypeFor[enterprise.Number](): reader(parseNumber),
+	reflect.TypeFor[netip.Prefix]():      reader(parseNetwork),
+	reflect.TypeFor[*url.URL]():          reader(parseURL),
+	// As a default; what a file has is decoded.
+	reflect.TypeFor[Listeners]():    func(s string) (any, error) { return Listeners{{Name: s, Address: s}}, nil },
+	reflect.TypeFor[ebox.Actions](): func(string) (any, error) { return ebox.All, nil },
 }
+
+func reader[T any](parse func(string) (T, error)) func(string) (any, error) {
+	return func(s string) (any, error) { return parse(s) }
+}
+
+// isText reports whether a value of type t is written as one word or text.
+func isText(t reflect.Type) bool { return readers[t] != nil || t.Kind() == reflect.String }
 
 // scalar reads n, one value, into v.
 func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.StructTag) {
@@ -74,6 +87,7 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.Struct
 		err = d.within(v, tag)
 	}
 	if err != nil {
+		v.SetZero() // so that nothing is said of what follows from it
 		// The value is shown as it is written, never as it was expanded.
 		if secret {
 			d.failAt(n, at, "this %s", err)
@@ -84,84 +98,56 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.Struct
 }
 
 // read reads text into v. Its errors continue a sentence that begins with the value.
-func (d *decoder) read(v reflect.Value, form, s string) error {
-	switch p := v.Addr().Interface().(type) {
-	case *string:
-		return into(p, s, func(s string) (string, error) { return d.text(s, form) })
-	case *bool:
-		return into(p, s, parseBool)
-	case *int:
-		return into(p, s, parseInt)
-	case *float64:
-		return into(p, s, parseFloat)
-	case *time.Duration:
-		return into(p, s, parseDuration)
-	case *time.Time:
-		return into(p, s, func(s string) (time.Time, error) { return parseDay(s, form == "lastday") })
-	case *Size:
-		return into(p, s, parseSize)
-	case *StopAfter:
-		return into(p, s, parseStopAfter)
-	case *enterprise.Number:
-		return into(p, s, parseNumber)
-	case *netip.Prefix:
-		return into(p, s, parseNetwork)
-	case **url.URL:
-		return into(p, s, parseURL)
-	case *Listeners: // a default; a file's are decoded
-		*p = Listeners{{Name: s, Address: s}}
-		return nil
-	case *Secret:
-		if s == "" {
-			return errors.New("is empty; to say nothing, leave the key out")
+func (d *decoder) read(v reflect.Value, form, s string) (err error) {
+	var value any
+	own, vocabulary := v.Interface().(worded)
+	switch parse := readers[v.Type()]; {
+	case parse != nil:
+		if form == "lastday" {
+			parse = reader(parseLastDay)
 		}
-		*p = Secret(s)
-		return nil
+		value, err = parse(s)
+	case vocabulary:
+		if words := own.words(); !slices.Contains(words, s) {
+			err = fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+		}
+		value = s
+	case v.Type() != reflect.TypeFor[Secret]():
+		value, err = d.text(s, form)
+	case s == "":
+		err = errors.New("is empty; to say nothing, leave the key out")
+	default:
+		value = s
 	}
-	words := v.Interface().(worded).words()
-	if slices.Contains(words, s) {
-		v.SetString(s)
-		return nil
+	if err == nil {
+		v.Set(reflect.ValueOf(value).Convert(v.Type()))
 	}
-	return fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+	return err
 }
 
 // within holds a number, a size or a duration to the bounds that its field's tag gives.
 func (d *decoder) within(v reflect.Value, tag reflect.StructTag) error {
 	var expected []string
-	broken := false
-	for _, bound := range []struct {
-		key, words string
-		breaks     func(value, limit float64) bool
-	}{
-		{"least", "at least ", func(value, limit float64) bool { return value < limit }},
-		{"above", "more than ", func(value, limit float64) bool { return value <= limit }},
-		{"most", "at most ", func(value, limit float64) bool { return value > limit }},
-	} {
-		text, given := tag.Lookup(bound.key)
+	broken, float := false, reflect.TypeFor[float64]()
+	bound := func(key, words string, breaks func(order int) bool) {
+		text, given := tag.Lookup(key)
 		if !given {
-			continue
+			return
 		}
 		limit := reflect.New(v.Type()).Elem()
 		if err := d.read(limit, "", text); err != nil {
 			panic("config: a bound in a tag: " + text + " " + err.Error())
 		}
-		expected = append(expected, bound.words+text)
-		float := reflect.TypeFor[float64]()
-		broken = broken || bound.breaks(v.Convert(float).Float(), limit.Convert(float).Float())
+		expected = append(expected, words+text)
+		broken = broken || breaks(cmp.Compare(v.Convert(float).Float(), limit.Convert(float).Float()))
 	}
+	bound("least", "at least ", func(order int) bool { return order < 0 })
+	bound("above", "more than ", func(order int) bool { return order <= 0 })
+	bound("most", "at most ", func(order int) bool { return order > 0 })
 	if broken {
 		return errors.New("has to be " + strings.Join(expected, " and "))
 	}
 	return nil
-}
-
-func into[T any](p *T, s string, parse func(string) (T, error)) error {
-	value, err := parse(s)
-	if err == nil {
-		*p = value
-	}
-	return err
 }
 
 // text reads a string in the form that the tag of its field says.
@@ -204,10 +190,12 @@ func (d *decoder) text(s, form string) (string, error) {
 
 // forms of texts that need no more than the text.
 var forms = map[string]func(string) (string, error){
-	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
-	"pattern": parsePattern, "destination": parseDestination,
+	"name": parseName, "address": parseAddress, "hostpattern": parseHostPattern, "origin": parseOrigin,
+	"fingerprint": parseFingerprint,
+	"pattern":     parsePattern, "destination": parseDestination,
 	// RFC 6749, section 3.3: printable ASCII but for blank, quote and backslash.
 	"scope":   parsed(`^[!#-\[\]-~]+$`, "is no scope: one per item, without blanks, quotes and backslashes"),
+	"keyid":   parsed(`^[A-Za-z0-9_-]{1,32}$`, `is no id: up to 32 letters, digits, "-" and "_" are expected`),
 	"version": parsed(`^[0-9]+(\.[0-9]+)*$`, `is no version: write it as "3" or "2.1"`),
 }
 
@@ -225,16 +213,8 @@ type action string
 func (action) words() []string { return actionWords() }
 
 func (d *decoder) actions(at string, n *node, set *ebox.Actions) {
-	all := strings.Join(actionWords(), ", ")
-	switch {
-	case n.Kind != yaml.SequenceNode:
-		d.failAt(n, at, "a list is expected: write [list, open], with actions among %s", all)
-		return
-	case len(n.Content) == 0:
-		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", all)
-	}
 	var list []action
-	d.list(at, n, reflect.ValueOf(&list).Elem(), "")
+	d.list(at, n, reflect.ValueOf(&list).Elem(), `config:",some"`)
 	*set = 0
 	for _, word := range list {
 		if a, known := ebox.ParseAction(string(word)); known {
@@ -266,7 +246,7 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 	if !strings.Contains(s, "${") {
 		return s, nil
 	}
-	var missing, wrong []string
+	var wrong []string
 	expanded := variables.ReplaceAllStringFunc(s, func(found string) string {
 		if found == "$${" {
 			return "${"
@@ -280,17 +260,10 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
 				"defaults or other operators", problem.Clip(name)))
 		case !ok:
-			missing = append(missing, name)
+			wrong = append(wrong, "the environment variable "+name+" is not set")
 		}
 		return value
 	})
-	switch len(missing) {
-	case 0:
-	case 1:
-		wrong = append(wrong, "the environment variable "+missing[0]+" is not set")
-	default:
-		wrong = append(wrong, "the environment variables "+strings.Join(missing, ", ")+" are not set")
-	}
 	if len(wrong) > 0 {
 		return "", errors.New(strings.Join(wrong, "; "))
 	}

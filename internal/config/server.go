@@ -52,7 +52,7 @@ type Listener struct {
 	Name string `yaml:"name"`
 	// Address is host:port, with an IP address, localhost, or nothing for every
 	// address of the machine.
-	Address string `yaml:"address" jsonschema:"required"`
+	Address string `yaml:"address" jsonschema:"required" config:"address"`
 	// TLS makes it https. Without it the listener speaks plain HTTP.
 	TLS *TLS `yaml:"tls"`
 	// Open says that everybody who reaches this listener beyond loopback may

@@ -8,12 +8,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/text/encoding/charmap"
 	utf16 "golang.org/x/text/encoding/unicode"
+
+	"ebox-gateway/internal/printable"
 )
 
 // source is the text of one file, for the excerpts in errors.
@@ -61,20 +62,12 @@ func (s *source) excerpt(line int) string {
 		}
 	}
 	text = userInfo.ReplaceAllString(text, "://"+hidden+"@")
-	text = strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
-	text = strings.TrimSpace(text)
+	text = strings.TrimSpace(strings.ReplaceAll(text, "\t", " "))
+	shown := printable.Text(text, maxExcerpt)
 	if len(text) > maxExcerpt {
-		text = strings.ToValidUTF8(text[:maxExcerpt], "") + " …"
+		shown += " …"
 	}
-	return text
+	return shown
 }
 
 var (
@@ -155,14 +148,7 @@ func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
 // namesSecret tells a key that names a secret by the look of it, also when it is misspelt or
 // nobody knows it: a token or key may stand where its file was meant.
 func namesSecret(key string) bool {
-	key = strings.ToLower(key)
-	switch {
-	case strings.HasSuffix(key, "file"), key == "idempotencykey":
-		return false
-	case strings.HasSuffix(key, "token"), strings.HasSuffix(key, "key"):
-		return true
-	}
-	return strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret")
+	return secretKey.MatchString(key+":") && !strings.HasSuffix(strings.ToLower(key), "file") && key != "idempotencyKey"
 }
 
 // cutAt parts a line before a column, counted in characters from 1.
@@ -189,28 +175,15 @@ func textOf(name string, content []byte, m *mistakes) *source {
 		m.add(src, 1, 1, "", "this is UTF-16 (\"Unicode Text\"), not UTF-8: "+inExcel)
 		return src
 	}
-	at := firstInvalid(src.content)
-	if at < 0 {
+	if utf8.Valid(src.content) {
 		return src
 	}
-	line, column := src.position(at)
+	line, column := src.position(bytes.IndexRune(src.content, utf8.RuneError))
 	if text, err := charmap.Windows1252.NewDecoder().Bytes(src.content); err == nil {
 		src.content = text
 	}
 	m.add(src, line, column, "", "this is not UTF-8, but looks like Windows-1252 (cp1252, \"ANSI\"): "+inExcel)
 	return src
-}
-
-// firstInvalid finds the first byte that is no UTF-8; -1 if there is none.
-func firstInvalid(content []byte) int {
-	for at := 0; at < len(content); {
-		r, size := utf8.DecodeRune(content[at:])
-		if r == utf8.RuneError && size == 1 {
-			return at
-		}
-		at += size
-	}
-	return -1
 }
 
 // node is a piece of YAML that knows where it stands.
@@ -219,41 +192,35 @@ type node = yaml.Node
 // parseYAML reads the one document in content. Without a document the node is
 // nil. A syntax error is reported to m.
 func parseYAML(src *source, m *mistakes) *node {
+	src.unparsed = true
 	if i := strangeBreak(src.content); i >= 0 {
 		line, column := src.position(i)
-		src.unparsed = true
 		m.add(src, line, column, "", "a NUL byte or a line break other than LF and CR LF: save the file as plain text")
 		return nil
 	}
 	if at := tabs.FindIndex(src.content); at != nil {
 		line, _ := src.position(at[0])
-		src.unparsed = true
 		m.add(src, line, 1, "", "a tab in the indentation: YAML takes blanks alone, two for each level")
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(src.content))
-	var document node
-	err := decoder.Decode(&document)
-	if errors.Is(err, io.EOF) {
-		return nil
+	var documents [2]node
+	for i := range documents {
+		if err := decoder.Decode(&documents[i]); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			addSyntax(src, m, err)
+			return nil
+		}
 	}
-	if err != nil {
-		addSyntax(src, m, err)
-		return nil
-	}
-	var second node
-	switch err := decoder.Decode(&second); {
-	case errors.Is(err, io.EOF):
-	case err != nil:
-		addSyntax(src, m, err)
-		return nil
-	default:
+	src.unparsed = false
+	if second := &documents[1]; !second.IsZero() {
 		m.add(src, second.Line, second.Column, "", "a second YAML document (---): put everything into one")
 	}
-	if len(document.Content) == 0 {
+	if len(documents[0].Content) == 0 {
 		return nil
 	}
-	return document.Content[0]
+	return documents[0].Content[0]
 }
 
 // strangeBreak finds what YAML takes for a line break and editors do not, or
@@ -269,20 +236,19 @@ func strangeBreak(content []byte) int {
 var tabs = regexp.MustCompile(`(?m)^ *\t[\t ]*[^\s#]`)
 
 func addSyntax(src *source, m *mistakes, err error) {
-	src.unparsed = true
 	var several *yaml.LoadErrors
-	if errors.As(err, &several) && len(several.Errors) > 0 {
-		for _, one := range several.Errors {
-			m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
-		}
-		return
-	}
 	var one *yaml.LoadError
-	if errors.As(err, &one) {
-		m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+	switch {
+	case errors.As(err, &several):
+	case errors.As(err, &one):
+		several = &yaml.LoadErrors{Errors: []*yaml.LoadError{one}}
+	default:
+		m.add(src, 0, 0, "", "this is not YAML: "+err.Error())
 		return
 	}
-	m.add(src, 0, 0, "", "this is not YAML: "+err.Error())
+	for _, one := range several.Errors {
+		m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+	}
 }
 
 // isNull tells a key without a value, null or ~.

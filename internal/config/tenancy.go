@@ -112,3 +112,31 @@ type CertificateMatch struct {
 func (m CertificateMatch) String() string {
 	return fmt.Sprintf("%q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})
 }
+
+// Criterion is one way to recognise a caller: one value of each kind that its rule names. What is
+// zero may be anything.
+type Criterion struct {
+	Certificate CertificateMatch
+	Network     netip.Prefix
+	Listener    string
+}
+
+// Criteria are all the ways to recognise the caller.
+func (c *Caller) Criteria() (all []Criterion) {
+	for _, certificate := range orAny(c.ClientCertificates) {
+		for _, network := range orAny(c.Networks) {
+			for _, listener := range orAny(c.Listeners) {
+				all = append(all, Criterion{certificate, network, listener})
+			}
+		}
+	}
+	return all
+}
+
+// orAny gives the zero value in place of an empty list.
+func orAny[T any](list []T) []T {
+	if len(list) == 0 {
+		return make([]T, 1)
+	}
+	return list
+}

@@ -21,7 +21,6 @@ package directory
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,8 +61,6 @@ type Options struct {
 	Fetch func(ctx context.Context, url string) (Answer, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Random returns a number in [0,1) for the jitter; nil means math/rand.
-	Random func() float64
 	// Log is told of failures and changes; nil for nobody.
 	Log *slog.Logger
 	// Shared is a copy of the last good list elsewhere; nil means none.
@@ -104,21 +101,14 @@ type try struct {
 // has fetched the list, the registry's. What cannot be used of the configuration's providers
 // is left out and named in Status.
 func New(o Options) *Directory {
-	if o.Registry.Refresh <= 0 {
-		o.Registry.Refresh = 5 * time.Minute
-	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.Random == nil {
-		o.Random = rand.Float64
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Directory{o: o}
-	hosts := newHostList(o.Registry.AllowedHosts, o.Registry.AllowHTTP)
-	d.parser = parser{fields: o.Registry.Fields, hosts: hosts}
+	d.parser = parser{o.Registry.Fields, hostList{o.Registry.AllowedHosts, o.Registry.AllowHTTP}}
 	d.static, d.broken = staticProviders(o.Registry.Providers)
 	d.lastTry.Store(new(try))
 	first := &snapshot{list: d.static, byID: byID(d.static)}

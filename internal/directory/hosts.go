@@ -6,56 +6,33 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 
-	"golang.org/x/net/idna"
+	"ebox-gateway/internal/config"
 )
 
 // hostList is the operator's list of the hosts that a registry may name.
 type hostList struct {
-	patterns  []hostPattern
-	written   []string // as in the configuration, for the line to add
+	lines     []string // as the configuration has checked them and brought them into one form
 	allowHTTP bool
 }
 
-// hostPattern is one line of the list: a host, or with wild everything below it.
-type hostPattern struct {
-	host string
-	wild bool
-	port string // "" is the scheme's own, "*" any
-}
-
-// newHostList takes lines that the configuration's check has let pass.
-func newHostList(lines []string, allowHTTP bool) hostList {
-	l := hostList{written: lines, allowHTTP: allowHTTP}
-	for _, line := range lines {
-		var p hostPattern
-		p.host, p.wild = strings.CutPrefix(line, "*.")
-		if host, port, err := net.SplitHostPort(p.host); err == nil { // an IPv6 address alone is none
-			p.host, p.port = host, port
-		}
-		if host, err := canonicalHost(strings.Trim(p.host, "[]")); err == nil {
-			p.host = host
-		}
-		l.patterns = append(l.patterns, p)
-	}
-	return l
-}
-
-// allows reports whether a clean URL's host and port stand on the list. An address
-// has to stand there itself: no wildcard reaches it.
+// allows reports whether a clean URL's host and port stand on the list. A line is a host or, with
+// "*." before it, everything below it; its port is the scheme's own if it has none, and any if it
+// is "*". An address has to stand there itself: no wildcard reaches it.
 func (l *hostList) allows(u *url.URL) bool {
-	host, port := u.Hostname(), u.Port()
-	for _, p := range l.patterns {
-		if p.wild && !strings.HasSuffix(host, "."+p.host) || !p.wild && host != p.host {
-			continue
+	return slices.ContainsFunc(l.lines, func(line string) bool {
+		host, port, err := net.SplitHostPort(line)
+		if err != nil { // there is none, nor has an IPv6 address alone
+			host = strings.Trim(line, "[]")
 		}
-		if p.port == "*" || p.port == portOf(u) || p.port == "" && (port == "" || l.allowHTTP) {
-			return true
+		domain, wild := strings.CutPrefix(host, "*")
+		if wild && !strings.HasSuffix(u.Hostname(), domain) || !wild && host != u.Hostname() {
+			return false
 		}
-	}
-	return false
+		return port == "*" || port == portOf(u) || port == "" && (u.Port() == "" || l.allowHTTP)
+	})
 }
 
 func portOf(u *url.URL) string {
@@ -87,97 +64,29 @@ func (l *hostList) refusal(u *url.URL) string {
 		}
 	}
 	return fmt.Sprintf("its host %s is not allowed; if you know it to be right, write under registry in "+
-		"config.yaml: allowedHosts: [%s]",
-		u.Host, quotedList(append(l.written[:len(l.written):len(l.written)], line)))
+		"config.yaml: allowedHosts: [\"%s\"]", u.Host, strings.Join(append(slices.Clip(l.lines), line), `", "`))
 }
 
-func quotedList(lines []string) string {
-	var b strings.Builder
-	for i, line := range lines {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(strconv.Quote(line))
-	}
-	return b.String()
-}
-
-// cleanURL returns the one form in which a base URL is compared, shown and called:
-// scheme and host in lower case, host in ASCII without a final dot, no default
-// port, no slash at the end. The error says why it can be nobody's base URL.
-func cleanURL(u *url.URL) (*url.URL, error) {
-	scheme := strings.ToLower(u.Scheme)
-	if scheme != "https" && scheme != "http" {
-		return nil, errors.New("its URL is not an https URL")
-	}
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return nil, errors.New("its URL holds a user, a query or a fragment, which a base URL must not")
-	}
-	host, err := canonicalHost(u.Hostname())
+// cleanURL reads a base URL in the one form in which it is compared, shown and called: scheme and
+// host in lower case, no final dot, no default port, an address in its shortest form, no slash at
+// the end. The error says why it can be nobody's base URL.
+func cleanURL(link string) (*url.URL, error) {
+	u, err := config.BaseURL(link)
 	if err != nil {
+		return nil, fmt.Errorf("its URL %w", err)
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Zone() == "" {
+		host = addr.Unmap().String()
+	} else if !config.IsHostName(host) || strings.HasSuffix(host, ".") {
 		return nil, errors.New("its URL has no valid host")
-	}
-	port := u.Port()
-	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
-		return nil, errors.New("its URL has no valid port")
-	}
-	path := strings.TrimRight(u.EscapedPath(), "/")
-	if err := checkBasePath(path); err != nil {
-		return nil, err
 	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	if port != "" && (scheme != "https" || port != "443") && (scheme != "http" || port != "80") {
+	if port := u.Port(); port != "" && portOf(&url.URL{Scheme: u.Scheme}) != port {
 		host += ":" + port
 	}
-	// Parsed anew, so that Path and RawPath agree with the trimmed text.
-	return url.Parse(scheme + "://" + host + path)
-}
-
-// checkBasePath refuses what a server could read as another path than the one
-// that links and requests are compared with.
-func checkBasePath(escaped string) error {
-	for segment := range strings.SplitSeq(escaped, "/") {
-		plain, err := url.PathUnescape(segment)
-		if err != nil || plain == "." || plain == ".." || strings.ContainsAny(plain, "/\\\x00%") {
-			return errors.New("its URL's path holds a dot segment or an encoded slash, backslash or percent sign")
-		}
-	}
-	return nil
-}
-
-// canonicalHost returns a host in lower case and ASCII (RFC 5891), without a final
-// dot, an address in its shortest form.
-func canonicalHost(host string) (string, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		if addr.Zone() != "" {
-			return "", errors.New("an address with a zone means another thing on every machine")
-		}
-		return addr.Unmap().String(), nil
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	ascii, err := idna.Lookup.ToASCII(host)
-	if err != nil {
-		return "", err
-	}
-	// Lookup maps full-width dots and letters, so what comes out is checked, not
-	// what went in.
-	if ascii == "" || len(ascii) > 253 || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") ||
-		strings.Contains(ascii, "..") {
-		return "", errors.New("no host name")
-	}
-	for i := range len(ascii) {
-		if c := ascii[i]; c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-			return "", errors.New("no host name")
-		}
-	}
-	// A name whose last label is a number ("127.1", "0x7f.1", "2130706433") is
-	// read as an IPv4 address by some resolvers.
-	last := ascii[strings.LastIndexByte(ascii, '.')+1:]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || last[0] >= '0' && last[0] <= '9' &&
-		strings.Trim(last, "0123456789") == "" {
-		return "", errors.New("no host name, nor an address in its usual form")
-	}
-	return ascii, nil
+	u.Host = host
+	return u, nil
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
@@ -37,7 +37,7 @@ type object = map[string]json.RawMessage
 // parse reads a list in either shape. Entries that cannot be used are left out and
 // named in problems. An error means that the whole is not to be believed.
 func (p *parser) parse(body []byte) (list []*Provider, problems []string, err error) {
-	entries, problems, err := p.entries(body)
+	entries, guesses, err := p.entries(body)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -48,7 +48,6 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 		return nil, nil, fmt.Errorf("its list has %d entries, and one of more than %d is not used: look whether the URL is "+
 			"that of the Provider Registry", len(entries), mostEntries)
 	}
-	guessed := make(map[string]bool) // each guess is told once
 	seen := make(map[string]bool, len(entries))
 	for i, raw := range entries {
 		provider, remarks, err := p.provider(raw)
@@ -57,13 +56,11 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 			name = fmt.Sprintf("provider %s", provider.ID)
 		}
 		for _, r := range remarks {
-			if strings.HasPrefix(r, guess) {
-				if guessed[r] {
-					continue
-				}
-				guessed[r] = true
+			if !strings.HasPrefix(r, guess) {
+				problems = append(problems, name+": "+r)
+			} else if !slices.Contains(guesses, r) { // each is told once
+				guesses = append(guesses, r)
 			}
-			problems = append(problems, name+": "+r)
 		}
 		if err == nil && seen[provider.ID] {
 			// Which of the two is right cannot be known here. The first stays, so
@@ -80,22 +77,13 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 	if len(list) == 0 {
 		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s; its first entry has %s: name the "+
 			"right ones in registry.fields",
-			len(entries), firstOf(problems), membersOf(entries[0]))
+			len(entries), problems[0], membersOf(entries[0]))
 	}
+	problems = append(guesses, problems...)
 	if n := len(problems) - mostProblems; n > 0 {
 		problems = append(problems[:mostProblems], fmt.Sprintf("and %d more of the kind", n))
 	}
 	return list, problems, nil
-}
-
-// firstOf gives the first problem that is about an entry.
-func firstOf(problems []string) string {
-	for _, text := range problems {
-		if !strings.Contains(text, guess) {
-			return text
-		}
-	}
-	return problems[0]
 }
 
 // membersOf names the members of an object, in order, without their values.
@@ -122,9 +110,9 @@ func membersOf(raw json.RawMessage) string {
 // shown is a foreign name for a log: quoted, printable and short.
 func shown(name string) string { return strconv.QuoteToGraphic(problem.Clip(name)) }
 
-// entries finds the list in an array or an object. A warning says where it was found, if
+// entries finds the list in an array or an object. A guess says where it was found, if
 // not where it was to be.
-func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []string, err error) {
+func (p *parser) entries(body []byte) (entries []json.RawMessage, guesses []string, err error) {
 	if len(body) > MaxBody {
 		return nil, nil, fmt.Errorf("its list is longer than %d MB", MaxBody>>20)
 	}
@@ -153,7 +141,7 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 			return len(v) > 0 && v[0] == '[' && json.Unmarshal(v, &list) == nil && len(list) > 0
 		})
 		if name != "" {
-			warnings = append(warnings, "the registry's answer: "+guess+"its list is taken to be "+shown(name)+
+			guesses = append(guesses, guess+"the registry's list is taken to be "+shown(name)+
 				", the one member that is a list of objects")
 		}
 	}
@@ -164,7 +152,7 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 	if err := json.Unmarshal(raw, &entries); err != nil {
 		return nil, nil, fmt.Errorf("its answer is no list: %w", err)
 	}
-	return entries, warnings, nil
+	return entries, guesses, nil
 }
 
 // guess begins a remark about what was found by its shape.
@@ -207,14 +195,14 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 	}
 	isID := func(name string, raw json.RawMessage) bool {
 		s, err := text(raw)
-		return err == nil && (strings.EqualFold(name, "id") || strings.HasSuffix(name, "Id") ||
-			strings.HasSuffix(name, "ID")) && checkID(s) == nil
+		return err == nil && (strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID")) && checkID(s) == nil
 	}
+	calledID := func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }
 	for _, m := range []struct {
 		known, what string
 		fits        func(string, json.RawMessage) bool
 	}{
-		{p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
+		{p.fields.ID, "id", calledID}, {p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
 		{p.fields.DeactivationDate, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
 		{p.fields.ActivationDate, "activation", func(name string, raw json.RawMessage) bool {
 			return says("activation", "startdate", "validfrom")(name, raw) && !says("deactivation")(name, raw)
@@ -224,15 +212,9 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 		if _, there := entry[m.known]; there {
 			continue
 		}
-		if m.what == "id" { // of several ids, the one that is called nothing else
-			called := func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }
-			if name, _ := onlyMember(entry, called); name != "" {
-				m.fits = func(other string, raw json.RawMessage) bool { return other == name && isID(other, raw) }
-			}
-		}
 		if name, raw := onlyMember(entry, m.fits); name != "" {
 			entry[m.known] = raw
-			remarks = append(remarks, guess+"its "+m.what+" is taken to be "+shown(name)+
+			remarks = append(remarks, guess+"a provider's "+m.what+" is taken to be "+shown(name)+
 				"; if that is right, say so in registry.fields")
 		}
 	}
@@ -260,20 +242,16 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 	if err != nil || link == "" {
 		return out, nil, fmt.Errorf("its %s is missing or no text", p.fields.URL)
 	}
-	u, err := url.Parse(link)
-	if err != nil { // the error would repeat the URL, and with it a password
-		return out, nil, fmt.Errorf("its %s is no URL", p.fields.URL)
-	}
-	if out.Base, err = cleanURL(u); err != nil {
+	if out.Base, err = cleanURL(link); err != nil {
 		return out, nil, err
 	}
 	out.Refusal = p.hosts.refusal(out.Base)
 
 	// A life that cannot be read could be over: the entry is not used.
-	if out.Activation, err = moment(entry[p.fields.ActivationDate], startOfDay); err != nil {
+	if out.Activation, err = moment(entry[p.fields.ActivationDate], false); err != nil {
 		return out, nil, fmt.Errorf("its %s %w", p.fields.ActivationDate, err)
 	}
-	if out.Deactivation, err = moment(entry[p.fields.DeactivationDate], endOfDay); err != nil {
+	if out.Deactivation, err = moment(entry[p.fields.DeactivationDate], true); err != nil {
 		return out, nil, fmt.Errorf("its %s %w", p.fields.DeactivationDate, err)
 	}
 
@@ -296,15 +274,15 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remark
 		return nil, []string{"its " + p.fields.Maintenance + " is no list of windows and is ignored"}
 	}
 	for _, w := range list {
-		start, err := moment(w[p.fields.MaintenanceStart], startOfDay)
-		end, errEnd := moment(w[p.fields.MaintenanceEnd], endOfDay)
+		start, err := moment(w[p.fields.MaintenanceStart], false)
+		end, errEnd := moment(w[p.fields.MaintenanceEnd], true)
 		if err == nil && errEnd == nil && !start.IsZero() && !end.IsZero() {
 			windows = append(windows, ebox.Window{Start: start, End: end})
 		}
 	}
 	if n := len(list) - len(windows); n > 0 {
-		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, whose %s and %s are not both date-times",
-			n, p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
+		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, whose %s and %s are not both "+
+			"date-times", n, p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
 	}
 	windows, backwards := merged(windows)
 	if backwards > 0 {
@@ -352,4 +330,33 @@ func translated(raw json.RawMessage) map[string]string {
 		}
 	}
 	return out
+}
+
+// earliest and latest stand for dates beyond them, which neither JSON (RFC 3339) nor HTTP can write.
+var (
+	earliest = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// moment reads a date-time, which without a zone is Brussels time, or a day in Brussels, which
+// stands for its beginning or, if it is the last, for its end (see ebox.Date for the forms). An
+// absent or empty member is the zero time; the result is in UTC.
+func moment(raw json.RawMessage, last bool) (time.Time, error) {
+	if absent(raw) || string(raw) == `""` {
+		return time.Time{}, nil
+	}
+	t, day, ok := ebox.Date(raw, ebox.Brussels())
+	if !ok {
+		return time.Time{}, errors.New("is neither a date nor a date-time")
+	}
+	if day && last {
+		t = t.AddDate(0, 0, 1) // not 24 hours: two days a year have 23 or 25
+	}
+	switch t = t.UTC(); {
+	case t.Before(earliest):
+		return earliest, nil
+	case t.After(latest):
+		return latest, nil
+	}
+	return t, nil
 }

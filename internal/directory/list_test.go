@@ -13,7 +13,7 @@ import (
 
 // lab is a parser that believes socialsecurity.be.
 func lab() *parser {
-	return &parser{fields: config.OfficialFields(), hosts: newHostList([]string{"*.socialsecurity.be"}, false)}
+	return &parser{fields: config.OfficialFields(), hosts: hostList{[]string{"*.socialsecurity.be"}, false}}
 }
 
 const whole = `{"messageProviderId": "nsso",
@@ -71,6 +71,11 @@ func entry(id, rest string) string {
 	return `{"messageProviderId": "` + id + `", "messageProviderUrl": "https://a.socialsecurity.be/"` + rest + `}`
 }
 
+// linked is an entry with a URL.
+func linked(url string) string {
+	return `{"messageProviderId": "x", "messageProviderUrl": "` + url + `"}`
+}
+
 func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	body := `{"registries": [
 		{"id": "nsso", "ownerId": "0206731645", "endpoint": "https://a.socialsecurity.be/v3", "version": "3.5",
@@ -94,9 +99,9 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 		t.Errorf("deactivated at %s", gone.Deactivation)
 	}
 	said := strings.Join(problems, "\n")
-	for _, want := range []string{`"registries"`, `its id is taken to be "id"`, `its URL is taken to be "endpoint"`,
-		`its deactivation is taken to be "deactivationDate"`, "registry.fields"} {
-		if strings.Count(said, want) < 1 || strings.HasPrefix(want, "its id") && strings.Count(said, want) != 1 {
+	for _, want := range []string{`"registries"`, `'s id is taken to be "id"`, `'s URL is taken to be "endpoint"`,
+		`'s deactivation is taken to be "deactivationDate"`, "registry.fields"} {
+		if strings.Count(said, want) < 1 || strings.HasPrefix(want, "'s id") && strings.Count(said, want) != 1 {
 			t.Errorf("%q is not said once: %s", want, said)
 		}
 	}
@@ -127,40 +132,28 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 	good := entry("good", "")
 	for name, c := range map[string]struct{ bad, problem string }{
-		"no object":                     {`"text"`, "not an object"},
-		"null":                          {`null`, "not an object"},
-		"no id":                         {`{"messageProviderUrl": "https://a.socialsecurity.be"}`, "no id"},
-		"an id that is an object":       {`{"messageProviderId": {}}`, "messageProviderId is no text"},
-		"an id with a slash":            {entry("a/b", ""), "slash"},
-		"an id with a backslash":        {entry(`a\\b`, ""), "slash"},
-		"an id with a percent sign":     {entry("a%2fb", ""), "percent"},
-		"an id that is a dot segment":   {entry("..", ""), "dot segment"},
-		"an id with a line break":       {entry(`a\nb`, ""), "control"},
-		"an id with spaces at its ends": {entry(` a`, ""), "spaces"},
-		"an id of 101 characters":       {entry(strings.Repeat("é", 101), ""), "100 characters"},
-		"an id that stands twice":       {entry("good", ""), "before"},
-		"no URL":                        {`{"messageProviderId": "x"}`, "missing"},
-		"a URL that is none":            {`{"messageProviderId": "x", "messageProviderUrl": "https://[::1"}`, "no URL"},
-		"a relative URL": {
-			`{"messageProviderId": "x", "messageProviderUrl": "/REST/v3"}`, "not an https URL"},
-		"another scheme": {
-			`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "not an https URL"},
-		"a URL without a host": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no valid host"},
-		"a URL whose host a resolver might read as an address": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://127.1/v3"}`, "no valid host"},
-		"a URL with a user": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://services.socialsecurity.be@evil.example/"}`, "user"},
-		"a URL with a query": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/?x="}`, "query"},
-		"a URL with a fragment": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/#x"}`, "fragment"},
-		"a URL with dot segments": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/%2e%2e/b"}`, "dot segment"},
-		"a URL with an encoded slash": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2Fb"}`, "encoded slash"},
-		"a URL with port 0": {
-			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
+		"no object":                   {`"text"`, "not an object"},
+		"null":                        {`null`, "not an object"},
+		"no id":                       {`{"messageProviderUrl": "https://a.socialsecurity.be"}`, "no id"},
+		"an id that is an object":     {`{"messageProviderId": {}}`, "messageProviderId is no text"},
+		"an id with a slash":          {entry("a/b", ""), "slash"},
+		"an id with a percent sign":   {entry("a%2fb", ""), "percent"},
+		"an id that is a dot segment": {entry("..", ""), "dot segment"},
+		"an id with a line break":     {entry(`a\nb`, ""), "control"},
+		"an id of 101 characters":     {entry(strings.Repeat("é", 101), ""), "100 characters"},
+		"an id that stands twice":     {entry("good", ""), "before"},
+		"no URL":                      {`{"messageProviderId": "x"}`, "missing"},
+		"a URL that is none":          {linked("https://[::1"), "no URL"},
+		"another scheme":              {linked("file:///etc/passwd"), "no URL"},
+		"a URL without a host":        {linked("https:///v3"), "no URL"},
+		"a URL whose host a resolver might read as an address": {linked("https://127.1/v3"), "no valid host"},
+		"a URL with a user":              {linked("https://services.socialsecurity.be@evil.example/"), "user"},
+		"a URL with a fragment":          {linked("https://a.socialsecurity.be/#x"), "fragment"},
+		"a URL with dot segments":        {linked("https://a.socialsecurity.be/a/../b"), "dot segment"},
+		"a URL with an escape":           {linked("https://a.socialsecurity.be/a%2fb"), "an escape"},
+		"an address with a zone":         {linked("https://[fe80::1%25eth0]/"), "no valid host"},
+		"a host in another script":       {linked("https://а.socialsecurity.be/"), "no valid host"},
+		"a URL with port 0":              {linked("https://a.socialsecurity.be:0/"), "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
 		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "neither a date"},
 	} {
@@ -187,9 +180,7 @@ func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 		"a window that ends backwards": {
 			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-02T00:00:00Z", "endDate": "2026-01-01T00:00:00Z"}]`,
 			"before they begin"},
-		"windows that are none":       {`, "messageProviderPlannedMaintenance": [{},{},{}]`, "ignored: 3, whose startDate"},
-		"a name that is a list":       {`, "messageProviderName": ["x"]`, ""},
-		"a version that is an object": {`, "apiSupportedVersion": {}`, ""},
+		"a name that is a list": {`, "messageProviderName": ["x"]`, ""},
 		"nulls": {
 			`, "messageProviderName": null, "messageProviderPlannedMaintenance": null, "messageProviderDeactivationDate": null`,
 			""},
@@ -242,19 +233,12 @@ func TestNoDateOfTheRegistryIsBeyondTheYearsThatCanBeWritten(t *testing.T) {
 func TestNonsenseIsNoList(t *testing.T) {
 	for name, c := range map[string]struct{ body, err string }{
 		"nothing":                {"", "empty"},
-		"spaces":                 {" \n", "empty"},
-		"an empty array":         {"[]", "empty"},
 		"empty items":            {`{"items": []}`, "empty"},
 		"a web page":             {"<!DOCTYPE html><html></html>", "web page"},
 		"text":                   {"Service unavailable", "no JSON"},
-		"cut short":              {"[" + whole[:100], "not whole"},
 		"cut between entries":    {"[" + whole + ",", "not whole"},
-		"something behind it":    {"[" + whole + "] []", "no JSON"},
 		"null":                   {"null", "items"},
-		"a number":               {"3", "no list"},
 		"items that are no list": {`{"items": {"a": 1}}`, "items"},
-		"items that are null":    {`{"items": null}`, "items"},
-		"a problem document":     {`{"type": "about:blank", "status": 500}`, "items"},
 		"no entry with an id":    {`[{"name": "x"}, 3]`, "none of the 2"},
 		"names that are not known": {
 			`[{"code": "x", "baseUrl": "https://a.socialsecurity.be", "site": "https://b.socialsecurity.be"}]`,
@@ -299,7 +283,7 @@ func FuzzParse(f *testing.F) {
 				b.Host != strings.ToLower(b.Host) {
 				t.Fatalf("base %v", b)
 			}
-			again, err := cleanURL(b)
+			again, err := cleanURL(b.String())
 			if err != nil || again.String() != b.String() {
 				t.Fatalf("base %s cleaned again: %v, %v", b, again, err)
 			}

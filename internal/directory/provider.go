@@ -129,7 +129,7 @@ func checkID(id string) error {
 // that those of the registry have.
 func staticProviders(given []config.StaticProvider) (list []*Provider, problems []string) {
 	for _, p := range given {
-		base, err := cleanURL(p.URL)
+		base, err := cleanURL(p.URL.String())
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("configured provider %q left out: %v", p.ID, err))
 			continue

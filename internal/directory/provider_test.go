@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"ebox-gateway/internal/ebox"
 )
 
@@ -25,11 +23,12 @@ func window(start, end string) ebox.Window { return ebox.Window{Start: at(start)
 func TestStateFollowsTheClock(t *testing.T) {
 	list, problems, err := lab().parse(
 		[]byte(`[{"messageProviderId": "p", "messageProviderUrl": "https://a.socialsecurity.be/v3",
-		"messageProviderActivationDate": "2026-03-01", "messageProviderDeactivationDate": "2026-10-31",
+		"messageProviderActivationDate": "2026-03-01", "messageProviderDeactivationDate": "2026-10-25",
 		"messageProviderPlannedMaintenance": [
-			{"startDate": "2026-06-01T20:00:00+02:00", "endDate": "2026-06-02T00:00:00+02:00"},
+			{"startDate": "2026-07-01T10:00:00Z", "endDate": "2026-07-01T11:00:00Z"},
 			{"startDate": "2026-06-01T22:00:00Z", "endDate": "2026-06-02T04:00:00Z"},
-			{"startDate": "2026-07-01T10:00:00Z", "endDate": "2026-07-01T11:00:00Z"}]}]`))
+			{"startDate": "2026-06-02T01:00:00Z", "endDate": "2026-06-02T02:00:00Z"},
+			{"startDate": "2026-06-01T20:00:00+02:00", "endDate": "2026-06-02T00:00:00+02:00"}]}]`))
 	if err != nil || len(problems) != 0 {
 		t.Fatal(err, problems)
 	}
@@ -39,15 +38,16 @@ func TestStateFollowsTheClock(t *testing.T) {
 		state State
 		end   string
 	}{
-		"the evening before activation":                  {"2026-02-28T22:59:59Z", NotYetActive, ""},
-		"midnight in Brussels, winter":                   {"2026-02-28T23:00:00Z", Active, ""},
-		"a second before maintenance":                    {"2026-06-01T17:59:59Z", Active, ""},
-		"the first second of maintenance":                {"2026-06-01T18:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
-		"where two windows meet":                         {"2026-06-01T22:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
-		"the end of maintenance":                         {"2026-06-02T04:00:00Z", Active, ""},
-		"another window":                                 {"2026-07-01T10:30:00Z", Maintenance, "2026-07-01T11:00:00Z"},
-		"the last second of the deactivation day":        {"2026-10-31T22:59:59Z", Active, ""},
-		"the midnight after the deactivation, in winter": {"2026-10-31T23:00:00Z", Deactivated, ""},
+		"the evening before activation":        {"2026-02-28T22:59:59Z", NotYetActive, ""},
+		"midnight in Brussels, winter":         {"2026-02-28T23:00:00Z", Active, ""},
+		"a second before maintenance":          {"2026-06-01T17:59:59Z", Active, ""},
+		"the first second of maintenance":      {"2026-06-01T18:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
+		"where two windows meet":               {"2026-06-01T22:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
+		"the end of maintenance":               {"2026-06-02T04:00:00Z", Active, ""},
+		"another window":                       {"2026-07-01T10:30:00Z", Maintenance, "2026-07-01T11:00:00Z"},
+		"a window within another":              {"2026-06-02T02:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
+		"the last second of a day of 25 hours": {"2026-10-25T22:59:59Z", Active, ""},
+		"the midnight that ends it":            {"2026-10-25T23:00:00Z", Deactivated, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := at(c.now)
@@ -60,55 +60,6 @@ func TestStateFollowsTheClock(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestADayOfTwentyFiveHoursIsServedWhole(t *testing.T) {
-	end, err := moment([]byte(`"2026-10-25"`), endOfDay) // summer time ends that night
-	if err != nil || !end.Equal(at("2026-10-25T23:00:00Z")) {
-		t.Fatalf("ends %v: %v", end, err)
-	}
-	start, _ := moment([]byte(`"2026-10-25"`), startOfDay)
-	if end.Sub(start) != 25*time.Hour {
-		t.Fatalf("lasts %v", end.Sub(start))
-	}
-}
-
-// Whatever the windows, a moment is in maintenance if one holds it, and the end is
-// the first moment after it that none holds.
-func TestMaintenanceEndsWhenNoWindowHolds(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		zero := at("2026-01-01T00:00:00Z")
-		minute := rapid.IntRange(0, 40)
-		var windows []ebox.Window
-		for range rapid.IntRange(0, 8).Draw(t, "windows") {
-			windows = append(windows, ebox.Window{
-				Start: zero.Add(time.Duration(minute.Draw(t, "start")) * time.Minute),
-				End:   zero.Add(time.Duration(minute.Draw(t, "end")) * time.Minute)})
-		}
-		holds := func(now time.Time) bool {
-			for _, w := range windows {
-				if !now.Before(w.Start) && now.Before(w.End) {
-					return true
-				}
-			}
-			return false
-		}
-		now := zero.Add(time.Duration(minute.Draw(t, "now")) * time.Minute)
-		want := now
-		for holds(want) {
-			want = want.Add(time.Minute)
-		}
-		var p Provider
-		p.Maintenance, _ = merged(windows)
-		if end, in := p.MaintenanceEnd(now); in != holds(now) || !end.Equal(want) {
-			t.Fatalf("%v (%v), want %v", end, in, want)
-		}
-		for i := 1; i < len(p.Maintenance); i++ {
-			if !p.Maintenance[i].Start.After(p.Maintenance[i-1].End) {
-				t.Fatalf("merged windows touch: %v", p.Maintenance)
-			}
-		}
-	})
 }
 
 func TestProblems(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -49,13 +50,11 @@ func (d *Directory) Run(ctx context.Context) {
 		} else {
 			retry = firstRetry
 		}
-		wait += time.Duration(float64(wait) * jitterOfTime * (2*d.o.Random() - 1))
-		timer := time.NewTimer(wait)
+		wait += time.Duration(float64(wait) * jitterOfTime * (2*rand.Float64() - 1))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return
-		case <-timer.C:
+		case <-time.After(wait):
 		}
 	}
 }
@@ -100,19 +99,31 @@ func (d *Directory) renew(ctx context.Context, began time.Time) (body []byte, er
 }
 
 // fetch gets the list, all its pages as one.
-func (d *Directory) fetch(ctx context.Context) ([]byte, error) {
+func (d *Directory) fetch(ctx context.Context) (body []byte, err error) {
 	for _, at := range lists(d.o.Registry.URL.String()) {
-		answer, err := d.o.Fetch(ctx, at)
-		switch {
-		case err != nil:
-			return nil, err
-		case answer.Status == http.StatusOK:
-			return d.further(ctx, at, answer.Body)
-		case answer.Status != http.StatusNotFound:
-			return nil, fmt.Errorf("the registry answered with status %d", answer.Status)
+		if body, err = d.page(ctx, at); err == nil {
+			return d.further(ctx, at, body)
+		} else if err != errNotFound {
+			break
 		}
 	}
-	return nil, fmt.Errorf("the registry answered with status %d", http.StatusNotFound)
+	return nil, err
+}
+
+var errNotFound = errors.New("the registry answered with status 404")
+
+// page gets one page of the list.
+func (d *Directory) page(ctx context.Context, at string) ([]byte, error) {
+	answer, err := d.o.Fetch(ctx, at)
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.Status == http.StatusNotFound:
+		return nil, errNotFound
+	case answer.Status != http.StatusOK:
+		return nil, fmt.Errorf("the registry answered with status %d", answer.Status)
+	}
+	return answer.Body, nil
 }
 
 // contain makes a panic over what the registry or Redis answered a failure of that one try: the
@@ -161,21 +172,17 @@ func (d *Directory) further(ctx context.Context, first string, body []byte) ([]b
 				"%d that are", len(seen), mostPages)
 		}
 		seen[at] = true
-		page, err := d.o.Fetch(ctx, at)
-		if err != nil {
+		if body, err = d.page(ctx, at); err != nil {
 			return nil, fmt.Errorf("fetching page %d of the registry's list: %w", len(seen), err)
 		}
-		if page.Status != http.StatusOK {
-			return nil, fmt.Errorf("the registry answered with status %d to page %d of its list", page.Status, len(seen))
-		}
-		if size += len(page.Body); size > MaxBody {
+		if size += len(body); size > MaxBody {
 			return nil, fmt.Errorf("the registry's list is longer than %d MB", MaxBody>>20)
 		}
-		entries, _, err := d.parser.entries(page.Body)
+		entries, _, err := d.parser.entries(body)
 		if err != nil {
 			return nil, fmt.Errorf("page %d of the registry's list cannot be used: %w", len(seen), err)
 		}
-		all, next = append(all, entries...), nextPage(page.Body)
+		all, next = append(all, entries...), nextPage(body)
 	}
 	return json.Marshal(all)
 }
@@ -213,7 +220,7 @@ func follow(at, list, link string) (string, error) {
 		return "", elsewhere
 	}
 	own, theirs := strings.TrimRight(home.EscapedPath(), "/"), strings.TrimRight(u.EscapedPath(), "/")
-	if theirs != own && !strings.HasPrefix(theirs, own+"/") || checkBasePath(theirs) != nil {
+	if theirs != own && !strings.HasPrefix(theirs, own+"/") || strings.ContainsAny(theirs, `%\`) {
 		return "", elsewhere
 	}
 	u.Fragment = ""

@@ -92,7 +92,7 @@ func ClassifyMandates(method string, path Path) Action {
 func ClassifyPlain(method string, path Path, reads Reads) Action {
 	switch {
 	case method == "GET", method == "HEAD", method == "OPTIONS", reads.Name(method, path.Escaped),
-		method == "POST" && PlainRead(path.Escaped):
+		method == "POST" && plainRead(path.Escaped):
 		return List
 	default:
 		return Change
@@ -113,7 +113,7 @@ func classifyPost(path Path, reads Reads) Action {
 			return Publish // the Document Sender's calls, its status query among them
 		}
 	}
-	if KnownRead(path.Escaped) || reads.Name("POST", path.Escaped) {
+	if knownRead(path.Escaped) || reads.Name("POST", path.Escaped) {
 		return reading(s)
 	}
 	switch last := s[len(s)-1]; {

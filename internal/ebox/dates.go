@@ -1,6 +1,7 @@
 package ebox
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,17 +74,12 @@ func dateText(s string, zone *time.Location) (t time.Time, day, ok bool) {
 	// A fraction behind the seconds is read with each.
 	for _, layout := range [...]string{
 		time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04Z07:00", "2006-01-02T15:04Z0700",
-		"2006-01-02 15:04:05Z07:00",
+		"2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05",
 	} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, false, true
+		if zone == nil && !strings.Contains(layout, "Z07") {
+			break // none of those that are left says an offset
 		}
-	}
-	if zone == nil {
-		return time.Time{}, false, false
-	}
-	for _, layout := range [...]string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
+		if t, err := time.ParseInLocation(layout, s, cmp.Or(zone, time.UTC)); err == nil {
 			return t, false, true
 		}
 	}

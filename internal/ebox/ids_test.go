@@ -21,11 +21,9 @@ func TestIDs(t *testing.T) {
 		{"no messages", "/ebox", "", ""},
 		{"a mandate", "/grant/citizen/mandates/5", "", ""},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			if message, attachment := IDs(c.path); message != c.message || attachment != c.attachment {
-				t.Errorf("%q, %q", message, attachment)
-			}
-		})
+		if message, attachment := IDs(c.path); message != c.message || attachment != c.attachment {
+			t.Errorf("%s: %q, %q", c.name, message, attachment)
+		}
 	}
 }
 

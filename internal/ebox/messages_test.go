@@ -48,14 +48,3 @@ func TestMessagesThatABodyNames(t *testing.T) {
 		})
 	}
 }
-
-func FuzzMessagesIn(f *testing.F) {
-	f.Add([]byte(`{"items":[{"messageId":"M1"}]}`))
-	f.Add([]byte(`}]{`))
-	f.Add([]byte(`["messageId",{"messageid":["x"]}]`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if ids, _ := MessagesIn("PATCH", ParsePath("/messages"), text); len(ids) > mostMessages {
-			t.Errorf("%d ids", len(ids))
-		}
-	})
-}

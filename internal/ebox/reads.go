@@ -41,11 +41,11 @@ var collections = []string{
 // ofPartition are the collections of the Partition API below /ebox/{enterpriseNumber}.
 var ofPartition = []string{"", "/routingRules", "/hasMandate", "/partitions"}
 
-// KnownRead reports whether a POST to a path below the base URL of an e-Box API or of
+// knownRead reports whether a POST to a path below the base URL of an e-Box API or of
 // grant/citizen reads a collection that is known: POST /ebox/messages/search, POST
 // /mandates/query. What is below one message, a publication or a reply, is none,
 // whatever its last segment says.
-func KnownRead(path string) bool {
+func knownRead(path string) bool {
 	in, ok := collection(path)
 	if !ok {
 		return false
@@ -67,11 +67,11 @@ func cutSegment(path string) (segment, rest string, more bool) {
 	return path, "", false
 }
 
-// PlainRead reports whether a POST to an upstream of which nothing is known is a read of
+// plainRead reports whether a POST to an upstream of which nothing is known is a read of
 // the guide's kind. Every segment in front has to be a name, or a version as in /v1: what
 // stands below an id may belong to one thing, where a search among replies and a reply
 // look alike. What it leaves out, a route's reads can name.
-func PlainRead(path string) bool {
+func plainRead(path string) bool {
 	in, ok := collection(path)
 	if !ok {
 		return false

@@ -1,79 +1,63 @@
 package ebox
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
+
+// does is what a call is taken for on an e-Box route and on a plain one.
+type does struct{ ebox, plain Action }
+
+func (d does) check(t *testing.T, method, path string, reads Reads) {
+	t.Helper()
+	got := does{Classify(method, ParsePath(path), reads), ClassifyPlain(method, ParsePath(path), reads)}
+	if got != d {
+		t.Errorf("%s %s: %v, want %v", method, path, got, d)
+	}
+}
 
 func TestReadsByPost(t *testing.T) {
-	for _, c := range []struct {
-		path        string
-		ebox, plain Action
-	}{
-		{"/eboxPreferences/search", List, List},
-		{"/eboxPreferences/search/", List, List},
-		{"/citizenEboxConsents/search", List, List},
-		{"/ebox/messages/search", List, List},
-		{"/ebox/messages/query", List, List},
-		{"/ebox/messages/get", List, List},
-		{"/ebox/0206731645/routingRules/search", List, Change},
-		{"/ebox/0206731645/hasMandate/query", List, Change},
-		{"/referenceData/messageTypes/search", List, List},
-		{"/messageRegistries/query", List, List},
-		{"/persons/search", Change, List},
-		{"/v1/persons/search", Change, List},
-		{"/search", Change, List},
-		{"/some-thing/get", Change, List},
-
-		{"/ebox/messages/update", Change, Change},
-		{"/ebox/messages/delete", Change, Change},
-		{"/ebox/messages/17/update", Change, Change},
-		{"/ebox/messages/17/actions", Change, Change},
-		{"/ebox/messages/17/actions/search", Change, Change},
-		{"/persons/update", Change, Change},
-		{"/persons/delete", Change, Change},
-
-		{"/publishMessage/search", Publish, Change},
-		{"/linkEboxMessage/get", Publish, Change},
-		{"/searchMessageStatus/search", Publish, Change},
-		{"/publishMessage/update", Publish, Change},
-		{"/ebox/messages/17/replies/search", Reply, Change},
-		{"/ebox/messages/abc/replies/search", Reply, Change},
-		{"/ebox/messages/17/search", Reply, Change},
-		{"/ebox/messages/routingRules/search", Reply, List},
-		{"/employers/17/workers/search", Change, Change},
-		{"/replies/search", Change, Change},
-
-		// Written otherwise, a path may be another one to some server.
-		{"/eboxPreferences/Search", Change, Change},
-		{"/eboxpreferences/search", Change, List},
-		{"/eboxPreferences//search", Change, Change},
-		{"//eboxPreferences/search", Change, Change},
-		{"/eboxPreferences/search//", Change, Change},
-		{"/eboxPreferences/%73earch", Change, Change},
-		{"/eboxPreferences/search%3Fx", Change, Change},
-		{"/eboxPreferences/search;x", Change, Change},
-		{"/eboxPreferences;x/search", Change, Change},
-		{"/eboxPreferences/search.json", Change, Change},
-		{"/ebox/messages/search;x", Reply, Change},
-		{"/publishMessage;/search", Publish, Change},
-		{"/%70ublishMessage/search", Publish, Change},
-
+	const replies = "/ebox/messages/17/replies"
+	for want, paths := range map[does][]string{
+		{List, List}: {
+			"/eboxPreferences/search", "/eboxPreferences/search/", "/citizenEboxConsents/search", "/ebox/messages/search",
+			"/ebox/messages/query", "/ebox/messages/get", "/referenceData/messageTypes/search", "/messageRegistries/query",
+		},
+		{List, Change}: {"/ebox/0206731645/routingRules/search", "/ebox/0206731645/hasMandate/query"},
+		{Change, List}: {
+			"/persons/search", "/v1/persons/search", "/search", "/some-thing/get", "/eboxpreferences/search",
+		},
+		{Change, Change}: {
+			"/ebox/messages/update", "/ebox/messages/delete", "/ebox/messages/17/update", "/ebox/messages/17/actions",
+			"/ebox/messages/17/actions/search", "/persons/update", "/persons/delete", "/employers/17/workers/search",
+			"/replies/search",
+			// Written otherwise, a path may be another one to some server.
+			"/eboxPreferences/Search", "/eboxPreferences//search", "//eboxPreferences/search", "/eboxPreferences/search//",
+			"/eboxPreferences/%73earch", "/eboxPreferences/search%3Fx", "/eboxPreferences/search;x",
+			"/eboxPreferences;x/search", "/eboxPreferences/search.json",
+		},
+		{Publish, Change}: {
+			"/publishMessage/search", "/linkEboxMessage/get", "/searchMessageStatus/search", "/publishMessage/update",
+			"/publishMessage;/search", "/%70ublishMessage/search",
+		},
+		{Reply, Change}: {
+			replies + "/search", "/ebox/messages/abc/replies/search", "/ebox/messages/17/search", "/ebox/messages/search;x",
+		},
+		{Reply, List}: {"/ebox/messages/routingRules/search"},
 		// A document is opened by whatever method it is asked for.
-		{"/ebox/messages/17/body/get", Open, Change},
-		{"/ebox/messages/17/attachments/3/content/query", Open, Change},
-		{"/ebox/messages/17/structuredData/search", Open, Change},
+		{Open, Change}: {
+			"/ebox/messages/17/body/get", "/ebox/messages/17/attachments/3/content/query",
+			"/ebox/messages/17/structuredData/search",
+		},
 	} {
-		if got := Classify("POST", ParsePath(c.path), nil); got != c.ebox {
-			t.Errorf("POST %s: %q, want %q", c.path, got, c.ebox)
-		}
-		if got := ClassifyPlain("POST", ParsePath(c.path), nil); got != c.plain {
-			t.Errorf("POST %s on a plain route: %q, want %q", c.path, got, c.plain)
-		}
-		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
-			if Classify(method, ParsePath(c.path), nil) != Change || ClassifyPlain(method, ParsePath(c.path), nil) != Change {
-				t.Errorf("%s %s is no change", method, c.path)
+		for _, path := range paths {
+			want.check(t, "POST", path, nil)
+			for _, method := range []string{"PUT", "PATCH", "DELETE"} {
+				does{Change, Change}.check(t, method, path, nil)
 			}
 		}
 	}
-	if !KnownRead("/mandates/search") || KnownRead("/mandates/17/search") || KnownRead("/mandates") || KnownRead("") {
+	if !knownRead("/mandates/search") || knownRead("/mandates/17/search") || knownRead("/mandates") || knownRead("") {
 		t.Error("the reads of grant/citizen")
 	}
 }
@@ -84,31 +68,17 @@ func TestARouteNamesReadsOfItsOwn(t *testing.T) {
 			"/ebox/messages/*/attachments/*/content"}},
 		{Methods: []string{"REPORT", "POST"}, Paths: []string{"/calendar"}},
 	}
-	for _, c := range []struct {
-		method, path string
-		ebox, plain  Action
-	}{
-		{"POST", "/calculate", List, List},
-		{"POST", "/calculate/", List, List},
-		{"POST", "/calculate/more", Change, Change},
-		{"POST", "/employers/17/workers/search", List, List},
-		{"POST", "/employers//workers/search", Change, Change},
-		{"POST", "/reports", List, List},
-		{"POST", "/reports/1/2", List, List},
-		{"POST", "/report", Change, Change},
-		{"POST", "/Calculate", Change, Change},
-		{"PUT", "/calculate", Change, Change},
-		{"REPORT", "/calendar", List, List},
-		{"POST", "/calendar", List, List},
-		{"REPORT", "/calculate", Change, Change},
-		{"POST", "/ebox/messages/17/attachments/3/content", Open, List},
-		{"POST", "/ebox/messages/17/replies", Reply, Change},
+	for want, calls := range map[does][]string{
+		{List, List}: {"POST /calculate", "POST /calculate/", "POST /employers/17/workers/search", "POST /reports",
+			"POST /reports/1/2", "REPORT /calendar", "POST /calendar"},
+		{Change, Change}: {"POST /calculate/more", "POST /employers//workers/search", "POST /report", "POST /Calculate",
+			"PUT /calculate", "REPORT /calculate"},
+		{Open, List}:    {"POST /ebox/messages/17/attachments/3/content"},
+		{Reply, Change}: {"POST /ebox/messages/17/replies"},
 	} {
-		if got := Classify(c.method, ParsePath(c.path), reads); got != c.ebox {
-			t.Errorf("%s %s: %q, want %q", c.method, c.path, got, c.ebox)
-		}
-		if got := ClassifyPlain(c.method, ParsePath(c.path), reads); got != c.plain {
-			t.Errorf("%s %s on a plain route: %q, want %q", c.method, c.path, got, c.plain)
+		for _, line := range calls {
+			method, path, _ := strings.Cut(line, " ")
+			want.check(t, method, path, reads)
 		}
 	}
 	// What publishes is no read, whatever a route says.

@@ -99,12 +99,10 @@ func bounded[T any](path string, do func() (T, error)) (T, error) {
 		delete(hanging.paths, path)
 		done <- result{value, err}
 	}()
-	timer := time.NewTimer(Patience)
-	defer timer.Stop()
 	select {
 	case r := <-done:
 		return r.value, r.err
-	case <-timer.C:
+	case <-time.After(Patience):
 	}
 	hanging.Lock()
 	defer hanging.Unlock()

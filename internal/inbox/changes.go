@@ -1,11 +1,9 @@
 package inbox
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -34,7 +32,7 @@ type Changes struct {
 // part is what one provider gets.
 type part struct {
 	provider string
-	items    [][]byte // without their providerId
+	items    []object // without their providerId
 	body     []byte
 }
 
@@ -75,32 +73,21 @@ func ParseChanges(body []byte, contentType []string, known []Provider, held *mem
 	if err := checkBody(body); err != nil {
 		return nil, err
 	}
-	whole := bytes.TrimSpace(body)
-	if len(whole) == 0 || whole[0] != '{' {
+	var whole object
+	if json.Unmarshal(body, &whole) != nil || whole == nil {
 		return nil, badChanges("body", "", problem.IssueSchemaViolation, "an object with items is expected")
 	}
-	var items []byte
-	counted := false
-	for m := range jsonscan.Members(whole) {
-		switch string(m.Key) {
-		case "items":
-			items = m.Value
-		case "totalItems":
-			counted = true
-		}
-	}
-	if len(items) == 0 || items[0] != '[' || jsonscan.Blanks(items[1:])[0] == ']' {
+	var items []json.RawMessage
+	if json.Unmarshal(whole["items"], &items) != nil || len(items) == 0 {
 		return nil, badChanges("body", "/items", problem.IssueRequiredInput, "an array with at least one item is expected")
 	}
 	c := &Changes{contentType: contentType}
 	var issues []problem.Issue
-	index := 0
-	for item := range jsonscan.Elements(items) {
+	for i, item := range items {
 		if issue := c.add(item, known); issue != nil {
-			issue.In, issue.Name = "body", "/items/"+strconv.Itoa(index)+issue.Name
+			issue.In, issue.Name = "body", "/items/"+strconv.Itoa(i)+issue.Name
 			issues = append(issues, *issue)
 		}
-		index++
 		if len(issues) == mostIssues {
 			break
 		}
@@ -109,36 +96,38 @@ func ParseChanges(body []byte, contentType []string, known []Provider, held *mem
 		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to "+
 			"any of them; give each item the providerId that the list shows for the message.", issues...)
 	}
-	others := jsonscan.Without(asObject(jsonscan.Without(whole, "items")), "totalItems")
-	if !held.Hold(int64(len(items) + len(others)*(1+len(c.parts)))) {
+	// The items are held twice, taken apart and in the bodies; all else goes to each provider.
+	others := len(body) - len(whole["items"])
+	if !held.Hold(int64(2*len(whole["items"]) + others*(1+len(c.parts)))) {
 		return nil, memory.Full()
 	}
+	_, counted := whole["totalItems"]
 	for i := range c.parts {
-		c.parts[i].write(others, counted)
+		p := &c.parts[i]
+		whole["items"] = jsonscan.Encoded(p.items)
+		if counted {
+			whole["totalItems"] = jsonscan.Encoded(len(p.items))
+		}
+		p.body = jsonscan.Encoded(whole)
 	}
 	return c, nil
 }
 
-func asObject(inside []byte) []byte { return append(append([]byte{'{'}, inside...), '}') }
+// object is a JSON object by its members' names.
+type object map[string]json.RawMessage
 
 // add puts an item to those of its provider.
-func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
-	if item[0] != '{' {
+func (c *Changes) add(text json.RawMessage, known []Provider) *problem.Issue {
+	var item object
+	if json.Unmarshal(text, &item) != nil || item == nil {
 		return &problem.Issue{Type: problem.IssueSchemaViolation, Detail: "an object is expected"}
 	}
 	var id string
-	there := false
-	for m := range jsonscan.Members(item) {
-		if string(m.Key) == "providerId" && m.Value[0] == '"' {
-			id, there = jsonscan.Text(m.Value), true
-			break
-		}
-	}
-	switch {
-	case !there:
+	if json.Unmarshal(item["providerId"], &id) != nil || id == "" {
 		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId",
 			Detail: "the id of the Document Provider that has the message is expected, as a text"}
-	case !slices.ContainsFunc(known, func(p Provider) bool { return p.ID == id }):
+	}
+	if !slices.ContainsFunc(known, func(p Provider) bool { return p.ID == id }) {
 		return &problem.Issue{Type: problem.IssueInvalidInput, Name: "/providerId", Value: problem.Clip(id),
 			Detail: "no Document Provider that is active has this id: GET /ebox/providers lists them"}
 	}
@@ -147,21 +136,9 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 		i = len(c.parts)
 		c.parts = append(c.parts, part{provider: id})
 	}
-	c.parts[i].items = append(c.parts[i].items, jsonscan.Without(item, "providerId"))
+	delete(item, "providerId")
+	c.parts[i].items = append(c.parts[i].items, item)
 	return nil
-}
-
-// write puts the provider's body together. others are the further members of the
-// caller's.
-func (p *part) write(others []byte, counted bool) {
-	b := fmt.Appendf(nil, `{"items":[{%s}]`, bytes.Join(p.items, []byte("},{")))
-	if counted {
-		b = fmt.Appendf(b, `,"totalItems":%d`, len(p.items))
-	}
-	if len(others) > 0 {
-		b = fmt.Appendf(b, `,%s`, others)
-	}
-	p.body = append(b, '}')
 }
 
 // checkBody refuses what two readers could read in two ways.
@@ -173,10 +150,14 @@ func checkBody(body []byte) error {
 	return nil
 }
 
-// outcome is what became of one provider's part.
+// outcome is what became of one provider's part, as callers are told it.
 type outcome struct {
-	status  int
-	missing *Missing // the problem, nil for a success
+	Provider string          `json:"providerId"`
+	Status   int             `json:"status"`
+	Items    int             `json:"items"`
+	Problem  json.RawMessage `json:"problem,omitempty"` // of what is no success
+
+	missing *Missing
 }
 
 // Change sends each provider its own changes, all at once, and says what became of
@@ -193,33 +174,25 @@ func (r *Round) Change(ctx context.Context, c *Changes) (*Result, int, error) {
 	if isGone(ctx) {
 		return result, 0, ctx.Err()
 	}
-	said := make([][]byte, len(c.parts))
-	for i, o := range outcomes {
-		p := &c.parts[i]
-		said[i] = fmt.Appendf(nil, `{"providerId":%s,"status":%d,"items":%d`,
-			jsonscan.Quoted(p.provider), o.status, len(p.items))
+	for _, o := range outcomes {
 		if o.missing != nil {
 			result.Missing = append(result.Missing, o.missing)
-			said[i] = fmt.Appendf(said[i], `,"problem":%s`, o.missing.Problem)
 		}
-		said[i] = append(said[i], '}')
 	}
-	providers := array(said)
 	result.Asked = len(c.parts)
 	if len(result.Missing) == len(c.parts) {
-		return result, 0, r.refusalOfAll(result.Missing, providers)
+		return result, 0, r.refusalOfAll(result.Missing, outcomes)
 	}
 	status := http.StatusOK
 	if len(result.Missing) > 0 {
 		status = http.StatusMultiStatus
 	}
-	result.Body = fmt.Appendf(nil, `{"providers":%s}`+"\n", providers)
+	result.Body = append(jsonscan.Encoded(map[string][]outcome{"providers": outcomes}), '\n')
 	return result, status, nil
 }
 
-// refusalOfAll is the problem of changes that no provider has accepted. providers says
-// what became of each.
-func (r *Round) refusalOfAll(missing []*Missing, providers []byte) *problem.Problem {
+// refusalOfAll is the problem of changes that no provider has accepted.
+func (r *Round) refusalOfAll(missing []*Missing, outcomes []outcome) *problem.Problem {
 	status, refused := missing[0].Status, true
 	for _, m := range missing {
 		if m.Status != status {
@@ -248,10 +221,11 @@ func (r *Round) refusalOfAll(missing []*Missing, providers []byte) *problem.Prob
 			p.Header = http.Header{"Retry-After": {strconv.FormatInt(problem.WholeSeconds(d), 10)}}
 		}
 	}
-	return p.With("providers", json.RawMessage(providers)).Proxy(author)
+	return p.With("providers", outcomes).Proxy(author)
 }
 
 func (r *Round) change(ctx context.Context, c *Changes, p *part) outcome {
+	without := func(m *Missing) outcome { return outcome{p.provider, m.Status, len(p.items), m.Problem, m} }
 	for _, known := range r.Providers {
 		if known.ID == p.provider && known.Refusal != nil {
 			return without(r.notAsked(known))
@@ -269,9 +243,7 @@ func (r *Round) change(ctx context.Context, c *Changes, p *part) outcome {
 	defer time.AfterFunc(r.Timeout, func() { _ = a.Body.Close() }).Stop()
 	if a.Reason == "" && a.Status >= 200 && a.Status < 300 {
 		_, _ = io.CopyN(io.Discard, a.Body, maxProblem) // so that its connection can be used again
-		return outcome{status: a.Status}
+		return outcome{Provider: p.provider, Status: a.Status, Items: len(p.items)}
 	}
 	return without(r.refused(p.provider, a))
 }
-
-func without(m *Missing) outcome { return outcome{m.Status, m} }

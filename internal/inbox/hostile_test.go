@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/jsonscan"
@@ -34,10 +33,14 @@ func roundOf(a Asker, ids ...string) *Round {
 	return round
 }
 
-func says(body string) func() *Answer {
+func says(body string) func() *Answer { return answering(http.StatusOK, "application/json", body) }
+
+// refuses is an answer whose status says all.
+func refuses(status int) func() *Answer { return answering(status, "text/plain", "") }
+
+func answering(status int, contentType, body string) func() *Answer {
 	return func() *Answer {
-		return &Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json",
-			Body: io.NopCloser(strings.NewReader(body))}
+		return &Answer{ID: "x", Status: status, ContentType: contentType, Body: io.NopCloser(strings.NewReader(body))}
 	}
 }
 
@@ -86,7 +89,7 @@ func (l *listed) ids() (ids []string) {
 // summaryOf asks for a summary.
 func summaryOf(t *testing.T, a answers) *Result {
 	t.Helper()
-	r, err := a.round().Summary(t.Context(), "", false, "self", "list")
+	r, err := a.round().Summary(t.Context(), queryOf(t, ""), "self", "list")
 	if err != nil || !json.Valid(r.Body) {
 		t.Fatalf("%v: %.300s", err, r.Body)
 	}
@@ -129,17 +132,6 @@ func TestNoDateOfAProviderSpoilsTheLinks(t *testing.T) {
 	}
 }
 
-func TestAMomentAtTheEndOfTimeIsSentAsADay(t *testing.T) {
-	for query, want := range map[string]string{
-		"receivedBefore=9999-12-31T23:59:59Z": "receivedBefore=9999-12-31",
-		"receivedAfter=0000-01-01T00:00:00Z":  "receivedAfter=0000-01-01",
-	} {
-		if q, err := ParseQuery(query); err != nil || q.sent != want {
-			t.Errorf("%s: %q, want %q; %v", query, q.sent, want, err)
-		}
-	}
-}
-
 func TestNoCountOfAProviderSpoilsTheSum(t *testing.T) {
 	for _, n := range []string{"9223372036854775807", "1000000000000001", "-1", "1e308"} {
 		if _, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B"}],"totalItems":` + n + `}`)},
@@ -175,10 +167,7 @@ func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 		if r := summaryOf(t, a); HeaderOf(r.Missing) != missing {
 			t.Errorf("a summary with %.40s: missing %q", value, HeaderOf(r.Missing))
 		}
-		a["a"], a["b"] = says(honest), func() *Answer {
-			return &Answer{ID: "x", Status: 403, ContentType: "application/problem+json",
-				Body: io.NopCloser(strings.NewReader(`{"status":403,"x":` + value + `}`))}
-		}
+		a["a"], a["b"] = says(honest), answering(403, "application/problem+json", `{"status":403,"x":`+value+`}`)
 		if r, _ := list(t, a, ""); strings.Contains(string(r.Body), value) != whole || HeaderOf(r.Missing) == "" {
 			t.Errorf("a problem with %.40s is passed on: %v", value, !whole)
 		}
@@ -217,39 +206,4 @@ func TestAListWithoutAnEndIsNotRemembered(t *testing.T) {
 	if HeaderOf(r.Missing) != "b;reason=malformed" || asked > 3 {
 		t.Errorf("missing %q after %d pages", HeaderOf(r.Missing), asked)
 	}
-}
-
-// How the write ended is in the header, for which the other providers' changes wait.
-func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		drips := func(status int) func() *Answer {
-			return func() *Answer {
-				r, w := io.Pipe()
-				go func() {
-					for {
-						if _, err := w.Write([]byte(" ")); err != nil {
-							return
-						}
-						time.Sleep(10 * time.Second)
-					}
-				}()
-				return &Answer{ID: "x", Status: status, ContentType: "application/json", Body: r}
-			}
-		}
-		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
-		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},
-			{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		round := a.round()
-		round.Timeout = 15 * time.Second
-		r, status, err := round.Change(t.Context(), c)
-		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
-			time.Since(began) > 15*time.Second {
-			t.Errorf("%d after %s, %v: %s", status, time.Since(began), err, r.Body)
-		}
-		time.Sleep(time.Minute) // both drips end
-	})
 }

@@ -2,10 +2,8 @@ package inbox
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/jsonscan"
@@ -22,20 +20,19 @@ import (
 func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error) {
 	asked, result := r.begin()
 	streams := make([]*stream, len(asked))
+	for i, p := range asked {
+		streams[i] = newStream(r, p.ID, q)
+	}
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	each(len(asked), func(i int) {
-		streams[i] = newStream(r, asked[i].ID, q)
-		streams[i].head(limited)
-	})
-	w := listWriter{q: q, self: self, streams: streams, memory: r.Memory}
-	for i := range q.last() {
-		s := newest(limited, streams)
-		if s == nil {
-			break
+	w := merge(limited, q, streams)
+	for n := 0; n < maxRestarts && slices.ContainsFunc(streams, func(s *stream) bool { return s.shrank }); n++ {
+		for i, s := range streams {
+			streams[i] = s.anew()
 		}
-		w.take(s, i >= q.last()-q.PageSize)
+		w = merge(limited, q, streams)
 	}
+	w.self, w.memory = self, r.Memory
 	if isGone(ctx) {
 		return result, ctx.Err()
 	}
@@ -55,17 +52,26 @@ func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error
 	if err := r.settle(result, missing, answered, q.Whole); err != nil {
 		return result, err
 	}
-	w.missing = result.Missing
-	links := w.links()
-	for _, l := range links {
-		if l.relation == "next" {
-			result.Next = l.url
-		}
-	}
-	if result.Body = w.write(links); result.Body == nil {
+	about := w.about(result.Missing)
+	result.Next = about.Next
+	if result.Body = w.write(about); result.Body == nil {
 		return result, memory.Full()
 	}
 	return result, nil
+}
+
+// merge reads the lists as far as the page goes.
+func merge(ctx context.Context, q *Query, streams []*stream) *listWriter {
+	each(len(streams), func(i int) { streams[i].head(ctx) })
+	w := &listWriter{q: q, streams: streams}
+	for i := range q.last() {
+		s := newest(ctx, streams)
+		if s == nil {
+			break
+		}
+		w.take(s, i >= q.last()-q.PageSize)
+	}
+	return w
 }
 
 // newest finds the list with the newest message; of the same moment, the one of the
@@ -80,14 +86,11 @@ func newest(ctx context.Context, streams []*stream) *stream {
 	return best
 }
 
-// listWriter writes the answer: items, and the count and the links as the API has them
-// before version 3 (totalItems, _links) and in the Belgif guide (total, next …), since
-// callers read the one or the other; and the member incomplete.
+// listWriter writes the answer.
 type listWriter struct {
 	q       *Query
 	self    string
 	streams []*stream
-	missing []*Missing
 	memory  *memory.Account
 	// page are the messages of the page, from the streams that they are of.
 	page []message
@@ -105,7 +108,7 @@ func (w *listWriter) take(s *stream, wanted bool) {
 	if wanted {
 		w.page, w.from = append(w.page, *m), append(w.from, s)
 	} else {
-		w.memory.Give(m.size())
+		s.round.Memory.Give(m.size())
 	}
 	if at := m.received.Truncate(time.Millisecond); at.Equal(w.latest) {
 		w.tied++
@@ -115,11 +118,22 @@ func (w *listWriter) take(s *stream, wanted bool) {
 	s.take()
 }
 
-// pageLink is a link to a page of the list.
-type pageLink struct{ relation, url string }
+// aboutList is what stands behind the items: the count and the links as the API has them
+// before version 3 (totalItems, _links) and in the Belgif guide (total, next …), since
+// callers read the one or the other; and who is missing.
+type aboutList struct {
+	TotalItems *int                         `json:"totalItems,omitempty"`
+	Total      *int                         `json:"total,omitempty"`
+	Self       string                       `json:"self"`
+	First      string                       `json:"first"`
+	Prev       string                       `json:"prev,omitempty"`
+	Next       string                       `json:"next,omitempty"`
+	Links      map[string]map[string]string `json:"_links"`
+	Incomplete []*Missing                   `json:"incomplete,omitempty"`
+}
 
 // write gives the answer, nil if there is no memory for it.
-func (w *listWriter) write(links []pageLink) []byte {
+func (w *listWriter) write(about *aboutList) []byte {
 	size := int64(1024)
 	for i := range w.page {
 		size += w.page[i].size()
@@ -132,33 +146,19 @@ func (w *listWriter) write(links []pageLink) []byte {
 	for i, m := range w.page {
 		s := w.from[i]
 		if ids[s] == nil {
-			ids[s] = jsonscan.Quoted(s.provider)
+			ids[s] = jsonscan.Encoded(s.provider)
 		}
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = named(b, m.raw, ids[s])
 	}
-	b = append(b, ']')
-	total, counted := w.total()
-	if counted {
-		b = fmt.Appendf(b, `,"totalItems":%d,"total":%[1]d`, total)
-	}
-	hal := make([]string, len(links))
-	for i, l := range links {
-		url := jsonscan.Quoted(l.url)
-		b = fmt.Appendf(b, `,"%s":%s`, l.relation, url)
-		hal[i] = fmt.Sprintf(`"%s":{"href":%s}`, l.relation, url)
-	}
-	b = fmt.Appendf(b, `,"_links":{%s}`, strings.Join(hal, ","))
-	return append(appendIncomplete(b, w.missing), "}\n"...)
+	b = append(append(b, "],"...), jsonscan.Encoded(about)[1:]...)
+	return append(b, '\n')
 }
 
-// total is the sum of what the providers count, if it is true.
+// total is the sum of what the providers count, if it is true of all of them.
 func (w *listWriter) total() (sum int, counted bool) {
-	if len(w.missing) > 0 {
-		return 0, false
-	}
 	for _, s := range w.streams {
 		n, known := s.sum()
 		if !known {
@@ -169,29 +169,38 @@ func (w *listWriter) total() (sum int, counted bool) {
 	return sum, true
 }
 
-// links gives self, first, prev and next. All but self hold the list to the messages
-// up to the newest one that there is now: what comes in later has a later date, and so
-// moves nothing from one page to another.
-func (w *listWriter) links() []pageLink {
+// about says what there is to the list. All links but self hold it to the messages up to the
+// newest one that there is now: what comes in later has a later date, and so moves nothing
+// from one page to another.
+func (w *listWriter) about(missing []*Missing) *aboutList {
 	q := w.q
 	before := q.before
 	if anchor := w.anchor(); !anchor.IsZero() {
 		before = receivedBefore(anchor)
 	}
-	list := []pageLink{w.link("self", q.before, q.Page, q.skip), w.link("first", before, 1, q.skip)}
+	a := &aboutList{Self: w.link(q.before, q.Page, q.skip), First: w.link(before, 1, q.skip), Incomplete: missing}
 	if q.Page > 1 {
-		list = append(list, w.link("prev", before, q.Page-1, q.skip))
+		a.Prev = w.link(before, q.Page-1, q.skip)
 	}
 	switch more := slices.ContainsFunc(w.streams, (*stream).more); {
 	case !more || len(w.page) == 0:
 	case (q.Page+1)*q.PageSize <= Deepest:
-		list = append(list, w.link("next", before, q.Page+1, q.skip))
+		a.Next = w.link(before, q.Page+1, q.skip)
 	case !w.latest.IsZero() && w.tied <= Deepest:
 		// No page reaches deeper, so the list is taken up again at the moment of the
 		// last message, without those of that moment that were given.
-		list = append(list, w.link("next", receivedBefore(above(w.latest)), 1, w.tied))
+		a.Next = w.link(receivedBefore(above(w.latest)), 1, w.tied)
 	}
-	return list
+	if total, counted := w.total(); counted && len(missing) == 0 {
+		a.TotalItems, a.Total = &total, &total
+	}
+	a.Links = make(map[string]map[string]string)
+	for relation, url := range map[string]string{"self": a.Self, "first": a.First, "prev": a.Prev, "next": a.Next} {
+		if url != "" {
+			a.Links[relation] = map[string]string{"href": url}
+		}
+	}
+	return a
 }
 
 func (w *listWriter) anchor() time.Time {
@@ -215,13 +224,13 @@ func receivedBefore(t time.Time) string {
 	return "receivedBefore=" + t.UTC().Format("2006-01-02T15:04:05.999Z07:00")
 }
 
-func (w *listWriter) link(relation, before string, page, skip int) pageLink {
+func (w *listWriter) link(before string, page, skip int) string {
 	query := join(join(w.q.filters, before), w.q.partial)
 	query = join(query, "page="+strconv.Itoa(page)+"&pageSize="+strconv.Itoa(w.q.PageSize))
 	if skip > 0 {
 		query += "&skip=" + strconv.Itoa(skip)
 	}
-	return pageLink{relation, w.self + "?" + query}
+	return w.self + "?" + query
 }
 
 // named appends the object with the provider's id as its first member. id is quoted.

@@ -5,15 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -41,12 +40,12 @@ const maxProblem = 64 << 10
 
 // Missing is a provider of which an answer lacks something, or everything.
 type Missing struct {
-	Provider string
+	Provider string `json:"providerId"`
 	// Reason is a token, Status what the provider's own route would have answered.
-	Reason string
-	Status int
+	Reason string `json:"reason"`
+	Status int    `json:"-"`
 	// Problem is the problem document, as JSON.
-	Problem json.RawMessage
+	Problem json.RawMessage `json:"problem"`
 
 	retry time.Time // when to try again, zero if that is not known
 }
@@ -153,16 +152,12 @@ func HeaderOf(missing []*Missing) string {
 	return b.String()
 }
 
+// token is what may stand in the header without quotes (RFC 9651, section 3.3.4).
+var token = regexp.MustCompile("^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$")
+
 // item writes an id as a token, or as a string if it cannot be one.
 func item(id string) string {
-	const others = "!#$%&'*+-.^_`|~:/"
-	token := id[0] >= 'a' && id[0] <= 'z' || id[0] >= 'A' && id[0] <= 'Z' || id[0] == '*'
-	for i := range len(id) {
-		c := id[i]
-		token = token && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-			strings.IndexByte(others, c) >= 0)
-	}
-	if token {
+	if token.MatchString(id) {
 		return id
 	}
 	return `"` + url.PathEscape(id) + `"`
@@ -186,7 +181,7 @@ func (r *Round) refusal(missing []*Missing, some bool) *problem.Problem {
 	}
 	p := problem.Unavailable(detail, r.wait(missing, some))
 	if len(missing) > 0 {
-		p.With("incomplete", json.RawMessage(incomplete(missing)))
+		p.With("incomplete", missing)
 		if p.Header == nil {
 			p.Header = make(http.Header, 1)
 		}
@@ -212,27 +207,4 @@ func (r *Round) wait(missing []*Missing, all bool) time.Duration {
 		return 0
 	}
 	return max(until.Sub(r.Now()), time.Second)
-}
-
-// incomplete is the value of the member of that name.
-func incomplete(missing []*Missing) []byte {
-	list := make([][]byte, len(missing))
-	for i, m := range missing {
-		list[i] = fmt.Appendf(nil, `{"providerId":%s,"reason":%s,"problem":%s}`,
-			jsonscan.Quoted(m.Provider), jsonscan.Quoted(m.Reason), m.Problem)
-	}
-	return array(list)
-}
-
-// appendIncomplete appends that member behind others, if something is missing.
-func appendIncomplete(b []byte, missing []*Missing) []byte {
-	if len(missing) == 0 {
-		return b
-	}
-	return fmt.Appendf(b, `,"incomplete":%s`, incomplete(missing))
-}
-
-// array makes a JSON array of values.
-func array(values [][]byte) []byte {
-	return fmt.Appendf(nil, `[%s]`, bytes.Join(values, []byte{','}))
 }

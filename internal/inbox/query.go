@@ -19,7 +19,7 @@ const (
 	maxPageSize     = 100
 )
 
-// Query is what a caller asks of the list, read and checked.
+// Query is what a caller asks of the list, or of the summary, read and checked.
 type Query struct {
 	// Page counts from 1; PageSize is the most messages of one.
 	Page, PageSize int
@@ -65,8 +65,8 @@ func (w *window) countable() bool {
 // last is the position of the page's last message, counted from 1.
 func (q *Query) last() int { return q.skip + q.Page*q.PageSize }
 
-// ParseQuery reads the query of a list. Parameters that the API does not have are sent
-// on. The error is a *problem.Problem, 400 with the issues.
+// ParseQuery reads the query of a list, or of a summary, which has no pages. Parameters that the
+// API does not have are sent on. The error is a *problem.Problem, 400 with the issues.
 func ParseQuery(raw string) (*Query, error) {
 	r := queryReader{q: Query{Page: 1, PageSize: defaultPageSize}, seen: make(map[string]string)}
 	for pair := range strings.SplitSeq(raw, "&") {
@@ -83,29 +83,10 @@ func ParseQuery(raw string) (*Query, error) {
 			" over all Document Providers: follow the link next, or narrow the list with receivedBefore")
 	}
 	if len(r.issues) > 0 {
-		return nil, problem.BadRequest("The query of the list is not valid. Nothing was asked of any Document Provider.",
+		return nil, problem.BadRequest("The query is not valid. Nothing was asked of any Document Provider.",
 			r.issues...)
 	}
 	return q, nil
-}
-
-// ParseSummaryQuery reads the query of the summary, which has no filters: it gives what
-// is sent on, and whether the answer has to be whole.
-func ParseSummaryQuery(raw string) (sent string, whole bool, err error) {
-	r := queryReader{seen: make(map[string]string)}
-	for pair := range strings.SplitSeq(raw, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(name); err == nil && decoded == "partial" {
-			r.parameter(pair)
-		} else {
-			sent = join(sent, pair)
-		}
-	}
-	if len(r.issues) > 0 {
-		return "", false, problem.BadRequest("The query is not valid. Nothing was asked of any Document Provider.",
-			r.issues...)
-	}
-	return sent, r.q.Whole, nil
 }
 
 // queryReader reads parameters one by one and collects what is wrong with them.

@@ -54,19 +54,21 @@ func TestQueryThatIsNotValidNamesEachParameter(t *testing.T) {
 	}
 }
 
-func TestASummaryIsWholeHoweverThatIsWritten(t *testing.T) {
+func TestWhatOfAQueryGoesOn(t *testing.T) {
 	for query, want := range map[string]struct {
 		sent  string
 		whole bool
 	}{
-		"": {}, "partial=false": {"", true}, "p%61rtial=false&&x=1": {"x=1", true}, "a=%zz&partial=true": {"a=%zz", false},
+		"": {}, "partial=false": {"", true}, "p%61rtial=false&&x=1": {"x=1", true},
+		"a=%2f&partial=true&page=2": {"a=%2f", false},
+		// A moment is sent as a day that includes it, wherever the provider is.
+		"receivedBefore=2026-11-20T23:30:00%2B01:00": {"receivedBefore=2026-11-22", false},
+		"receivedBefore=9999-12-31T23:59:59Z":        {"receivedBefore=9999-12-31", false},
+		"receivedAfter=0000-01-01T00:00:00Z":         {"receivedAfter=0000-01-01", false},
 	} {
-		if sent, whole, err := ParseSummaryQuery(query); sent != want.sent || whole != want.whole || err != nil {
-			t.Errorf("%s: %q, whole %t, %v", query, sent, whole, err)
+		if q := queryOf(t, query); q.sent != want.sent || q.Whole != want.whole {
+			t.Errorf("%s: %q, whole %t", query, q.sent, q.Whole)
 		}
-	}
-	if _, _, err := ParseSummaryQuery("partial=no"); err == nil {
-		t.Error("partial=no was taken")
 	}
 }
 

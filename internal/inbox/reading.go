@@ -115,7 +115,15 @@ func (l *listing) read(s *jsonscan.Stream, each func(*message) error) error {
 				l.counted = json.Unmarshal(value, &l.total) == nil && l.total >= 0 && l.total <= maxCount
 			}
 		case "_links":
-			l.links(value)
+			var links map[string]json.RawMessage
+			if json.Unmarshal(value, &links) != nil {
+				return nil
+			}
+			for _, relation := range []string{"first", "last", "prev", "next"} {
+				if links[relation] != nil {
+					l.link(relation, links[relation])
+				}
+			}
 		case "first", "last", "prev", "next":
 			if value[0] == '"' {
 				l.link(key, value)
@@ -209,34 +217,18 @@ func usable(raw []byte) error {
 	return readable(raw)
 }
 
-// link notes a page's link to another.
-func (l *listing) link(relation string, target []byte) {
+// link notes a page's link to another, which is a text or, in HAL, an object with href.
+func (l *listing) link(relation string, value []byte) {
+	var target string
+	var hal struct{ Href string }
+	switch {
+	case json.Unmarshal(value, &target) == nil:
+	case json.Unmarshal(value, &hal) == nil:
+		target = hal.Href
+	}
 	l.paged = true
 	if relation == "next" {
-		l.next = jsonscan.Text(target)
-	}
-}
-
-// links reads a page's HAL links.
-func (l *listing) links(raw []byte) {
-	if raw[0] != '{' {
-		return
-	}
-	for f := range jsonscan.Members(raw) {
-		switch relation := string(f.Key); relation {
-		case "first", "last", "prev", "next":
-			l.paged = true
-			switch f.Value[0] {
-			case '"':
-				l.link(relation, f.Value)
-			case '{':
-				for h := range jsonscan.Members(f.Value) {
-					if string(h.Key) == "href" && h.Value[0] == '"' {
-						l.link(relation, h.Value)
-					}
-				}
-			}
-		}
+		l.next = target
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"reflect"
 	"testing"
 )
 
@@ -35,47 +34,6 @@ func FuzzReadList(f *testing.F) {
 		}
 		if err != nil && !errors.As(err, new(unusable)) {
 			t.Fatalf("%q: %v", body, err)
-		}
-	})
-}
-
-func FuzzParseChanges(f *testing.F) {
-	for _, s := range []string{
-		`{"items":[{"providerId":"a","messageId":"1","visible":false}]}`,
-		`{"totalItems":2,"items":[{"providerId":"a"},{"providerId":"b","x":[{}]}],"y":1}`,
-		`{"items":[]}`, `{"items":[{"messageId":"1"}]}`, `{"items":[{"providerId":7}]}`,
-		`{"items":[{"providerId":"a","a":1,"A":2}]}`, `[]`, ``, ` `, `{"items":{}}`, "\ufeff{}",
-	} {
-		f.Add([]byte(s))
-	}
-	known := []Provider{{ID: "a"}, {ID: "b"}}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		c, err := ParseChanges(body, nil, known, nil)
-		if err != nil {
-			return
-		}
-		var whole struct {
-			Items []map[string]any `json:"items"`
-		}
-		if err := json.Unmarshal(body, &whole); err != nil {
-			t.Fatalf("%q was understood: %v", body, err)
-		}
-		want := make(map[string][]map[string]any)
-		for _, item := range whole.Items {
-			id := item["providerId"].(string)
-			delete(item, "providerId")
-			want[id] = append(want[id], item)
-		}
-		if len(c.parts) != len(want) {
-			t.Fatalf("%q in %d parts", body, len(c.parts))
-		}
-		for _, p := range c.parts {
-			var got struct {
-				Items []map[string]any `json:"items"`
-			}
-			if err := json.Unmarshal(p.body, &got); err != nil || !reflect.DeepEqual(got.Items, want[p.provider]) {
-				t.Fatalf("%q for %s: %q %v", body, p.provider, p.body, err)
-			}
 		}
 	})
 }

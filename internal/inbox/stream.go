@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -38,15 +39,17 @@ type stream struct {
 	provider string
 
 	// unread are messages that were read and not yet taken; need is how many are wanted
-	// in all, count how many there have been.
+	// in all, count how many there have been, left how many the window has left out.
 	unread []message
 	need   int
+	count  int
+	left   int
 	seen   map[string]struct{}
 	known  int // how many bytes the ids in seen take, about
-	tally
-	// before is the tally before the latest page, added the ids that it brought.
-	before tally
-	added  []string
+
+	// last is where the latest message stands, newest the latest date of all, and before that of
+	// the pages before the one that is read.
+	last, newest, before time.Time
 
 	// size is the page size that is asked for, page the number of the next page, query
 	// its query.
@@ -54,10 +57,9 @@ type stream struct {
 	query      string
 	pages      int
 	repeats    int
-	restarts   int
-	reread     int // up to this page, a restart brings what was read before
 
 	ended   bool // there are no more messages
+	shrank  bool // messages went away while it was read, so that it has to be read anew
 	beyond  bool // there were messages beyond what is needed
 	full    bool // there was no memory for one
 	missing *Missing
@@ -66,34 +68,29 @@ type stream struct {
 	// it is ordered.
 	dated time.Time
 
-	came    int // messages in all pages since the last start, whatever became of them
+	came    int // messages in all pages, whatever became of them
 	total   int
 	counted bool
 	moved   bool // the total was another on an earlier page, or a message came again
 	denied  int  // the total that a 404 was at odds with
 }
 
-// tally is what has come of a list so far.
-type tally struct {
-	count  int       // messages that were taken in
-	left   int       // those left out by the window
-	last   time.Time // where the latest message stands
-	newest time.Time // the latest date of all
-}
-
 func newStream(round *Round, provider string, q *Query) *stream {
 	s := &stream{
-		round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize),
-		seen: make(map[string]struct{}), tally: tally{last: distant},
+		round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize), page: 1,
+		seen: make(map[string]struct{}), last: distant,
 	}
-	s.start()
+	s.query = s.pageQuery()
 	return s
 }
 
-// start goes to the first page.
-func (s *stream) start() {
-	s.page, s.came = 1, 0
-	s.query = s.pageQuery()
+// anew is the list to be read from its first page, after messages went away: others may have
+// slipped from pages that were to come into those that were read. What was held for it is
+// given back with the request.
+func (s *stream) anew() *stream {
+	fresh := newStream(s.round, s.provider, s.q)
+	fresh.denied = s.denied
+	return fresh
 }
 
 func (s *stream) pageQuery() string {
@@ -133,7 +130,7 @@ func (s *stream) load(ctx context.Context) {
 		return
 	}
 	defer a.Body.Close()
-	s.before, s.added = s.tally, s.added[:0]
+	s.before = s.newest
 	var err error
 	switch {
 	case a.Status == http.StatusOK && a.Reason == "" && saysJSON(a.ContentType):
@@ -146,7 +143,7 @@ func (s *stream) load(ctx context.Context) {
 		s.missing = s.round.refused(s.provider, a)
 	}
 	if err != nil {
-		s.missing = s.round.broken(ctx, s.provider, a, err)
+		s.missing, s.shrank = s.round.broken(ctx, s.provider, a, err), err == errChanging
 	}
 }
 
@@ -217,8 +214,7 @@ func (s *stream) admit(m *message) bool {
 	}
 	s.known += len(m.id) + entry
 	s.seen[m.id] = struct{}{}
-	s.added = append(s.added, m.id)
-	if !s.before.newest.IsZero() && m.received.After(s.before.newest) {
+	if !s.before.IsZero() && m.received.After(s.before) {
 		// Newer than the newest of the pages before, it came in after the first of them,
 		// and is beyond the moment to which links hold the list.
 		return true
@@ -246,20 +242,17 @@ func (s *stream) admit(m *message) bool {
 	return true
 }
 
-// advance decides from a page what comes next: the list from its beginning, since it
-// became shorter; nothing, since it has ended or never will; or the page behind.
+// advance decides from a page what comes next: nothing, since the list has ended, never will,
+// or became shorter; or the page behind.
 func (s *stream) advance(l *listing, fresh bool, came int) error {
 	s.moved = s.moved || s.pages > 1 && l.total != s.total
 	if s.page > 1 && l.counted && s.counted && l.total < s.total {
-		return s.restart()
+		return errChanging
 	}
 	s.total, s.counted = l.total, l.counted
 	s.came += came
-	switch {
-	case fresh:
+	if s.repeats++; fresh {
 		s.repeats = 0
-	case s.page > s.reread:
-		s.repeats++
 	}
 	repeating := s.repeats >= maxRepeats
 	more := l.next != "" || l.counted && s.came < l.total // as far as the provider says
@@ -271,27 +264,6 @@ func (s *stream) advance(l *listing, fresh bool, came int) error {
 	default:
 		s.turn(l.next)
 	}
-	return nil
-}
-
-// restart goes back to the first page. Messages went away while we read, and others may
-// have slipped from the pages to come into those that were read. The latest page is
-// forgotten, since what is missing comes before it, and those before it are read again
-// for what they have now.
-func (s *stream) restart() error {
-	if s.restarts++; s.restarts > maxRestarts {
-		return errChanging
-	}
-	for _, id := range s.added {
-		delete(s.seen, id)
-	}
-	for i := range s.unread {
-		s.round.Memory.Give(s.unread[i].size())
-	}
-	clear(s.unread) // their bytes are not kept by the slice
-	s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
-	s.reread = max(s.reread, s.page-1)
-	s.start()
 	return nil
 }
 
@@ -309,19 +281,14 @@ func (s *stream) turn(next string) {
 	}
 }
 
-// followable reports whether a query that a provider wrote can stand in a request line:
-// what url.Parse lets through, a blank among it, need not be fit for one.
+// plainQuery is what can stand in a request line: what url.Parse lets through, a blank among
+// it, need not be fit for one.
+var plainQuery = regexp.MustCompile(`^[!#-;=?-\[\]-~]+$`)
+
+// followable reports whether a query that a provider wrote can be sent.
 func followable(query string) bool {
-	if query == "" || len(query) > maxQuery {
-		return false
-	}
-	for i := range len(query) {
-		if c := query[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '\\' {
-			return false
-		}
-	}
 	_, err := url.ParseQuery(query)
-	return err == nil
+	return err == nil && len(query) <= maxQuery && plainQuery.MatchString(query)
 }
 
 // sum is how many messages there are in all, false if that is not known.

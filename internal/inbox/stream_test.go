@@ -100,23 +100,22 @@ func TestStreamFollowsItsProvider(t *testing.T) {
 // noting notes what each provider is asked.
 type noting struct {
 	Asker
-	mu      sync.Mutex
-	queries map[string][]string
+	mu       sync.Mutex
+	requests map[string][]*Request
 }
 
 func (n *noting) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	n.mu.Lock()
-	n.queries[r.Provider] = append(n.queries[r.Provider], r.Query)
+	n.requests[r.Provider] = append(n.requests[r.Provider], r)
 	n.mu.Unlock()
 	return n.Asker.Ask(ctx, r)
 }
 
 func TestNoMoreIsAskedForThanThePageTakes(t *testing.T) {
-	for query, many := range map[string][]string{
-		"":                    {"page=1&pageSize=25"},
-		"pageSize=10&page=3":  {"page=1&pageSize=30"},
-		"pageSize=100":        {"page=1&pageSize=100"},
-		"pageSize=100&page=3": {"page=1&pageSize=100", "page=2&pageSize=100", "page=3&pageSize=100"},
+	for query, many := range map[string]string{
+		"":                    "page=1&pageSize=25 ",
+		"pageSize=10&page=3":  "page=1&pageSize=30 ",
+		"pageSize=100&page=3": "page=1&pageSize=100 page=2&pageSize=100 page=3&pageSize=100 ",
 	} {
 		boxes := mailboxes{"many": {limit: 100, counts: true}, "few": {limit: 100, counts: true, v2: true}}
 		for n := range 500 {
@@ -124,9 +123,13 @@ func TestNoMoreIsAskedForThanThePageTakes(t *testing.T) {
 				received: noon.Add(-time.Duration(n) * time.Minute)})
 		}
 		boxes["few"].letters = []*letter{{id: "1", received: noon.AddDate(0, -6, 0)}}
-		asked := &noting{Asker: boxes, queries: make(map[string][]string)}
+		asked := &noting{Asker: boxes, requests: make(map[string][]*Request)}
 		listOf(t, roundOf(asked, "many", "few"), query)
-		if got := asked.queries; !slices.Equal(got["many"], many) || len(got["few"]) != 1 {
+		got := ""
+		for _, r := range asked.requests["many"] {
+			got += r.Query + " "
+		}
+		if got != many || len(asked.requests["few"]) != 1 {
 			t.Errorf("%s: asked for %q", query, got)
 		}
 	}
@@ -213,7 +216,7 @@ func TestWhoHasToWaitHowLong(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-	if got := round.refusalOfAll([]*Missing{never}, []byte("[]")).Header.Get("Retry-After"); got != "9223372037" {
+	if got := round.refusalOfAll([]*Missing{never}, nil).Header.Get("Retry-After"); got != "9223372037" {
 		t.Errorf("changes that nobody takes before the end of time: %q", got)
 	}
 }
@@ -269,38 +272,5 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 				t.Errorf("%v, missing %q, %s", ids, missing, r.Body)
 			}
 		})
-	}
-}
-
-// Message 0 of sixty is deleted once four pages of ten were read, so that message 40 slips
-// into the fourth. The pages in front of it bring nothing new when they are read again.
-func TestAMessageThatGoesAwayBehindManyPagesIsNoListWithoutAnEnd(t *testing.T) {
-	page := func(total, from, n int) string {
-		items := make([]string, n)
-		for i := range n {
-			items[i] = fmt.Sprintf(`{"messageId":"%d","receiptDate":"2026-11-20T12:00:%02dZ"}`, from+i, 59-from-i)
-		}
-		return fmt.Sprintf(`{"items":[%s],"totalItems":%d}`, strings.Join(items, ","), total)
-	}
-	asker := &scripted{answers: []string{
-		page(60, 0, 10), page(60, 10, 10), page(60, 20, 10), page(60, 30, 10), page(59, 41, 10),
-		page(59, 1, 10), page(59, 11, 10), page(59, 21, 10), page(59, 31, 10), page(59, 41, 10), page(59, 51, 9),
-	}}
-	s := asker.stream(t, "pageSize=100")
-	var got []string
-	for m := s.head(t.Context()); m != nil; m = s.head(t.Context()) {
-		got = append(got, m.id)
-		s.take()
-	}
-	if s.missing != nil {
-		t.Fatalf("%d messages, and then %s", len(got), s.missing.Problem)
-	}
-	for i, id := range got {
-		if id != fmt.Sprint(i) {
-			t.Fatalf("%q at %d", id, i)
-		}
-	}
-	if len(got) != 60 {
-		t.Errorf("%d messages", len(got))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -27,16 +26,16 @@ type summary struct {
 }
 
 // Summary gives the summary of all providers together, with each one's own under
-// providers; what counts only some of them says so by the member incomplete. query is
-// sent on. self and list are the URLs of the summary and of the list as this caller
-// reaches them. The error is as List's.
-func (r *Round) Summary(ctx context.Context, query string, whole bool, self, list string) (*Result, error) {
+// providers; what counts only some of them says so by the member incomplete. self and list
+// are the URLs of the summary and of the list as this caller reaches them. The error is as
+// List's.
+func (r *Round) Summary(ctx context.Context, q *Query, self, list string) (*Result, error) {
 	asked, result := r.begin()
 	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	each(len(asked), func(i int) {
-		all[i], missing[i] = r.summaryOf(limited, asked[i].ID, query)
+		all[i], missing[i] = r.summaryOf(limited, asked[i].ID, q.sent)
 	})
 	if isGone(ctx) {
 		return result, ctx.Err()
@@ -50,17 +49,13 @@ func (r *Round) Summary(ctx context.Context, query string, whole bool, self, lis
 			there = append(there, all[i])
 		}
 	}
-	if err := r.settle(result, absent, len(there), whole); err != nil {
+	if err := r.settle(result, absent, len(there), q.Whole); err != nil {
 		return result, err
 	}
-	own := make([][]byte, len(there))
-	for i, s := range there {
-		own[i] = named(nil, s.raw, jsonscan.Quoted(s.provider))
-	}
-	b := appendCounters([]byte{'{'}, there)
-	b = fmt.Appendf(b, `"providers":%s,"_links":{"self":{"href":%s},"messages":{"href":%s}}`,
-		array(own), jsonscan.Quoted(self), jsonscan.Quoted(list))
-	result.Body = append(appendIncomplete(b, result.Missing), "}\n"...)
+	body := together(there)
+	body.Links = map[string]map[string]string{"self": {"href": self}, "messages": {"href": list}}
+	body.Incomplete = result.Missing
+	result.Body = append(jsonscan.Encoded(body), '\n')
 	return result, nil
 }
 
@@ -134,45 +129,52 @@ func whole(value []byte) *int64 {
 	return nil
 }
 
-// appendCounters appends those members of the summary that are true of all providers
-// that answered, together: a sum that one of them did not give is left out. If some did
-// not answer, the sums are of the others: the API requires numberOfMessages, and a client
-// that reads 0 where it is missing would take a full e-Box for an empty one.
-func appendCounters(b []byte, all []*summary) []byte {
-	var messages, unread int64
-	var size float64
-	unreadKnown, sizeKnown, receivedKnown := true, true, true
-	var received, consulted *summary
+// summaries are those of all providers, together.
+type summaries struct {
+	Messages  int64                        `json:"numberOfMessages"`
+	Unread    *int64                       `json:"numberOfUnreadMessages,omitempty"`
+	Received  json.RawMessage              `json:"lastReceiptDate,omitempty"`
+	Consulted json.RawMessage              `json:"lastConsultationDate,omitempty"`
+	Size      *float64                     `json:"eboxSize,omitempty"`
+	Providers []json.RawMessage            `json:"providers"`
+	Links     map[string]map[string]string `json:"_links"`
+
+	Incomplete []*Missing `json:"incomplete,omitempty"`
+}
+
+// together has those counters that are true of all providers that answered, together: a sum
+// that one of them did not give is left out. If some did not answer, the sums are of the
+// others: the API requires numberOfMessages, and a client that reads 0 where it is missing
+// would take a full e-Box for an empty one.
+func together(all []*summary) *summaries {
+	sum := &summaries{Unread: new(int64), Size: new(float64)}
+	receivedKnown := true
+	var received, consulted time.Time
 	for _, s := range all {
-		messages += *s.messages
-		if unreadKnown = unreadKnown && s.unread != nil; unreadKnown {
-			unread += *s.unread
-		}
-		if sizeKnown = sizeKnown && s.size != nil; sizeKnown {
-			size += *s.size
-		}
+		sum.Providers = append(sum.Providers, named(nil, s.raw, jsonscan.Encoded(s.provider)))
+		sum.Messages += *s.messages
+		sum.Unread, sum.Size = plus(sum.Unread, s.unread), plus(sum.Size, s.size)
 		switch {
 		case s.receivedAt.IsZero():
 			receivedKnown = receivedKnown && *s.messages == 0 // an empty e-Box has no last message
-		case received == nil || s.receivedAt.After(received.receivedAt):
-			received = s
+		case s.receivedAt.After(received):
+			received, sum.Received = s.receivedAt, s.received
 		}
-		if !s.consultedAt.IsZero() && (consulted == nil || s.consultedAt.After(consulted.consultedAt)) {
-			consulted = s
+		if s.consultedAt.After(consulted) {
+			consulted, sum.Consulted = s.consultedAt, s.consulted
 		}
 	}
-	b = fmt.Appendf(b, `"numberOfMessages":%d`, messages)
-	if unreadKnown {
-		b = fmt.Appendf(b, `,"numberOfUnreadMessages":%d`, unread)
+	if !receivedKnown {
+		sum.Received = nil
 	}
-	if receivedKnown && received != nil {
-		b = fmt.Appendf(b, `,"lastReceiptDate":%s`, received.received)
+	return sum
+}
+
+// plus adds two numbers, nil for what is not known.
+func plus[T int64 | float64](a, b *T) *T {
+	if a == nil || b == nil {
+		return nil
 	}
-	if consulted != nil {
-		b = fmt.Appendf(b, `,"lastConsultationDate":%s`, consulted.consulted)
-	}
-	if sizeKnown {
-		b = strconv.AppendFloat(append(b, `,"eboxSize":`...), size, 'f', -1, 64)
-	}
-	return append(b, ',')
+	sum := *a + *b
+	return &sum
 }

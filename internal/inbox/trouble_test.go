@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 
@@ -40,9 +39,7 @@ func TestAProviderInTroubleIsNamedWithItsReason(t *testing.T) {
 		{"writing bytes that are no text", 200, jsonType, "{\"items\":[{\"messageId\":\"\xff\"}]}", "malformed", 502},
 		{"giving the same page for ever", 200, jsonType, `{"items":[` + item + `],"totalItems":1000}`, "malformed", 502},
 	} {
-		r, l := list(t, answers{"a": says(honest), "b": func() *Answer {
-			return &Answer{ID: "x", Status: c.status, ContentType: c.contentType, Body: io.NopCloser(strings.NewReader(c.body))}
-		}}, "pageSize=100")
+		r, l := list(t, answers{"a": says(honest), "b": answering(c.status, c.contentType, c.body)}, "pageSize=100")
 		if HeaderOf(r.Missing) != "b;reason="+c.reason || l.Items[0].ID != "H" || l.Total != nil {
 			t.Errorf("%s: missing %q, total %v, %v", c.name, HeaderOf(r.Missing), l.Total, l.Items)
 			continue
@@ -69,7 +66,7 @@ func TestAProviderThatSendsNoHeaderIsNamedWithWhatIsTrue(t *testing.T) {
 		if HeaderOf(r.Missing) != "a;reason="+want || err == nil {
 			t.Errorf("%s: list lacks %q, %v", want, HeaderOf(r.Missing), err)
 		}
-		if r, err = round.Summary(t.Context(), "", false, "self", "list"); HeaderOf(r.Missing) != "a;reason="+want {
+		if r, err = round.Summary(t.Context(), queryOf(t, ""), "self", "list"); HeaderOf(r.Missing) != "a;reason="+want {
 			t.Errorf("%s: summary lacks %q, %v", want, HeaderOf(r.Missing), err)
 		}
 	}
@@ -95,30 +92,5 @@ func TestMessagesWithoutADateStayInTheirPlace(t *testing.T) {
 	}
 	if want := "a0 a1 a2 a3 a4 b0 b1 a5 b2 b3"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
-	}
-}
-
-func TestChangesThatCannotBeSharedOut(t *testing.T) {
-	const good = `{"providerId":"a","messageId":"1","visible":false}`
-	for body, issue := range map[string]string{
-		`{"items":[` + good + `,{"messageId":"1"}]}`:                               "/items/1/providerId",
-		`{"items":[` + good + `,` + good + `,{"providerId":"x","messageId":"1"}]}`: "/items/2/providerId",
-		`{"items":[{"providerId":1}]}`:                                             "/items/0/providerId",
-		`{}`:                                                                       "/items",
-		`{"items":[ ]}`:                                                            "/items",
-		`{"items":{}}`:                                                             "/items",
-		`{"items":[` + good + `,[]]}`:                                              "/items/1",
-		`{"items":[{"providerId":"a","messageId":"1","messageId":"2"}]}`: "/items/0/messageId",
-		`{"items":[{"providerId":"a","ProviderId":"b"}]}`:                "/items/0/ProviderId",
-		`{"items":[` + good + `],"items":[]}`:                            "/items",
-		`{"items":[`:                                                     "",
-		``:                                                               "",
-		"\ufeff{}":                                                       "",
-	} {
-		_, err := ParseChanges([]byte(body), nil, []Provider{{ID: "a"}, {ID: "b"}}, nil)
-		var p *problem.Problem
-		if !errors.As(err, &p) || p.Status != 400 || len(p.Issues) == 0 || p.Issues[0].Name != issue {
-			t.Errorf("%s: %v %+v, want an issue with %q", body, err, p, issue)
-		}
 	}
 }

@@ -101,7 +101,7 @@ func (r *reading) pointer() string {
 		if s.key == nil {
 			at += "/" + strconv.Itoa(s.index)
 		} else {
-			at = Pointer(at, string(s.key))
+			at = pointer(at, string(s.key))
 		}
 	}
 	return at

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
-func Pointer(at, key string) string {
+// pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
+func pointer(at, key string) string {
 	const most = 64
 	if len(key) > most {
 		key = strings.ToValidUTF8(key[:most], "") + "…"
@@ -26,8 +26,8 @@ func Pointer(at, key string) string {
 // escapes are those of a JSON pointer (RFC 6901, section 3).
 var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
-// Blanks returns b without the white space in front.
-func Blanks(b []byte) []byte {
+// blanks returns b without the white space in front.
+func blanks(b []byte) []byte {
 	for len(b) > 0 && isBlank(b[0]) {
 		b = b[1:]
 	}
@@ -104,19 +104,19 @@ type Member struct {
 func Members(object []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
 		at := func(rest []byte) int { return len(object) - len(rest) }
-		for rest := Blanks(object[1:]); rest[0] != '}'; {
+		for rest := blanks(object[1:]); rest[0] != '}'; {
 			m := Member{Start: at(rest)}
 			n := valueEnd(rest)
 			m.Key = inside(rest[:n])
-			rest = Blanks(Blanks(rest[n:])[1:])
+			rest = blanks(blanks(rest[n:])[1:])
 			n = valueEnd(rest)
 			m.Value, rest = rest[:n], rest[n:]
 			m.End = at(rest)
 			if !yield(m) {
 				return
 			}
-			if rest = Blanks(rest); rest[0] == ',' {
-				rest = Blanks(rest[1:])
+			if rest = blanks(rest); rest[0] == ',' {
+				rest = blanks(rest[1:])
 			}
 		}
 	}
@@ -125,13 +125,13 @@ func Members(object []byte) iter.Seq[Member] {
 // Elements gives the elements of an array.
 func Elements(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for rest := Blanks(array[1:]); rest[0] != ']'; {
+		for rest := blanks(array[1:]); rest[0] != ']'; {
 			n := valueEnd(rest)
 			if !yield(rest[:n]) {
 				return
 			}
-			if rest = Blanks(rest[n:]); rest[0] == ',' {
-				rest = Blanks(rest[1:])
+			if rest = blanks(rest[n:]); rest[0] == ',' {
+				rest = blanks(rest[1:])
 			}
 		}
 	}
@@ -222,7 +222,7 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 // what stands between its braces. It is empty if nothing is left. Many readers take
 // ProviderId for providerId, and the last of them for the one that counts.
 func Without(object []byte, key string) []byte {
-	all := bytes.TrimRight(Blanks(object[1:len(object)-1]), " \t\r\n")
+	all := bytes.TrimRight(blanks(object[1:len(object)-1]), " \t\r\n")
 	name, there := []byte(key), false
 	for m := range Members(object) {
 		there = there || bytes.EqualFold(m.Key, name)
@@ -243,11 +243,12 @@ func Without(object []byte, key string) []byte {
 	return kept
 }
 
-// Quoted is s as JSON, with nothing escaped that need not be.
-func Quoted(s string) []byte {
+// Encoded is v as JSON, with nothing escaped that need not be. It is for what always can be
+// encoded: texts, numbers, and JSON that was read.
+func Encoded(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always can be
+	_ = e.Encode(v)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -97,7 +97,7 @@ func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 		if !ok || strings.ContainsRune(text, utf8.RuneError) { // an escape that stands for nothing
 			return dst, false
 		}
-		quoted := jsonscan.Quoted(string(plain))
+		quoted := jsonscan.Encoded(string(plain))
 		return append(dst, quoted[1:len(quoted)-1]...), true
 	}
 	// The common cases cost one comparison.

@@ -1,12 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 
 	"ebox-gateway/internal/listen"
 )
@@ -19,25 +19,10 @@ type conn struct {
 	// host is the local address as it would stand in a Host field, with its port.
 	host   string
 	scheme string
-	// origin remembers how the caller named the gateway last, since it says the
-	// same with every request.
-	origin atomic.Pointer[namedOrigin]
 }
-
-type namedOrigin struct{ host, origin string }
 
 // originOf is the gateway as a caller reaches it who names it host.
-func (c *conn) originOf(host string) string {
-	if host == "" {
-		host = c.host
-	}
-	if last := c.origin.Load(); last != nil && last.host == host {
-		return last.origin
-	}
-	named := &namedOrigin{host: host, origin: c.scheme + "://" + host}
-	c.origin.Store(named)
-	return named.origin
-}
+func (c *conn) originOf(host string) string { return c.scheme + "://" + cmp.Or(host, c.host) }
 
 // contextKey is the key of the connection in the context of its requests.
 type contextKey struct{}

@@ -134,7 +134,7 @@ func (d *door) ask(line string, fields ...string) *httptest.ResponseRecorder {
 		d.edit(r)
 	}
 	w := httptest.NewRecorder()
-	d.ServeHTTP(w, r.WithContext(server.WithPeer(context.Background(), "main", netip.MustParseAddr("127.0.0.1"))))
+	d.ServeHTTP(w, r.WithContext(server.WithPeer(r.Context(), "main", netip.MustParseAddr("127.0.0.1"))))
 	return w
 }
 
@@ -242,48 +242,32 @@ func TestPagesInBrowsersAreTurnedAway(t *testing.T) {
 // which is refused.
 func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
 	d := openDoor(t)
-	const sandboxed, plain = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:", ""
-	for _, c := range []struct {
-		types  []string
-		policy string
-	}{
-		{[]string{"text/html"}, sandboxed},
-		{[]string{"TEXT/HTML; charset=utf-8"}, sandboxed},
-		{[]string{"application/xhtml+xml"}, sandboxed},
-		{[]string{"image/svg+xml"}, sandboxed},
-		{[]string{"application/xml"}, sandboxed},
-		{[]string{"multipart/x-mixed-replace; boundary=x"}, sandboxed},
-		{[]string{"text/plain", "text/html"}, sandboxed},
-		{[]string{"text/html", "text/plain"}, sandboxed},
-		{[]string{"text/plain, text/html"}, sandboxed},
-		{[]string{"text/plain", "text/plain"}, sandboxed},
-		{[]string{"text/plain;,text/html"}, sandboxed},
-		{[]string{`text/plain; x="a, text/html"`}, sandboxed},
-		{[]string{"text"}, sandboxed},
-		{[]string{"application/x-shockwave-flash"}, sandboxed},
-		{[]string{"text/xsl"}, sandboxed},
-		{[]string{"message/rfc822"}, sandboxed},
-		{nil, sandboxed},
-		{[]string{"application/pdf"}, plain},
-		{[]string{"application/zip"}, plain},
-		{[]string{"application/json; charset=utf-8"}, plain},
-		{[]string{"Text/Plain"}, plain},
-		{[]string{"image/png"}, plain},
-		{[]string{"application/octet-stream"}, plain},
+	const sandbox = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+	for policy, types := range map[string][]string{
+		sandbox: { // several fields are parted by a bar
+			"", "text/html", "TEXT/HTML; charset=utf-8", "application/xhtml+xml", "image/svg+xml", "application/xml",
+			"multipart/x-mixed-replace; boundary=x", "text/plain|text/html", "text/html|text/plain",
+			"text/plain, text/html", "text/plain|text/plain", "text/plain;,text/html", `text/plain; x="a, text/html"`,
+			"text", "application/x-shockwave-flash", "text/xsl", "message/rfc822",
+		},
+		"": {"application/pdf", "application/zip", "application/json; charset=utf-8", "Text/Plain", "image/png",
+			"application/octet-stream"},
 	} {
-		d.answer = http.Header{}
-		if c.types != nil {
-			d.answer["Content-Type"] = c.types
-		}
-		for _, field := range []string{"Sec-Fetch-Site: same-origin", "Upgrade-Insecure-Requests: 1"} {
-			got := d.ask("GET "+nsso+"/ebox/messages/1/attachments/1/content", field).Header()
-			if got.Get("Content-Security-Policy") != c.policy || got.Get("X-Content-Type-Options") != "nosniff" {
-				t.Errorf("%q with %s: %v", c.types, field, got)
+		for _, contentType := range types {
+			d.answer = http.Header{}
+			if contentType != "" {
+				d.answer["Content-Type"] = strings.Split(contentType, "|")
 			}
-		}
-		if got := d.ask("GET " + nsso + "/ebox").Header(); got["Content-Security-Policy"] != nil ||
-			got["X-Content-Type-Options"] != nil {
-			t.Errorf("%q for a program: %v", c.types, got)
+			for _, field := range []string{"Sec-Fetch-Site: same-origin", "Upgrade-Insecure-Requests: 1"} {
+				got := d.ask("GET "+nsso+"/ebox/messages/1/attachments/1/content", field).Header()
+				if got.Get("Content-Security-Policy") != policy || got.Get("X-Content-Type-Options") != "nosniff" {
+					t.Errorf("%q with %s: %v", contentType, field, got)
+				}
+			}
+			if got := d.ask("GET " + nsso + "/ebox").Header(); got["Content-Security-Policy"] != nil ||
+				got["X-Content-Type-Options"] != nil {
+				t.Errorf("%q for a program: %v", contentType, got)
+			}
 		}
 	}
 }
@@ -452,6 +436,13 @@ func TestACallSaysWhereItGoesAndForWhom(t *testing.T) {
 	c = d.admits("with a key", d.ask("POST "+nsso+"/ebox/messages", `Idempotency-Key: "1`+"\u009b"+`"`))
 	if c.IdempotencyKey != `"1"` {
 		t.Errorf("%q", c.IdempotencyKey)
+	}
+	passes := openDoor(t, func(o *server.Options) { o.Routes[0].IdempotencyKey = config.KeyPassed })
+	for field, want := range map[string]string{"X: y": "", `Idempotency-Key: "1"`: `"1"`} {
+		c := passes.admits("a key is the caller's", passes.ask("POST "+nsso+"/ebox/messages", field))
+		if c.IdempotencyKey != want {
+			t.Errorf("%s: %q", field, c.IdempotencyKey)
+		}
 	}
 	d.refuses("for nobody", d.ask("GET /ebox/providers/nsso/ebox"), 400, "enterprise")
 	d.refuses("for two", d.ask("GET "+nsso, "On-Behalf-Of-Enterprise-Number: 0212148896"), 400, "enterprise")

@@ -21,7 +21,7 @@ import (
 func (e *Endpoint) forward(route *Route) handler {
 	allow := allowed(route.Methods)
 	return func(x *exchange) error {
-		x.c.Route = route.Tenancy.Name
+		x.c.Route = route.Name
 		if done, err := x.ownMethods(allow); done || err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (x *exchange) forward(route *Route) error {
 	if err := x.named(caller, route, path, &claim); err != nil {
 		return err
 	}
-	tenant, err := x.resolve(caller, &route.Tenancy, claim)
+	tenant, err := x.resolve(caller, &route.Route, claim)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (x *exchange) forward(route *Route) error {
 
 // check refuses what can be refused before the body is read.
 func (x *exchange) check(caller *tenancy.Caller, route *Route, claim tenancy.Claim) error {
-	if err := x.e.o.Resolver.Check(caller, &route.Tenancy, x.c.Action, claim); err != nil {
+	if err := x.e.o.Resolver.Check(caller, &route.Route, x.c.Action, claim); err != nil {
 		return err
 	}
 	return x.e.o.Closed()

@@ -70,31 +70,24 @@ func (x *exchange) serveInbox(path string) error {
 	if err := x.readNames(in.Route, parsed, nil, &claim); err != nil {
 		return err
 	}
-	tenant, err := x.resolve(caller, &in.Route.Tenancy, claim)
+	tenant, err := x.resolve(caller, &in.Route.Route, claim)
 	if err != nil {
 		return err
 	}
 	x.represent(tenant)
-	whole := caller.Partial != nil && !*caller.Partial
 	b := &bundle{x: x, tenant: tenant, prefix: c.Path[:len(c.Path)-len(x.rest)]}
-	switch {
-	case c.Method == http.MethodPatch:
+	if c.Method == http.MethodPatch {
 		return b.change(caller)
-	case path == inbox.SummaryPath:
-		query, wanted, err := inbox.ParseSummaryQuery(c.Query)
-		if err != nil {
-			return err
-		}
-		return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
-			return round.Summary(ctx, query, whole || wanted, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
-		})
 	}
 	query, err := inbox.ParseQuery(c.Query)
 	if err != nil {
 		return err
 	}
-	query.Whole = query.Whole || whole
+	query.Whole = query.Whole || caller.Partial != nil && !*caller.Partial
 	return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
+		if path == inbox.SummaryPath {
+			return round.Summary(ctx, query, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
+		}
 		return round.List(ctx, query, b.url(inbox.MessagesPath))
 	})
 }
@@ -189,7 +182,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err := b.x.readNames(in.Route, ebox.ParsePath(inbox.MessagesPath), body, &claim); err != nil {
 		return err
 	}
-	if _, err := b.x.resolve(caller, &in.Route.Tenancy, claim); err != nil {
+	if _, err := b.x.resolve(caller, &in.Route.Route, claim); err != nil {
 		return err
 	}
 	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers, &b.x.memory)
@@ -315,7 +308,7 @@ func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.C
 	c.Source, c.Listener, c.Caller, c.Actor, c.Purpose = from.Source, from.Listener, from.Caller, from.Actor, from.Purpose
 	c.Batch, c.Pace, c.Memory = from.Batch, from.Pace, from.Memory
 	c.Method, c.Host, c.Path, c.Protocol, c.Header = q.Method, from.Host, path, from.Protocol, header
-	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
+	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Name, q.Provider, from.Action
 	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed,
 		from.Client, from.Represented
 	c.Target, c.Segments, c.Query = q.Path, ebox.Segments(q.Path), q.Query

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -34,7 +35,7 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 		}
 	}
 	switch {
-	case route.Tenancy.Mandates:
+	case route.Kind == config.KindMandates:
 		return x.namedInMandate(caller, route, claim)
 	case route.named == nil:
 		return nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"ebox-gateway/internal/call"
@@ -26,7 +27,7 @@ type place struct {
 // locate finds the upstream of a URL. Of bases that lie in one another the longest counts,
 // of routes with the same one the first. The path is one that call.CheckPath accepts.
 func (e *Endpoint) locate(authority, path string) (at place, ok bool) {
-	if !plainAuthority(authority) {
+	if !plainAuthority.MatchString(authority) {
 		return at, false
 	}
 	for _, route := range e.o.Routes {
@@ -38,21 +39,8 @@ func (e *Endpoint) locate(authority, path string) (at place, ok bool) {
 	return at, ok
 }
 
-// plainAuthority tells a host and port that are written in ASCII, without user information.
-func plainAuthority(authority string) bool {
-	const most = 260 // of a name, and a port
-	if authority == "" || len(authority) > most {
-		return false
-	}
-	for i := range len(authority) {
-		switch c := authority[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._:[]", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
-}
+// plainAuthority is a host and port that are written in ASCII, without user information.
+var plainAuthority = regexp.MustCompile(`^[A-Za-z0-9._:\[\]-]{1,260}$`)
 
 // cutURL takes an absolute URL apart (RFC 9112, section 3.2.2): its scheme, its authority,
 // and the path and query behind them.
@@ -132,7 +120,7 @@ func noTunnel() error {
 // the stub's path at its host, such as that of an older version.
 func (e *Endpoint) isTokenURL(authority, path string) bool {
 	u := e.tokenURL
-	if u == nil || !plainAuthority(authority) || path != u.EscapedPath() && path != e.server.TokenStub {
+	if u == nil || !plainAuthority.MatchString(authority) || path != u.EscapedPath() && path != e.server.TokenStub {
 		return false
 	}
 	host := links.NewForms(u, "")

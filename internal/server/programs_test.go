@@ -36,6 +36,7 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		{"GET http://a:b@services.socialsecurity.be/REST/grant/citizen/v1/mandates", other, 421},
 		{"GET " + platform + ":8080/REST/grant/citizen/v1/mandates", other, 421},
 		{"GET ftp://example.com/x", other, 421},
+		{"GET http://\u017fervices.socialsecurity.be/REST/grant/citizen/v1/mandates", other, 421}, // a long s
 		{"GET javascript://services.socialsecurity.be" + registry + "/ebox", other, 421},
 		{"CONNECT services.socialsecurity.be:443", "http:// in place of https://", 405},
 		{"TRACE " + platform + registry + "/ebox", "not available", 405},

@@ -30,7 +30,8 @@ type Provider struct {
 
 // providersRoute is /ebox/providers for the rules of tenancy: everybody who may
 // use an e-Box route may see the list, for no enterprise in particular.
-var providersRoute = tenancy.Route{Name: "ebox-providers", Group: "ebox", Enterprise: config.None}
+var providersRoute = tenancy.Route{
+	Route: &config.Route{Name: "ebox-providers", Kind: config.KindRegistry, Enterprise: config.None}}
 
 // listProviders answers /ebox/providers.
 func (e *Endpoint) listProviders(x *exchange) error {

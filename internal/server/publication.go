@@ -84,7 +84,7 @@ func (p *publication) look(part multiparts.Part) error {
 	p.mu.Unlock()
 	claim := p.claim
 	claim.Named = named
-	_, err = p.x.resolve(p.caller, &p.route.Tenancy, claim)
+	_, err = p.x.resolve(p.caller, &p.route.Route, claim)
 	return err
 }
 

@@ -10,9 +10,7 @@ import (
 
 // Route is one route of the configuration, with what its kind of API means.
 type Route struct {
-	*config.Route
-	// Tenancy is what the resolver needs to know of the route.
-	Tenancy tenancy.Route
+	tenancy.Route
 	// classify tells what a call does; path is below the route's own.
 	classify func(method string, path ebox.Path) ebox.Action
 	// named gives the enterprises that a call names in its query and its body; nil on a
@@ -42,18 +40,16 @@ type Target struct {
 // NewRoute makes the route of a configuration, without Below and Target. own is the office's
 // own number by the route's client, 0 if it is not known.
 func NewRoute(route *config.Route, own enterprise.Number) *Route {
-	r := &Route{Route: route, Tenancy: tenancy.Route{Name: route.Name, Enterprise: route.Enterprise, Own: own}}
+	r := &Route{Route: tenancy.Route{Route: route, Own: own}}
 	reads := ebox.Reads(route.Reads)
 	r.classify = func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, reads) }
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
-		r.Tenancy.Group = "ebox"
 		r.named = func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error) {
 			return ebox.NamedIn(method, path, query, body, reads)
 		}
 		r.namesProviders = !route.Registry // the older registry's list is an answer of the Federation API
 	case config.KindMandates:
-		r.Tenancy.Mandates = true
 		r.classify = ebox.ClassifyMandates
 	case config.KindPlain:
 		r.classify = func(method string, path ebox.Path) ebox.Action { return ebox.ClassifyPlain(method, path, reads) }

@@ -55,21 +55,9 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 // segment, unescaped, is their argument.
 func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any, error) {
 	return map[string]func(*http.Request, string) (any, error){
-		"GET state":    func(*http.Request, string) (any, error) { return s.controlState(), nil },
-		"GET faults":   func(*http.Request, string) (any, error) { return s.faultList(), nil },
-		"GET requests": s.controlRequests,
-		"GET providers": func(_ *http.Request, id string) (any, error) {
-			if id == "" {
-				return s.Providers(), nil
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			p, ok := s.provider(id)
-			if !ok {
-				return nil, fmt.Errorf("looking up provider %s: it is not on the list", id)
-			}
-			return p, nil
-		},
+		"GET state":        func(*http.Request, string) (any, error) { return s.controlState(), nil },
+		"GET faults":       func(*http.Request, string) (any, error) { return s.faultList(), nil },
+		"GET requests":     s.controlRequests,
 		"DELETE faults":    s.controlRemoveFault,
 		"DELETE requests":  func(*http.Request, string) (any, error) { s.ResetRequests(); return nil, nil },
 		"DELETE clients":   func(_ *http.Request, id string) (any, error) { s.UnregisterClient(id); return nil, nil },
@@ -106,9 +94,9 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 		}),
 		"PUT clients":   onOrder(s.controlClient),
 		"PUT providers": s.controlSetProvider,
-		"PUT mandates":  onOrder(s.controlMandate),
-		"DELETE mandates": onOrder(func(o mandateOrder, _ string) (any, error) {
-			s.removeMandates(o.Enterprise, o.Kind)
+		"PUT mandates":  onOrder(func(m mandate, _ string) (any, error) { return nil, s.setMandate(m) }),
+		"DELETE mandates": onOrder(func(m mandate, _ string) (any, error) {
+			s.removeMandates(m.Enterprise, m.Kind)
 			return nil, nil
 		}),
 	}
@@ -173,10 +161,11 @@ func (s *Simulator) controlState() any {
 			UpstreamToken: s.TokenURL(), UpstreamRegistry: s.RegistryURL(), "oldRegistry": s.OldRegistryURL(),
 			UpstreamPartition: s.PartitionURL(), UpstreamFederation: s.FederationURL(), UpstreamGrant: s.GrantURL(),
 		},
-		"tokensIssued": s.TokensIssuedFor(), "faults": s.faultList(), "providers": s.Providers(), "mandates": s.mandateList(),
+		"tokensIssued": s.TokensIssuedFor(), "faults": s.faultList(), "providers": s.Providers(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	state["mandates"] = s.mandateList()
 	state["clients"], state["tokenLifetime"] = slices.Sorted(maps.Keys(s.clients)), s.lifetime.String()
 	state["requests"], state["grantUp"] = maps.Clone(s.record.counts), !s.citizen.down
 	return state
@@ -197,17 +186,9 @@ func (s *Simulator) controlRemoveFault(_ *http.Request, arg string) (any, error)
 // controlRequests lists requests without the tokens they carried.
 func (s *Simulator) controlRequests(r *http.Request, _ string) (any, error) {
 	q := r.URL.Query()
-	var since uint64
-	if text := q.Get("since"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return nil, errors.New("reading since: a sequence number is expected")
-		}
-		since = n
-	}
 	list := []Recorded{}
 	for _, one := range s.Requests() {
-		if one.Seq <= since || q.Has("upstream") && one.Upstream != q.Get("upstream") {
+		if q.Has("upstream") && one.Upstream != q.Get("upstream") {
 			continue
 		}
 		if one.Header.Get("Authorization") != "" {
@@ -251,32 +232,4 @@ func (s *Simulator) controlSetProvider(r *http.Request, id string) (any, error) 
 	}
 	p.ID = id
 	return nil, s.SetProvider(p)
-}
-
-// mandateOrder is a mandate whose dates are days.
-type mandateOrder struct {
-	mandate
-	From, Until string
-}
-
-func (s *Simulator) controlMandate(o mandateOrder, _ string) (any, error) {
-	if o.Enterprise == 0 || o.Kind != mandateEbox && o.Kind != mandateDmfa {
-		return nil, fmt.Errorf("setting a mandate: enterprise and kind (%s or %s) are required", mandateEbox, mandateDmfa)
-	}
-	from, errFrom := parseDay(o.From)
-	until, errUntil := parseDay(o.Until)
-	if errFrom != nil || errUntil != nil {
-		return nil, errors.New("setting a mandate: from and until are days, as in 2026-01-31")
-	}
-	o.mandate.From, o.mandate.Until = from, until
-	s.setMandate(o.mandate)
-	return nil, nil
-}
-
-// parseDay reads a day; an empty text is the zero time.
-func parseDay(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	return time.Parse(time.DateOnly, text)
 }

@@ -89,7 +89,7 @@ type Fault struct {
 	// Delay belongs to latency, slowBody and surplus. In JSON it is a text: "250ms".
 	Delay time.Duration `json:"-"`
 	// Status, Body, ContentType and Header belong to status and redirect. Without a
-	// body the upstream's own form of an error is sent.
+	// body the upstream's own form of an error is sent. ContentType is JSON by default.
 	Status      int         `json:"status,omitempty"`
 	Body        string      `json:"body,omitempty"`
 	ContentType string      `json:"contentType,omitempty"`
@@ -239,10 +239,8 @@ func (c *call) answerFault(f *Fault) (any, error) {
 	}
 	c.status = cmp.Or(f.Status, http.StatusServiceUnavailable)
 	switch {
-	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
-		return asTheFaultSays(f.Body), nil
 	case f.Body != "":
-		return content{cmp.Or(f.ContentType, plainJSON), []byte(f.Body)}, nil
+		return content{cmp.Or(f.ContentType, h.Get("Content-Type"), plainJSON), []byte(f.Body)}, nil
 	case c.upstream == UpstreamToken:
 		return map[string]string{"error": "server_error"}, nil
 	case c.status < 400:
@@ -250,14 +248,6 @@ func (c *call) answerFault(f *Fault) (any, error) {
 	}
 	return nil, refuse(c.status, cmp.Or(faultTypes[c.status], "internalServerError"), http.StatusText(c.status),
 		"The request could not be served.")
-}
-
-// asTheFaultSays is a body with as many fields Content-Type as the fault has.
-type asTheFaultSays string
-
-func (body asTheFaultSays) send(c *call) {
-	c.w.WriteHeader(c.status)
-	_, _ = io.WriteString(c.w, string(body))
 }
 
 // faultTypes are the problem types of the errors that an upstream gives often.

@@ -25,9 +25,8 @@ import (
 //	POST   /mandates                 creates one
 //	GET    /mandates                 lists: representedEnterpriseNumber, mandatorSsin, scope, status, page, pageSize
 //	GET    /mandates/{id}            reads one
-//	POST   /mandates/{id}/stop       stops one; PUT does the same
+//	POST   /mandates/{id}/stop       stops one
 //	DELETE /mandates/{id}            stops it without an answer's body
-//	PATCH  /mandates/{id}            {"status":"STOPPED"} stops it
 //
 // A call for a customer names it in representedEnterpriseNumber, in the body or in
 // the query; the on-behalf-of header is not read. The customer is then the
@@ -83,9 +82,7 @@ func (s *Simulator) mountGrant() {
 			{"GET", "/mandates", scope, s.listMandates},
 			{"GET", "/mandates/{}", scope, s.readMandate},
 			{"POST", "/mandates/{}/stop", scope, s.stopMandate},
-			{"PUT", "/mandates/{}/stop", scope, s.stopMandate},
 			{"DELETE", "/mandates/{}", scope, s.stopMandate},
-			{"PATCH", "/mandates/{}", scope, s.stopMandate},
 		},
 	}
 }
@@ -173,17 +170,14 @@ func (s *Simulator) readMandate(c *call) (any, error) {
 	return m.view(c, s.today()), nil
 }
 
-// stopMandate serves every way of stopping a mandate, most of which need no body.
+// stopMandate serves both ways of stopping a mandate, which need no body.
 func (s *Simulator) stopMandate(c *call) (any, error) {
 	var body grantBody
 	var err error
-	if len(c.body) > 0 || c.r.Method == http.MethodPatch {
+	if len(c.body) > 0 {
 		if body, err = c.grantBody(); err != nil {
 			return nil, err
 		}
-	}
-	if c.r.Method == http.MethodPatch && body.text("status") != statusStopped {
-		return nil, badInput(bodyIssue("status", "Only STOPPED is allowed", body.text("status")))
 	}
 	represented, in := body.represented(), "body"
 	if represented == "" {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,34 +49,19 @@ type lab struct {
 	*Simulator
 	t    *testing.T
 	http *http.Client
-	now  *clock
+	// passed is how far the clock was advanced, which otherwise stands still.
+	passed atomic.Int64
 }
 
-// clock stands still but for what a test adds to it, however long the test takes.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
+func (l *lab) advance(d time.Duration) { l.passed.Add(int64(d)) }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	now := &clock{at: time.Now()}
+	l, began := &lab{t: t}, time.Now()
 	s, err := Start(Options{
 		ListenRegional: "127.0.0.1:0",
 		Clients:        []Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},
-		Now:            now.Now,
+		Now:            func() time.Time { return began.Add(time.Duration(l.passed.Load())) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +74,8 @@ func newLab(t *testing.T) *lab {
 		}
 	})
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &lab{s, t, &http.Client{Transport: transport, CheckRedirect: noRedirect, Timeout: time.Minute}, now}
+	l.Simulator, l.http = s, &http.Client{Transport: transport, CheckRedirect: noRedirect, Timeout: time.Minute}
+	return l
 }
 
 // assertion signs claims that are right but for the changes; a nil value removes one.
@@ -99,7 +86,7 @@ func (l *lab) assertion(changes jwt.MapClaims) string {
 
 func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, header map[string]any) string {
 	l.t.Helper()
-	now := l.now.Now()
+	now := l.now()
 	claims := jwt.MapClaims{
 		"iss": clientID, "sub": clientID, "aud": l.TokenURL(), "jti": uuid.NewString(),
 		"iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
@@ -186,8 +173,11 @@ func (l *lab) try(method, target, body string, headers ...string) (reply, error)
 	return reply{answer.StatusCode, answer.Header, text, err}, nil
 }
 
+// sending sends a request with a token.
+type sending func(method, target, body string, headers ...string) reply
+
 // as gives a sender for one enterprise with one token.
-func (l *lab) as(token string, e enterprise.Number) func(method, target, body string, headers ...string) reply {
+func (l *lab) as(token string, e enterprise.Number) sending {
 	return func(method, target, body string, headers ...string) reply {
 		l.t.Helper()
 		headers = append([]string{"Authorization", "Bearer " + token}, headers...)
@@ -218,17 +208,9 @@ func decode[T any](t *testing.T, r reply) T {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx := t.Context()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within a minute", what)
-		case <-ctx.Done():
-			t.Fatal(ctx.Err())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -17,34 +18,37 @@ const (
 	mandateDmfa = "dmfa"
 )
 
-// mandate is an enterprise mandate in Mahis: Enterprise lets Representative act
-// for it.
+// mandate is an enterprise mandate in Mahis.
 type mandate struct {
-	// Enterprise is represented.
+	mandateKey
+	// From and Until are days, as in 2026-01-31; empty is open. It is ended from Until on.
+	From, Until string
+}
+
+// mandateKey tells mandates apart: Enterprise lets Representative act for it.
+type mandateKey struct {
 	Enterprise enterprise.Number
 	// Representative is the office that acts; zero stands for every registered client's.
 	Representative enterprise.Number
 	// Kind is mandateEbox or mandateDmfa.
 	Kind string
-	// From and Until bound it; zero is open. It is ended from Until on.
-	From, Until time.Time
-	// Unvalidated says that the represented enterprise has not signed yet,
-	// TermsRefused that it has not accepted the terms of use in its e-Box: the
-	// providers refuse both.
-	Unvalidated, TermsRefused bool
-}
-
-type mandateKey struct {
-	represented, representative enterprise.Number
-	kind                        string
 }
 
 // setMandate adds a mandate or replaces the one between the same enterprises of
 // the same kind.
-func (s *Simulator) setMandate(m mandate) {
+func (s *Simulator) setMandate(m mandate) error {
+	if m.Enterprise == 0 || m.Kind != mandateEbox && m.Kind != mandateDmfa {
+		return fmt.Errorf("setting a mandate: enterprise and kind (%s or %s) are required", mandateEbox, mandateDmfa)
+	}
+	for _, day := range []string{m.From, m.Until} {
+		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
+			return fmt.Errorf("setting a mandate: from and until are days, as in 2026-01-31: %w", err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mandates[mandateKey{m.Enterprise, m.Representative, m.Kind}] = m
+	s.mandates[m.mandateKey] = m
+	return nil
 }
 
 // removeMandates removes every mandate of a kind that an enterprise has given;
@@ -53,14 +57,12 @@ func (s *Simulator) removeMandates(e enterprise.Number, kind string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.mandates, func(k mandateKey, _ mandate) bool {
-		return k.represented == e && (kind == "" || k.kind == kind)
+		return k.Enterprise == e && (kind == "" || k.Kind == kind)
 	})
 }
 
-// Mandates lists all mandates, by enterprise and kind.
+// mandateList lists all mandates, by enterprise and kind.
 func (s *Simulator) mandateList() []mandate {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	return slices.SortedFunc(maps.Values(s.mandates), func(a, b mandate) int {
 		return cmp.Or(cmp.Compare(a.Enterprise, b.Enterprise), cmp.Compare(a.Kind, b.Kind),
 			cmp.Compare(a.Representative, b.Representative))
@@ -77,14 +79,14 @@ func (s *Simulator) refusal(represented, representative enterprise.Number, kind 
 	if !ok {
 		return "There is no mandate of type e-Box Document Consumer for this enterprise in Mahis."
 	}
-	return found.refusal(s.now())
+	return found.refusal(s.today())
 }
 
 // hasRepresentative reports whether anybody at all represents the enterprise by an active
 // mandate of the kind.
 func (s *Simulator) hasRepresentative(e enterprise.Number, kind string) bool {
 	for k, m := range s.mandates {
-		if k.represented == e && k.kind == kind && m.refusal(s.now()) == "" {
+		if k.Enterprise == e && k.Kind == kind && m.refusal(s.today()) == "" {
 			return true
 		}
 	}
@@ -94,21 +96,19 @@ func (s *Simulator) hasRepresentative(e enterprise.Number, kind string) bool {
 // inMahis reports whether Mahis has any mandate of the enterprise, in force or not.
 func (s *Simulator) inMahis(e enterprise.Number) bool {
 	for k := range s.mandates {
-		if k.represented == e || k.representative == e {
+		if k.Enterprise == e || k.Representative == e {
 			return true
 		}
 	}
 	return false
 }
 
-func (m mandate) refusal(now time.Time) string {
+func (m mandate) refusal(today string) string {
 	switch {
-	case !m.Until.IsZero() && !now.Before(m.Until):
+	case m.Until != "" && m.Until <= today:
 		return "The mandate for this enterprise has ended. Both sides can renew it in Mahis."
-	case m.Unvalidated, now.Before(m.From):
+	case today < m.From:
 		return "The mandate for this enterprise waits for its validation in Mahis."
-	case m.TermsRefused:
-		return "The enterprise has not accepted the terms of use for Document Consumers in its e-Box."
 	}
 	return ""
 }

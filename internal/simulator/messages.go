@@ -1,10 +1,8 @@
 package simulator
 
 import (
-	"cmp"
 	"fmt"
 	"mime"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,15 +144,11 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		m.api.endpoints = append(m.api.endpoints, endpoint{"POST", "/publishMessage", publish, m.publish})
 		return m
 	}
-	// The federation's samples write the slash at the end. Of the last four no path is
-	// public: these are our reading of the names.
+	// The federation's samples write the slash at the end.
 	m.api.endpoints = append(m.api.endpoints,
 		endpoint{"POST", "/ebox/messages", publish, m.publish},
 		endpoint{"POST", "/ebox/messages/", publish, m.publish},
-		endpoint{"GET", structuredPattern, read, m.of(m.structured)},
-		endpoint{"POST", "/ebox/messages/{}/actions", read, m.of(m.act)},
-		endpoint{"GET", "/ebox/sentMessages", senders, m.sent},
-		endpoint{"GET", "/statistics", summary, m.statistics})
+		endpoint{"GET", structuredPattern, read, m.of(m.structured)})
 	return m
 }
 
@@ -258,7 +252,7 @@ func (m *messageRegistry) view(msg *message, whole bool) message {
 	if m.old {
 		v.Partition = ""
 	} else {
-		v.Sender, v.OrgID = &party{Type: "enterprise", Number: msg.OrgID, Partition: partitions[0].ID}, ""
+		v.Sender, v.OrgID = &party{Type: "enterprise", Number: msg.OrgID, Partition: partitions[0]}, ""
 		v.Links["structuredData"] = link{self + structuredData}
 	}
 	if len(msg.attachments) > 0 {
@@ -343,41 +337,6 @@ func (m *messageRegistry) structured(c *call, msg *message) (any, error) {
 	return map[string]any{"messageId": msg.ID, "messageTypeId": msg.TypeID, "enterpriseNumber": c.enterprise}, nil
 }
 
-// act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
-func (m *messageRegistry) act(c *call, msg *message) (any, error) {
-	return onJSON(plainJSON, func(c *call, order struct{ Action string }) (any, error) {
-		if order.Action != "markAsRead" && order.Action != "markAsUnread" {
-			return nil, problem.BadRequest("action is markAsRead or markAsUnread.")
-		}
-		msg.Read = order.Action == "markAsRead"
-		c.status = http.StatusNoContent
-		return nil, nil
-	})(c)
-}
-
-// sent serves GET /ebox/sentMessages: what the enterprise published here, newest first.
-func (m *messageRegistry) sent(c *call) (any, error) {
-	var all []*message
-	for _, b := range m.boxes {
-		for _, msg := range b.messages {
-			if msg.OrgID == c.enterprise.String() {
-				all = append(all, msg)
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b *message) int {
-		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(b.ID, a.ID))
-	})
-	return onePage(queryOf(c), all, m.listed)
-}
-
-// statistics serves GET /statistics: the counters of the enterprise's e-Box.
-func (m *messageRegistry) statistics(c *call) (any, error) {
-	total, unread := m.box(c.enterprise).count()
-	return map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total,
-		"numberOfUnreadMessages": unread}, nil
-}
-
 type messageChanges struct {
 	Items []struct {
 		ID        string  `json:"messageId"`
@@ -397,7 +356,7 @@ func (m *messageRegistry) patch(c *call, changes messageChanges) (any, error) {
 		messages[i] = m.box(c.enterprise).lookup(item.ID)
 		moves := item.Partition != nil && !m.old
 		switch {
-		case moves && partitionOf(*item.Partition) == nil:
+		case moves && !slices.Contains(partitions, *item.Partition):
 			return nil, problem.BadRequest("There is no partition " + *item.Partition + " in this e-Box.")
 		case item.Visible == nil && !moves:
 			return nil, problem.BadRequest("visible is missing for message " + item.ID + ".")

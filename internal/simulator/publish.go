@@ -42,10 +42,7 @@ type publication struct {
 	Body        translated   `json:"bodyContent"`
 	Replies     *bool        `json:"isReplyAuthorized"`
 
-	// described says that this JSON was there, unknown which of its members have the name of
-	// another version.
-	described bool
-	unknown   []string
+	described bool // this JSON was there
 	files     []*attachment
 }
 
@@ -263,7 +260,7 @@ func (c *call) readDescription(p *publication, part io.Reader) error {
 	case c.unmarshal(text, p) != nil:
 		return errors.New("the part " + descriptionPart + " is not the JSON that is expected")
 	}
-	p.described, p.unknown = true, c.namesOfOther(text)
+	p.described = true
 	return nil
 }
 
@@ -301,9 +298,6 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 	}
 	const invalid, missing = problem.IssueInvalidInput, problem.IssueRequiredInput
 	const notKnown = "this version of the API does not know it"
-	for _, name := range p.unknown {
-		refuseIf(true, invalid, name, notKnown)
-	}
 	refuseIf(!c.old && p.OrgID != "", invalid, "/senderOrganizationId", notKnown)
 	if p.Sender != nil {
 		n, ok := p.Sender.enterprise()
@@ -319,7 +313,7 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 	refuseIf(len(p.Subject) == 0, missing, "/subject", "is required in at least one language")
 	// Version 3 takes it from whether there is a body.
 	refuseIf(c.old && p.BodyMain == nil, missing, "/bodyMainContent", "is required")
-	refuseIf(p.Replies == nil, missing, "/"+c.memberName("isReplyAuthorized"), "is required")
+	refuseIf(p.Replies == nil, missing, "/isReplyAuthorized (replyAuthorized before version 3)", "is required")
 	main := isTrue(p.BodyMain) && len(p.Body) > 0
 	for i, a := range p.Attachments {
 		main = main || a.Main

@@ -78,9 +78,6 @@ func TestARefusalBeforeTheBodySendsNo100(t *testing.T) {
 }
 
 func TestOpeningsAreToldApart(t *testing.T) {
-	l := newLab(t)
-	send := l.consumer()
-	base := l.ProviderURL("nsso")
 	for path, want := range map[string]bool{
 		"/ebox/messages/" + FirstMessage + "/attachments/1/content": true,
 		"/ebox/messages/" + BodyMessage + "/body":                   true,
@@ -89,16 +86,9 @@ func TestOpeningsAreToldApart(t *testing.T) {
 		"/ebox/messages/" + FirstMessage:                            false,
 		"/referenceData/senderApplications/dmfa/images/x/content":   false,
 	} {
-		l.ResetRequests()
-		send("GET", base+path, "")
-		if got := l.Requests(); len(got) != 1 || got[0].Opening != want {
-			t.Errorf("%s: %+v", path, got)
+		if opensDocument(path) != want {
+			t.Errorf("%s opens a document: %t", path, !want)
 		}
-	}
-	l.ResetRequests()
-	send("POST", base+"/ebox/messages/"+BodyMessage+"/body", "x")
-	if l.Requests()[0].Opening {
-		t.Error("a POST is an opening")
 	}
 }
 
@@ -111,9 +101,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		want        int
 		allow       string
 	}{
-		{"GET", l.main.base + "/", 404, ""},
 		{"GET", l.main.base + nssoPath + "x/ebox", 404, ""},
-		{"GET", nsso, 404, ""},
 		{"GET", nsso + "/ebox/", 404, ""},
 		{"GET", nsso + "//ebox", 404, ""},
 		{"GET", nsso + "/EBOX", 404, ""},
@@ -127,7 +115,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		}
 	}
 	unknown := l.RequestsTo("")
-	if len(unknown) != 3 || !strings.HasPrefix(unknown[1].Target, nssoPath+"x") {
+	if len(unknown) != 2 || !strings.HasPrefix(unknown[0].Target, nssoPath+"x") {
 		t.Errorf("%d requests to no upstream", len(unknown))
 	}
 }
@@ -148,7 +136,7 @@ func TestTheOldestIsForgotten(t *testing.T) {
 	for range mostKept {
 		l.issue(client, nil)
 	}
-	l.now.advance(time.Hour)
+	l.advance(time.Hour)
 	l.issue(client, nil)
 	if n := len(l.tokens); n != 1 {
 		t.Errorf("%d tokens are held, of which one is valid", n)
@@ -169,9 +157,9 @@ func TestTheOldestIsForgotten(t *testing.T) {
 		registry.keys[strconv.Itoa(i)] = true
 		l.citizen.list = append(l.citizen.list, &citizenMandate{})
 	}
-	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	post := l.as(l.token(ScopePublicationSender), 0)
-	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType,
+	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", mixed,
 		"Idempotency-Key", `"new"`), 201, "", "a publication")
 	createdID(t, l.citizens()("POST", l.GrantURL()+"/mandates", `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`,
 		"Content-Type", jsonType))

@@ -60,11 +60,11 @@ func (s *Simulator) seed() {
 		}
 		p.URL = s.host(where, p.ID, p.URL, p.APIVersion)
 	}
-	from := s.started.AddDate(-2, 0, 0)
 	for _, kind := range []string{mandateEbox, mandateDmfa} {
-		s.setMandate(mandate{Enterprise: mandated, Kind: kind, From: from})
-		s.setMandate(mandate{Enterprise: alsoMandated, Kind: kind, From: from})
-		s.setMandate(mandate{Enterprise: mandateIsOver, Kind: kind, From: from, Until: s.started.AddDate(0, -1, 0)})
+		for e, until := range map[enterprise.Number]string{mandated: "", alsoMandated: "", mandateIsOver: day(-1)} {
+			k := mandateKey{Enterprise: e, Kind: kind}
+			s.mandates[k] = mandate{k, day(-2), until}
+		}
 	}
 }
 
@@ -134,7 +134,7 @@ func (m *messageRegistry) seededID(e enterprise.Number, i int) string {
 func (m *messageRegistry) newMessage(e enterprise.Number, id string, received time.Time) *message {
 	return &message{
 		ID: id, Subject: inAll("Message for " + e.String()), Published: received.UTC(), Expires: received.UTC().Add(expiry),
-		Visible: true, TypeID: typeAttestation, OrgID: sendingOffice, AppID: sendingProgram, Partition: partitions[0].ID,
+		Visible: true, TypeID: typeAttestation, OrgID: sendingOffice, AppID: sendingProgram, Partition: partitions[0],
 	}
 }
 

@@ -14,11 +14,11 @@
 //	GET             /_control/state            URLs, clients, providers, mandates, counts
 //	GET|POST|DELETE /_control/faults           {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
 //	DELETE          /_control/faults/{id}      one of them
-//	GET|DELETE      /_control/requests         ?upstream=grant&since=<seq>; tokens are shown as SHA-256
+//	GET|DELETE      /_control/requests         ?upstream=grant; tokens are shown as SHA-256
 //	POST            /_control/token-lifetime   {"lifetime":"30s"}
 //	POST            /_control/revoke           every token issued so far is unknown from now on
 //	PUT|DELETE      /_control/clients/{id}     {"enterprise":"0406798006","certificate":"<PEM>","scopes":[…]}
-//	GET|PUT|DELETE  /_control/providers/{id}   one provider, by the member names of the registry
+//	PUT|DELETE      /_control/providers/{id}   one provider, by the member names of the registry
 //	POST            /_control/page-form        {"provider":"nsso","form":"hal"}
 //	PUT|DELETE      /_control/mandates         {"enterprise":"0206731645","kind":"e-box","until":"2026-01-31"}
 //	POST            /_control/messages         {"provider":"nsso","enterprise":"0206731645","sizes":[1024]}

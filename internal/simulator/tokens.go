@@ -144,11 +144,7 @@ func (c *call) form() (url.Values, error) {
 func grantedScopes(client Client, form url.Values) ([]string, error) {
 	asked, has := form["scope"]
 	if !has {
-		scopes := client.Scopes
-		if client.CitizenTermsRefused {
-			scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == ScopeCitizenMandates })
-		}
-		return scopes, nil
+		return client.Scopes, nil
 	}
 	scopes := strings.Split(asked[0], " ")
 	for i, s := range scopes {
@@ -161,8 +157,6 @@ func grantedScopes(client Client, form url.Values) ([]string, error) {
 			return nil, &oauthError{"invalid_scope", "the scope is not known"}
 		case !slices.Contains(client.Scopes, s):
 			return nil, &oauthError{"invalid_scope", "the scope is not activated for this client"}
-		case s == ScopeCitizenMandates && client.CitizenTermsRefused:
-			return nil, &oauthError{"invalid_scope", "the terms of use of citizen mandates were not accepted"}
 		}
 	}
 	return scopes, nil
@@ -314,11 +308,9 @@ type Client struct {
 	// Enterprise is the office itself: whose e-Box a call without the
 	// on-behalf-of header is for, and who is mandatary of its own citizen mandates.
 	Enterprise enterprise.Number
-	// Scopes are those activated for the client. Empty: all there are.
+	// Scopes are those activated for the client, of which the terms of use were accepted. Empty:
+	// all there are.
 	Scopes []string
-	// CitizenTermsRefused says that the office has not accepted the terms of use of
-	// citizen mandates: the Authorization Server then refuses that scope.
-	CitizenTermsRefused bool
 }
 
 // certificates are those of which any may sign the client's assertions.

@@ -17,32 +17,22 @@ func TestClientAddr(t *testing.T) {
 		"no trusted proxies: the header means nothing": {"10.0.0.1", []string{"192.0.2.1"}, nil, "10.0.0.1"},
 		"a stranger's header means nothing":            {"192.0.2.9", []string{"10.1.1.1"}, trusted, "192.0.2.9"},
 		"a trusted proxy names the caller":             {"10.0.0.1", []string{"192.0.2.1"}, trusted, "192.0.2.1"},
-		"two trusted proxies":                          {"10.0.0.1", []string{"192.0.2.1, 10.0.0.2"}, trusted, "192.0.2.1"},
 		"what the caller wrote is left of it": {
 			"10.0.0.1", []string{"127.0.0.1, 192.0.2.1, 10.0.0.2"}, trusted, "192.0.2.1"},
-		"garbage that the caller wrote is not reached": {
-			"10.0.0.1", []string{"\"<garbage>\", 192.0.2.1"}, trusted, "192.0.2.1"},
 		"several fields are one list": {
 			"10.0.0.1", []string{"127.0.0.1", "192.0.2.1", "10.0.0.2"}, trusted, "192.0.2.1"},
-		"blanks and tabs":               {"10.0.0.1", []string{"192.0.2.1 ,\t10.0.0.2 "}, trusted, "192.0.2.1"},
 		"all are trusted: the leftmost": {"10.0.0.1", []string{"10.0.0.3, 10.0.0.2"}, trusted, "10.0.0.3"},
 		"no header: the proxy itself":   {"10.0.0.1", nil, trusted, "10.0.0.1"},
 		"garbage: the proxy that passed it on": {
 			"10.0.0.1", []string{"192.0.2.1, nonsense, 10.0.0.2"}, trusted, "10.0.0.2"},
-		"unknown: the proxy":                   {"10.0.0.1", []string{"192.0.2.1, unknown"}, trusted, "10.0.0.1"},
-		"empty field: the proxy":               {"10.0.0.1", []string{""}, trusted, "10.0.0.1"},
 		"empty entry: the proxy":               {"10.0.0.1", []string{"192.0.2.1,"}, trusted, "10.0.0.1"},
 		"leading zeros are garbage":            {"10.0.0.1", []string{"192.0.02.1"}, trusted, "10.0.0.1"},
 		"with a port":                          {"10.0.0.1", []string{"192.0.2.1:4711"}, trusted, "192.0.2.1"},
 		"IPv6":                                 {"fd00::1", []string{"2001:db8::1"}, trusted, "2001:db8::1"},
-		"IPv6 in brackets":                     {"fd00::1", []string{"[2001:db8::1]"}, trusted, "2001:db8::1"},
 		"IPv6 in brackets with a port":         {"fd00::1", []string{"[2001:db8::1]:4711"}, trusted, "2001:db8::1"},
-		"IPv4 in brackets is garbage":          {"fd00::1", []string{"[192.0.2.1]"}, trusted, "fd00::1"},
 		"a v4-mapped peer is its IPv4 address": {"::ffff:10.0.0.1", []string{"::ffff:192.0.2.1"}, trusted, "192.0.2.1"},
-		"a v4-mapped entry may be a trusted proxy": {
-			"10.0.0.1", []string{"192.0.2.1, ::ffff:10.0.0.2"}, trusted, "192.0.2.1"},
-		"::/0 trusts no IPv4 proxy": {"10.0.0.1", []string{"192.0.2.1"}, prefixes("::/0"), "10.0.0.1"},
-		"zones are dropped":         {"fd00::1%eth0", []string{"fe80::1%eth1"}, trusted, "fe80::1"},
+		"::/0 trusts no IPv4 proxy":            {"10.0.0.1", []string{"192.0.2.1"}, prefixes("::/0"), "10.0.0.1"},
+		"zones are dropped":                    {"fd00::1%eth0", []string{"fe80::1%eth1"}, trusted, "fe80::1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ClientAddr(netip.MustParseAddr(c.remote), c.forwarded, c.trusted)

@@ -46,12 +46,10 @@ type Callers struct {
 	criteria []criterion
 }
 
-// criterion is one way to match one rule: one value of each kind that the rule names.
+// criterion is one way to match one rule.
 type criterion struct {
-	certificate config.CertificateMatch // zero: none needed
-	network     netip.Prefix            // not valid: any address
-	listener    string                  // empty: any
-	caller      *Caller
+	config.Criterion
+	caller *Caller
 }
 
 // NewCallers takes rules that the configuration has checked: no name stands twice, each says
@@ -68,24 +66,12 @@ func NewCallers(list []config.Caller) *Callers {
 			caller.numbers[n] = true
 		}
 		c.list = append(c.list, caller)
-		for _, certificate := range orAny(rule.ClientCertificates) {
-			for _, network := range orAny(rule.Networks) {
-				for _, listener := range orAny(rule.Listeners) {
-					c.criteria = append(c.criteria, criterion{certificate, network, listener, caller})
-				}
-			}
+		for _, by := range rule.Criteria() {
+			c.criteria = append(c.criteria, criterion{by, caller})
 		}
 	}
 	slices.SortStableFunc(c.criteria, func(a, b criterion) int { return b.compare(&a) })
 	return c
-}
-
-// orAny gives the zero value, which stands for any, in place of an empty list.
-func orAny[T any](list []T) []T {
-	if len(list) == 0 {
-		return make([]T, 1)
-	}
-	return list
 }
 
 // List gives the rules in the order of the configuration. They must not be changed.
@@ -131,20 +117,16 @@ func (c *Callers) Identify(p Peer) (*Caller, bool) {
 // are compared as they are: no address is in both.
 func (k *criterion) compare(other *criterion) int {
 	return cmp.Or(
-		cmp.Compare(rank(&k.certificate), rank(&other.certificate)),
-		cmp.Compare(k.network.Bits(), other.network.Bits()), // -1 if not valid
-		cmp.Compare(min(1, len(k.listener)), min(1, len(other.listener))),
+		cmp.Compare(rank(&k.Certificate), rank(&other.Certificate)),
+		cmp.Compare(k.Network.Bits(), other.Network.Bits()), // -1 if not valid
+		cmp.Compare(min(1, len(k.Listener)), min(1, len(other.Listener))),
 	)
 }
 
 func (k *criterion) admits(p *Peer) bool {
-	if k.listener != "" && k.listener != p.Listener {
-		return false
-	}
-	if k.network.IsValid() && !k.network.Contains(p.Addr) {
-		return false
-	}
-	return k.certificate == config.CertificateMatch{} || p.Certificate != nil && recognises(&k.certificate, p.Certificate)
+	return (k.Listener == "" || k.Listener == p.Listener) &&
+		(!k.Network.IsValid() || k.Network.Contains(p.Addr)) &&
+		(k.Certificate == config.CertificateMatch{} || p.Certificate != nil && recognises(&k.Certificate, p.Certificate))
 }
 
 // rank counts each part of a certificate for more than all the weaker ones together.
@@ -161,17 +143,14 @@ func rank(m *config.CertificateMatch) int {
 // recognises reports whether all parts that are given are the certificate's. A wildcard among
 // its DNS names means nothing here.
 func recognises(m *config.CertificateMatch, c *x509.Certificate) bool {
-	if m.Fingerprint != "" {
-		if sum := sha256.Sum256(c.Raw); m.Fingerprint != hex.EncodeToString(sum[:]) {
-			return false
-		}
-	}
-	if m.CommonName != "" && m.CommonName != c.Subject.CommonName {
-		return false
-	}
-	if m.DNSName != "" && !slices.ContainsFunc(c.DNSNames,
-		func(name string) bool { return strings.EqualFold(name, m.DNSName) }) {
-		return false
-	}
-	return m.URI == "" || slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == m.URI })
+	return (m.Fingerprint == "" || m.Fingerprint == fingerprint(c)) &&
+		(m.CommonName == "" || m.CommonName == c.Subject.CommonName) &&
+		(m.DNSName == "" ||
+			slices.ContainsFunc(c.DNSNames, func(name string) bool { return strings.EqualFold(name, m.DNSName) })) &&
+		(m.URI == "" || slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == m.URI }))
+}
+
+func fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
 }

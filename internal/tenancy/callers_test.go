@@ -59,9 +59,7 @@ func TestTheMostSpecificRuleWins(t *testing.T) {
 		"a longer prefix":                        {"10.2.0.1", "other", nil, "office"},
 		"the same prefix and the listener":       {"10.2.0.1", "internal", nil, "office by listener"},
 		"the longest prefix before the listener": {"10.1.0.1", "internal", nil, "hr"},
-		"another prefix of the same rule":        {"192.0.2.200", "other", nil, "hr"},
 		"IPv6":                                   {"2001:db8::1", "other", nil, "office"},
-		"IPv6 with a zone":                       {"2001:db8::1%eth0", "other", nil, "office"},
 		"a v4-mapped peer":                       {"::ffff:10.1.0.1", "other", nil, "hr"},
 		"a certificate before the longest prefix": {
 			"192.0.2.1", "internal", certificate("x", "batch.example", nil), "named"},
@@ -77,8 +75,7 @@ func TestTheMostSpecificRuleWins(t *testing.T) {
 		"a fingerprint inside its network":  {"127.0.0.9", "other", certificate("home", "", nil), "pinned at home"},
 		"a common name in another case is another": {
 			"2001:db9::1", "other", certificate("x", "Batch.Example", nil), "everybody"},
-		"a DNS name is not a common name":  {"2001:db9::1", "other", certificate("x", "batch2.example", nil), "everybody"},
-		"a certificate that no rule names": {"10.1.0.1", "other", certificate("x", "stranger", nil), "hr"},
+		"a DNS name is not a common name": {"2001:db9::1", "other", certificate("x", "batch2.example", nil), "everybody"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ok := callers.Identify(Peer{Addr: netip.MustParseAddr(c.addr), Listener: c.listener,
@@ -100,7 +97,6 @@ func TestWhoMatchesNoRuleIsNobody(t *testing.T) {
 		{Name: "b", ClientCertificates: []config.CertificateMatch{{DNSName: "b.example"}}},
 	})
 	for name, p := range map[string]Peer{
-		"the network without the listener": {Addr: netip.MustParseAddr("10.0.0.1"), Listener: "other"},
 		"the listener without the network": {Addr: netip.MustParseAddr("11.0.0.1"), Listener: "internal"},
 		"a certificate with the names of two": {
 			Addr: netip.MustParseAddr("10.0.0.1"), Listener: "internal", Certificate: certificate("x", "",
@@ -116,17 +112,10 @@ func TestWhoMatchesNoRuleIsNobody(t *testing.T) {
 }
 
 func TestWithoutRulesEverybodyMayEverything(t *testing.T) {
-	for name, list := range map[string][]config.Caller{"nil": nil, "empty": {}} {
-		t.Run(name, func(t *testing.T) {
-			callers := NewCallers(list)
-			got, ok := callers.Identify(Peer{})
-			if !ok || got.Name != "" || !got.Own || got.May != ebox.All || !got.mayRepresent(dairy) ||
-				!eboxRoute.in(got.Routes) || got.Class != config.Interactive {
-				t.Fatalf("%+v, %v", got, ok)
-			}
-			if len(callers.List()) != 1 || callers.List()[0] != got {
-				t.Fatal("it is not in the list")
-			}
-		})
+	callers := NewCallers(nil)
+	got, ok := callers.Identify(Peer{})
+	if !ok || got.Name != "" || !got.Own || got.May != ebox.All || !got.mayRepresent(dairy) ||
+		!eboxRoute.In(got.Routes) || got.Class != config.Interactive || callers.List()[0] != got {
+		t.Fatalf("%+v, %v", got, ok)
 	}
 }

@@ -91,7 +91,6 @@ func HeaderValues(h http.Header) []string {
 type said struct {
 	number enterprise.Number
 	own    bool
-	form   Form
 }
 
 // said reads path and header. All that is wrong with them is reported at once.
@@ -100,7 +99,6 @@ func (c *Claim) said() (said, error) {
 	var inHeader enterprise.Number
 	var issues []problem.Issue
 	if c.HasPath {
-		s.form = FormPath
 		if s.own = c.Path == ownSegment; !s.own {
 			n, err := enterprise.Parse(c.Path)
 			if err != nil {
@@ -130,7 +128,7 @@ func (c *Claim) said() (said, error) {
 	switch {
 	case inHeader == 0:
 	case !c.HasPath:
-		s.number, s.form = inHeader, FormHeader
+		s.number = inHeader
 	case s.number != inHeader: // "own" is another than every number
 		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", call.RepresentedField,
 			problem.Clip(c.Header[0]))

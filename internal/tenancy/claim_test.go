@@ -2,7 +2,6 @@ package tenancy
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 )
 
@@ -15,20 +14,16 @@ func TestCutPath(t *testing.T) {
 		"a number":                     {"/enterprises/0206731645/ebox/providers", "0206731645", "/ebox/providers", true, 0},
 		"own":                          {"/enterprises/own/ebox", "own", "/ebox", true, 0},
 		"nothing behind it":            {"/enterprises/0206731645", "0206731645", "", true, 0},
-		"a slash behind it":            {"/enterprises/0206731645/", "0206731645", "/", true, 0},
 		"escapes in the rest stay":     {"/enterprises/1/a%20b%2Fc", "1", "/a%20b%2Fc", true, 0},
 		"an escaped segment":           {"/enterprises/BE%200206.731.645/x", "BE 0206.731.645", "/x", true, 0},
 		"an escaped slash in it":       {"/enterprises/a%2Fb/x", "a/b", "/x", true, 0},
-		"a plus is a plus":             {"/enterprises/BE+1/x", "BE+1", "/x", true, 0},
 		"no segment":                   {"/enterprises/", "", "", true, 0},
 		"an empty segment":             {"/enterprises//ebox", "", "/ebox", true, 0},
 		"twice: once is taken":         {"/enterprises/1/enterprises/2/x", "1", "/enterprises/2/x", true, 0},
 		"a broken escape":              {"/enterprises/02%zz/x", "", "", false, 400},
 		"another path":                 {"/ebox/providers", "", "/ebox/providers", false, 0},
 		"the word alone":               {"/enterprises", "", "/enterprises", false, 0},
-		"a longer word":                {"/enterprisesx/1", "", "/enterprisesx/1", false, 0},
 		"another case is another path": {"/Enterprises/1", "", "/Enterprises/1", false, 0},
-		"an empty path":                {"", "", "", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			segment, rest, found, err := CutPath(c.path)
@@ -60,30 +55,6 @@ func TestAliasesOfTheRepresentedHeader(t *testing.T) {
 	}
 }
 
-// Whatever stands in the path, a segment that is found is followed by the rest as
-// it came.
-func FuzzCutPath(f *testing.F) {
-	for _, seed := range []string{"/enterprises/0206731645/ebox", "/enterprises/%6fwn/x", "/enterprises/%",
-		"/enterprises//", "/e"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		_, rest, found, err := CutPath(path)
-		switch {
-		case err != nil:
-			if status(t, err) != 400 || found {
-				t.Fatalf("%v, %v", found, err)
-			}
-		case !found:
-			if rest != path || strings.HasPrefix(path, "/enterprises/") {
-				t.Fatalf("%q left of %q", rest, path)
-			}
-		case !strings.HasSuffix(path, rest) || rest != "" && rest[0] != '/':
-			t.Fatalf("%q left of %q", rest, path)
-		}
-	})
-}
-
 // Whatever path and headers say, they are either refused with 400 or one number.
 func FuzzClaim(f *testing.F) {
 	f.Add("0206731645", true, "BE 0206.731.645", "", 1)
@@ -98,8 +69,7 @@ func FuzzClaim(f *testing.F) {
 			}
 			return
 		}
-		if s.own && s.number != 0 || (s.form == FormNone) != (s.number == 0 && !s.own) || (s.form == FormPath) != hasPath ||
-			len(claim.Header) > 1 {
+		if s.own && s.number != 0 || (s == said{}) != (!hasPath && headers <= 0) || len(claim.Header) > 1 {
 			t.Fatalf("%+v of %+v", s, claim)
 		}
 	})

@@ -28,11 +28,8 @@ func TestReadingABodyTakesLittleMemory(t *testing.T) {
 		times uint64 // of its size
 	}{
 		"many elements":        {filled("[", "1,", "1]"), 2},
-		"many objects":         {filled("[", `{"a":{}},`, "1]"), 2},
 		"many members":         {filled("{", `"k%d":1,`, `"last":1}`), 16},
-		"long names":           {filled(`{"`, "x", `":1}`), 4},
 		"one long number":      {filled(`{"representedEnterpriseNumber":"`, "0", `"}`), 4},
-		"many words":           {filled(`{"representedEnterprise":[`, `"x",`, `""]}`), 4},
 		"many different words": {filled(`{"representedEnterprise":[`, `"1x%d",`, `""]}`), 32},
 		"escapes":              {filled(`{"representedEnterprise":"`, `\u0041`, `"}`), 4},
 		"deep brackets":        {filled("", "[", ""), 2},

@@ -15,34 +15,24 @@ func TestNamedInQuery(t *testing.T) {
 		"nothing":                   {"", ""},
 		"other parameters":          {"page=1&pageSize=20&q=0206731645", ""},
 		"named":                     {"page=1&representedEnterpriseNumber=0206731645", "0206731645+!"},
-		"named by the other name":   {"representedEnterprise=0206731645", "0206731645+!"},
 		"an escaped name":           {"represented%45nterpriseNumber=0206731645", "0206731645+!"},
-		"an escaped value":          {"representedEnterpriseNumber=BE%200206.731.645", "0206731645+!"},
 		"a plus is a blank":         {"representedEnterpriseNumber=BE+0206+731+645", "0206731645+!"},
 		"another case":              {"RepresentedEnterprisenumber=0206731645", "0206731645+"},
-		"a long s":                  {"repre%C5%BFentedEnterpriseNumber=0206731645", "0206731645+"},
 		"snake case":                {"represented_enterprise_number=0206731645", "0206731645+"},
 		"a blank before the name":   {"+representedEnterpriseNumber=0206731645", "0206731645+"},
-		"dotted":                    {"filter.representedEnterpriseNumber=0206731645", "0206731645+"},
 		"bracketed":                 {"filter[representedEnterpriseNumber]=0206731645", "0206731645+"},
-		"brackets escaped":          {"filter%5BrepresentedEnterpriseNumber%5D=0206731645", "0206731645+"},
 		"a name that ends at a NUL": {"representedEnterpriseNumber%00x=0206731645", "0206731645+"},
-		"a list":                    {"representedEnterpriseNumber[]=0206731645", "0206731645+"},
 		"an item of a list": {
 			"representedEnterpriseNumber[0]=0206731645&representedEnterpriseNumber[1]=0474028805", "0206731645,0474028805+"},
 		"a member of the enterprise": {"representedEnterprise.cbe=0206731645&representedEnterprise.name=x", "0206731645+"},
 		"two in one value":           {"representedEnterpriseNumber=0206731645,0474028805", "+!?"},
 		"both names": {
 			"representedEnterpriseNumber=0206731645&representedEnterprise=0474028805", "0206731645,0474028805+!"},
-		"no number":          {"representedEnterpriseNumber=09333875470", "+!"},
 		"wrong check digits": {"representedEnterpriseNumber=0206731646", "+!?"},
-		"no value":           {"representedEnterpriseNumber", ""},
 		"an empty value":     {"representedEnterpriseNumber=", ""},
-		"a blank value":      {"representedEnterpriseNumber=+%09", ""},
 		"an empty value beside a list": {
 			"representedEnterpriseNumber=&representedEnterpriseNumber[]=0206731645", "0206731645+"},
 		"a longer name":               {"representedEnterpriseNumbers=0206731645", ""},
-		"empty pairs":                 {"&&representedEnterpriseNumber=0206731645&", "0206731645+!"},
 		"a value with an equals sign": {"representedEnterpriseNumber==0206731645", "+!?"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,17 +46,20 @@ func TestNamedInQuery(t *testing.T) {
 
 func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 	for name, query := range map[string]string{
-		"a semicolon":                  "a=1;representedEnterpriseNumber=0206731645",
-		"a broken escape in a name":    "represented%4=1",
-		"a broken escape in a value":   "a=%zz",
-		"encoded twice":                "%2572epresentedEnterpriseNumber=0206731645",
-		"an overlong encoding":         "%C1%B2epresentedEnterpriseNumber=0206731645",
-		"no UTF-8 in a value":          "representedEnterpriseNumber=0206731645%FF",
-		"named twice":                  "representedEnterpriseNumber=0206731645&representedEnterpriseNumber=0206731645",
-		"named twice, once empty":      "representedEnterpriseNumber=&representedEnterpriseNumber=0206731645",
-		"named twice, in another case": "representedEnterpriseNumber=0206731645&representedenterprisenumber=0206731645",
-		"named twice, escaped":         "representedEnterpriseNumber=0206731645&%72epresentedEnterpriseNumber=0206731645",
-		"very many numbers":            manyParameters(100),
+		"a semicolon":               "a=1;representedEnterpriseNumber=0206731645",
+		"a broken escape in a name": "represented%4=1",
+		"a name encoded twice":      "%2572epresentedEnterpriseNumber=0206731645",
+		"a value encoded twice":     "representedEnterpriseNumber=02121488%25396",
+		"a value of another kind":   "representedEnterpriseNumber=%25u0030212148896",
+		"hidden in a value":         "status=x%252526representedEnterpriseNumber%25253D0212148896",
+		"hidden in a name":          "status%3Dx%26representedEnterpriseNumber=0212148896",
+		"hidden in a URL":           "next=%2Fmandates%3Frepresented_enterprise_number%3D0212148896",
+		"an overlong encoding":      "%C1%B2epresentedEnterpriseNumber=0206731645",
+		"no UTF-8 in a value":       "representedEnterpriseNumber=0206731645%FF",
+		"named twice":               "representedEnterpriseNumber=0206731645&representedEnterpriseNumber=0206731645",
+		"named twice, once empty":   "representedEnterpriseNumber=&representedEnterpriseNumber=0206731645",
+		"named twice, escaped":      "representedEnterpriseNumber=0206731645&%72epresentedEnterpriseNumber=0206731645",
+		"very many numbers":         manyParameters(100),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := NamedInQuery(query)
@@ -75,31 +68,8 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestQueriesThatAServerWouldDecodeTwice(t *testing.T) {
-	for _, q := range []string{
-		"representedEnterpriseNumber=%2530212148896",
-		"representedEnterpriseNumber=02121488%25396",
-		"representedEnterpriseNumber=%25u0030212148896",
-		"representedEnterprise=%2530212148896",
-		"status=x%26representedEnterpriseNumber%3D0212148896",
-		"status=x%2526representedEnterpriseNumber%253D0212148896",
-		"status=x%252526representedEnterpriseNumber%25253D0212148896",
-		"status%3Dx%26representedEnterpriseNumber=0212148896",
-		"x%3Fa%3D1%26represented_enterprise_number%3D0212148896",
-		"next=%2Fmandates%3FrepresentedEnterpriseNumber%3D0212148896",
-		"represented%2545nterpriseNumber=0212148896",
-	} {
-		if n, err := NamedInQuery(q); err == nil {
-			t.Errorf("%s: %+v", q, n)
-		}
-	}
-	for _, q := range []string{
-		"", "representedEnterpriseNumber=0212148896", "representedEnterpriseNumber=BE%200212.148.896",
-		"representedEnterpriseNumber=0212+148+896",
-		"q=100%25", "q=50%2525%20off", "q=a%26b%3Dc", "sort=representedEnterpriseNumber", "q=%C3%A9%25zz",
-	} {
+	for _, q := range []string{"representedEnterpriseNumber=BE%200212.148.896", "q=100%25", "q=50%2525%20off",
+		"q=a%26b%3Dc", "sort=representedEnterpriseNumber", "q=%C3%A9%25zz"} {
 		if _, err := NamedInQuery(q); err != nil {
 			t.Errorf("%s: %v", q, err)
 		}

@@ -21,7 +21,7 @@ func (s said) with(n enterprise.Number, claim *Claim, c *Caller, route *Route) (
 			return said{own: true}, nil
 		}
 		return said{number: n}, nil
-	case s.form == FormPath:
+	case claim.HasPath:
 		return said{}, contradiction("path", "number", problem.Clip(claim.Path), "path", "enterpriseNumber", n.String())
 	default:
 		return said{}, contradiction("header", call.RepresentedField, problem.Clip(claim.Header[0]), "path",

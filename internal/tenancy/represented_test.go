@@ -45,56 +45,12 @@ func TestWhatACallMayName(t *testing.T) {
 		{"another of its own as mandatary", all, 0, "0206731645", ebox.Mandatary, chemist, 0},
 	} {
 		c.rule.May = ebox.All
-		claim := inPath(c.target)
+		claim := Claim{Path: c.target, HasPath: true}
 		claim.Named = []ebox.Named{{Number: c.number, Part: c.part, In: "body", At: "/x"}}
 		_, err := NewResolver(config.Tenancy{Mode: config.Listed, Enterprises: listed}, clock).
-			Resolve(caller(t, c.rule), &Route{Name: "ebox", Own: c.known}, ebox.Change, "PATCH", claim)
+			Resolve(ruled(c.rule), &Route{Route: eboxRoute.Route, Own: c.known}, ebox.Change, "PATCH", claim)
 		if status(t, err) != c.status {
 			t.Errorf("%s: %v, want %d", c.name, err, c.status)
-		}
-	}
-}
-
-// That mode any serves every number does not make the office one of them.
-func TestInModeAnyTheOfficeNeedsOwn(t *testing.T) {
-	route := &Route{Name: "ebox", Own: dairy}
-	for number, part := range map[enterprise.Number]ebox.Part{bakery: ebox.Asked, dairy: ebox.Recipient} {
-		claim := inHeader(number.String())
-		claim.Named = []ebox.Named{{Number: dairy, Part: part, In: "body", At: "/x"}}
-		_, err := resolver(config.Any).Resolve(caller(t, config.Caller{May: ebox.All}), route, ebox.Change, "PATCH", claim)
-		if status(t, err) != 403 {
-			t.Errorf("for %s: %v", number, err)
-		}
-	}
-}
-
-func TestTheNumberInTheTargetAgreesWithPathAndHeader(t *testing.T) {
-	listed := []config.Enterprise{{Number: bakery}, {Number: chemist}}
-	r := NewResolver(config.Tenancy{Enterprises: listed, DefaultClient: "demo"}, clock)
-	both, one := caller(t, config.Caller{Own: true, May: ebox.All}),
-		caller(t, config.Caller{Enterprises: []enterprise.Number{bakery}, May: ebox.All, DefaultEnterprise: bakery})
-	for _, c := range []struct {
-		caller *Caller
-		claim  Claim
-		number enterprise.Number
-		own    bool
-	}{
-		{both, Claim{Target: bakery}, bakery, false},
-		{both, Claim{Target: bakery, Header: []string{"0206.731.645"}}, bakery, false},
-		{both, Claim{Target: bakery, Path: bakery.String(), HasPath: true}, bakery, false},
-		{both, Claim{Target: dairy}, 0, true},
-		{both, Claim{Target: dairy, Path: "own", HasPath: true}, 0, true},
-		{both, Claim{Target: bakery, Path: "own", HasPath: true}, 0, false},
-		{both, Claim{Target: bakery, Header: []string{chemist.String()}}, 0, false},
-		{both, Claim{Target: bakery, Path: chemist.String(), HasPath: true}, 0, false},
-		{both, Claim{Target: brewery}, 0, false},
-		{one, Claim{Target: bakery}, bakery, false},
-		{one, Claim{Target: chemist}, 0, false}, // the default does not stand for it
-		{one, Claim{Target: dairy}, 0, false},
-	} {
-		got, err := r.Resolve(c.caller, &Route{Name: "ebox-partition", Own: dairy}, ebox.List, "GET", c.claim)
-		if got.Number != c.number || got.Own != c.own || (err == nil) != (c.number != 0 || c.own) {
-			t.Errorf("%+v: %+v, %v", c.claim, got, err)
 		}
 	}
 }

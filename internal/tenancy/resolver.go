@@ -17,19 +17,13 @@ import (
 // Resolver finds the Tenant of a request. Any number of goroutines may use it, while
 // further enterprises are suspended.
 type Resolver struct {
-	// mode tells which enterprises are served. Listed serves those of the configuration; Any
-	// serves every valid number and leaves the mandate to the upstream, except for what the
-	// configuration says of the numbers it has.
-	mode config.Mode
-	// rows are the configuration's own.
-	rows []config.Enterprise
-	// index gives the position of a number in rows. Without pointers in it, the collector
+	// t is the configuration's. Mode listed serves its rows; any serves every valid number and
+	// leaves the mandate to the upstream, except for what the rows say of the numbers they have.
+	t config.Tenancy
+	// index gives the position of a number in the rows. Without pointers in it, the collector
 	// passes it over: an enterprise costs some 20 bytes here.
 	index map[enterprise.Number]int32
-	// defaultClient names the OAuth client of enterprises without one of their own and of
-	// calls as the client itself.
-	defaultClient string
-	now           func() time.Time
+	now   func() time.Time
 
 	mu sync.Mutex // held by Suspend
 	// suspended are the numbers that are suspended now; a map is replaced, never changed.
@@ -39,10 +33,7 @@ type Resolver struct {
 // NewResolver returns a Resolver of what the configuration has checked. It keeps the rows,
 // which must not change any more. now is the clock that dates are compared with.
 func NewResolver(t config.Tenancy, now func() time.Time) *Resolver {
-	r := &Resolver{
-		mode: t.Mode, rows: t.Enterprises, index: make(map[enterprise.Number]int32, len(t.Enterprises)),
-		defaultClient: t.DefaultClient, now: now,
-	}
+	r := &Resolver{t: t, index: make(map[enterprise.Number]int32, len(t.Enterprises)), now: now}
 	for i := range t.Enterprises {
 		r.index[t.Enterprises[i].Number] = int32(i)
 	}
@@ -86,7 +77,7 @@ func (r *Resolver) Suspend(numbers []enterprise.Number) (added int) {
 // row finds the row of n; nil if it is not listed.
 func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
 	if i, listed := r.index[n]; listed {
-		return &r.rows[i]
+		return &r.t.Enterprises[i]
 	}
 	return nil
 }
@@ -99,7 +90,7 @@ func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
 // caller, the route, the action, then the form of the numbers, then whether this
 // caller may represent them, and only then what the gateway knows of them.
 //
-// On a route with Mandates the enterprise is named in the body or query, and a call
+// On a route of kind mandates the enterprise is named in the body or query, and a call
 // that names it elsewhere alone would be made in the client's own name. So there
 //   - every number found must be one that the caller may represent, and they must
 //     all be the same, the one in path or header included;
@@ -125,7 +116,7 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	if err != nil {
 		return Tenant{}, err
 	}
-	if route.Mandates {
+	if route.Kind == config.KindMandates {
 		return r.resolveMandates(c, route, action, method, &claim, s)
 	}
 	t, err := r.resolve(c, route, s)
@@ -138,19 +129,19 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	return t, nil
 }
 
-// resolve finds the Tenant of a call to any route without Mandates.
+// resolve finds the Tenant of a call to any route of another kind.
 func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	switch {
 	case s.own:
-		return r.own(c, s.form)
+		return r.own(c)
 	case s.number != 0:
-		return r.tenant(c, route, s.number, s.form)
+		return r.tenant(c, route, s.number)
 	case route.Enterprise == config.None:
-		return Tenant{Client: r.defaultClient}, nil
+		return Tenant{Client: r.t.DefaultClient}, nil
 	case c.DefaultEnterprise != 0:
-		return r.tenant(c, route, c.DefaultEnterprise, FormDefault)
+		return r.tenant(c, route, c.DefaultEnterprise)
 	case route.Enterprise == config.Optional:
-		return r.own(c, FormNone)
+		return r.own(c)
 	default:
 		return Tenant{}, missingEnterprise(c.Own)
 	}
@@ -173,7 +164,7 @@ func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Cl
 	case c == nil:
 		return said{}, problem.Forbidden("No caller rule recognises this caller by its address, listener or client " +
 			"certificate. Ask the platform team for one.")
-	case !route.in(c.Routes):
+	case !route.In(c.Routes):
 		return said{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
 			". Ask the platform team to add it to the rule's routes.")
 	case !c.May.Has(action):
@@ -197,17 +188,16 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		return Tenant{}, err
 	}
 	if s.own {
-		return r.own(c, s.form)
+		return r.own(c)
 	}
 	free := action == ebox.None // /health acts for nobody
 	present := claim.Query.Present || claim.Body.Present
-	form := s.form
 	if !free && !present && number == 0 && c.DefaultEnterprise != 0 {
-		number, form = c.DefaultEnterprise, FormDefault
+		number = c.DefaultEnterprise
 	}
-	t := Tenant{Client: r.defaultClient}
+	t := Tenant{Client: r.t.DefaultClient}
 	if number != 0 {
-		if t, err = r.tenant(c, route, number, form); err != nil {
+		if t, err = r.tenant(c, route, number); err != nil {
 			return Tenant{}, err
 		}
 	}
@@ -222,7 +212,7 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 			return Tenant{}, notRepeated(number, claim.place(method))
 		}
 	case number == 0 && route.Enterprise == config.Optional:
-		return r.own(c, FormNone)
+		return r.own(c)
 	case number == 0:
 		return Tenant{}, missingEnterprise(c.Own)
 	case method == http.MethodPost:
@@ -246,7 +236,7 @@ type mention struct {
 func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterprise.Number, error) {
 	var mentions []mention
 	switch {
-	case s.number != 0 && s.form == FormPath:
+	case s.number != 0 && claim.HasPath:
 		mentions = append(mentions, mention{"path", "number", s.number})
 	case s.number != 0:
 		mentions = append(mentions, mention{"header", call.RepresentedField, s.number})
@@ -284,12 +274,12 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 }
 
 // tenant admits n and makes the Tenant of it.
-func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form Form) (Tenant, error) {
+func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number) (Tenant, error) {
 	row, err := r.admit(c, route, n)
 	if err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{Number: n, Client: r.defaultClient, Form: form, Enterprise: row}
+	t := Tenant{Number: n, Client: r.t.DefaultClient, Enterprise: row}
 	if row != nil && row.Client != "" {
 		t.Client = row.Client
 	}
@@ -300,11 +290,11 @@ func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form For
 }
 
 // own makes the Tenant of a call as the client itself.
-func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
+func (r *Resolver) own(c *Caller) (Tenant, error) {
 	if !c.Own {
 		return Tenant{}, ownNotAllowed(c)
 	}
-	return Tenant{Own: true, Client: r.defaultClient, Form: form}, nil
+	return Tenant{Own: true, Client: r.t.DefaultClient}, nil
 }
 
 // admit reports whether c may act for n on route now. The row is nil for a number
@@ -321,7 +311,7 @@ func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.
 	switch {
 	case r.Suspended()[n]:
 		return nil, notServed(n, "suspended at this gateway. Ask the platform team why.")
-	case row == nil && r.mode == config.Any:
+	case row == nil && r.t.Mode == config.Any:
 		return nil, nil
 	case row == nil:
 		return nil, notServed(n, "not listed at this gateway. Ask the platform team to add it to the enterprises.")
@@ -331,7 +321,7 @@ func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.
 	case !row.Until.IsZero() && !r.now().Before(row.Until):
 		return nil, notServed(n, "no longer served: the last day of its service has passed. Ask the platform team if that "+
 			"is wrong.")
-	case !route.in(row.Routes):
+	case !route.In(row.Routes):
 		return nil, notServed(n, "not served on the route "+route.Name+". Ask the platform team to add it to the "+
 			"enterprise's routes.")
 	}

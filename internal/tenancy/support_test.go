@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,17 +39,48 @@ func prefixes(list ...string) []netip.Prefix {
 	return p
 }
 
-// caller compiles one rule that matches everybody.
-func caller(t testing.TB, c config.Caller) *Caller {
-	t.Helper()
-	if c.Name == "" {
-		c.Name = "hr"
-	}
-	return NewCallers([]config.Caller{c}).List()[0]
+// ruled is the caller of one rule that matches everybody.
+func ruled(rule config.Caller) *Caller {
+	rule.Name = cmp.Or(rule.Name, "hr")
+	return NewCallers([]config.Caller{rule}).List()[0]
 }
 
-// anybody is the caller of a gateway without rules.
-func anybody() *Caller { return NewCallers(nil).List()[0] }
+// asked is a call, "POST /path @header >target ?query body", of which only the method must be
+// there; "_" in a header is a blank.
+func asked(t testing.TB, call string) (method string, claim Claim) {
+	t.Helper()
+	method, rest, _ := strings.Cut(call, " ")
+	query, body := "", ""
+	for part := range strings.FieldsSeq(rest) {
+		switch part[0] {
+		case '/':
+			claim.Path, claim.HasPath = part[1:], true
+		case '@':
+			claim.Header = append(claim.Header, strings.ReplaceAll(part[1:], "_", " "))
+		case '>':
+			claim.Target = number(part[1:])
+		case '?':
+			query = part[1:]
+		default:
+			body = part
+		}
+	}
+	var err error
+	if claim.Query, err = NamedInQuery(query); err != nil {
+		t.Fatal(err)
+	}
+	if claim.Body, err = NamedInBody([]byte(body), "application/json", ""); err != nil {
+		t.Fatal(err)
+	}
+	return method, claim
+}
+
+// listing is what a call that lists for somebody ends in.
+func listing(t testing.TB, r *Resolver, rule config.Caller, route *Route, call string) (Tenant, error) {
+	t.Helper()
+	method, claim := asked(t, call)
+	return r.Resolve(ruled(rule), route, ebox.List, method, claim)
+}
 
 // status is the status of the problem that err is; 0 without one.
 func status(t testing.TB, err error) int {
@@ -64,17 +96,16 @@ func status(t testing.TB, err error) int {
 }
 
 // outcome is how resolving ended: the status of a refusal, or for whom the call is, a number,
-// "own" or "nobody", and where that was said.
+// "own" or "nobody".
 func outcome(t testing.TB, got Tenant, err error) string {
 	t.Helper()
-	if err != nil {
+	switch {
+	case err != nil:
 		return strconv.Itoa(status(t, err))
+	case got.Own:
+		return "own"
 	}
-	who := cmp.Or(got.Number.String(), "nobody")
-	if got.Own {
-		who = "own"
-	}
-	return who + [...]string{FormNone: "", FormPath: " path", FormHeader: " header", FormDefault: " default"}[got.Form]
+	return cmp.Or(got.Number.String(), "nobody")
 }
 
 func issues(err error) []problem.Issue {
@@ -109,13 +140,15 @@ func enterprises(n int) []config.Enterprise {
 }
 
 var (
-	eboxRoute  = &Route{Name: "ebox-providers", Group: "ebox", Enterprise: config.Required}
-	grantRoute = &Route{Name: "grant-citizen", Group: "mandates", Enterprise: config.Optional, Mandates: true}
-	registry   = &Route{Name: "ebox-registry", Group: "ebox", Enterprise: config.None}
-	ownRoute   = &Route{Name: "payslips", Enterprise: config.Optional}
+	eboxRoute  = routed("ebox-providers", config.KindEBox, config.Required)
+	grantRoute = routed("grant-citizen", config.KindMandates, config.Optional)
+	registry   = routed("ebox-registry", config.KindRegistry, config.None)
+	ownRoute   = routed("payslips", config.KindPlain, config.Optional)
+	partition  = &Route{Route: eboxRoute.Route, Own: dairy}
 )
 
-func inPath(s string) Claim      { return Claim{Path: s, HasPath: true} }
-func inHeader(s ...string) Claim { return Claim{Header: s} }
+func routed(name string, kind config.Kind, enterprise config.Demand) *Route {
+	return &Route{Route: &config.Route{Name: name, Kind: kind, Enterprise: enterprise}}
+}
 
 var everything = config.Caller{May: ebox.All, Own: true}

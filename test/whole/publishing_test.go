@@ -92,21 +92,3 @@ func TestAPublicationThatWasLostCanBeSentAgainWithItsKey(t *testing.T) {
 		t.Errorf("the evidence holds %v; the first was %s", keys, first.header.Get("X-Request-Id"))
 	}
 }
-
-func TestARouteMayLeaveTheKeyToItsCallers(t *testing.T) {
-	t.Parallel()
-	h := open(t, edit("name: ebox-providers\n", "name: ebox-providers\n    idempotencyKey: pass\n"))
-	h.publish("/enterprises/own").want(t, 201)
-	if got := h.last("provider:nsso").Header["Idempotency-Key"]; got != nil {
-		t.Errorf("upstream saw %q", got)
-	}
-	h.publish("/enterprises/own", `Idempotency-Key: "1"`).want(t, 201)
-	h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultLost, Count: 1})
-	if p := h.publish("/enterprises/own", `Idempotency-Key: "2"`).want(t, 502).problem(t); p["idempotencyKey"] != `"2"` {
-		t.Errorf("%v", p)
-	}
-	h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultLost, Count: 1})
-	if p := h.publish("/enterprises/own").want(t, 502).problem(t); p["idempotencyKey"] != nil {
-		t.Errorf("%v", p)
-	}
-}

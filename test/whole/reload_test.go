@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -300,14 +301,14 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 	t.Parallel()
-	p := &mailbox{id: "nsso"}
-	h := open(t, startMailboxes(t, p))
 	arrived, release := make(chan struct{}), make(chan struct{})
-	p.does(func(w http.ResponseWriter, r *http.Request) {
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-release
-		says(200, `{"numberOfMessages":0}`)(w, r)
-	})
+		_, _ = io.WriteString(w, `{"numberOfMessages":0}`)
+	}))
+	t.Cleanup(provider.Close)
+	h := open(t, func(t *testing.T, text string) string { return leadProvider(t, text, provider.URL) })
 	under := make(chan answer, 1)
 	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
 	<-arrived

@@ -145,13 +145,13 @@ func (x *explainer) whoMay(route *server.Route) []string {
 	}
 	var names []string
 	for _, caller := range x.Callers.List() {
-		if x.Resolver.Check(caller, &route.Tenancy, c.Action, claim) != nil {
+		if x.Resolver.Check(caller, &route.Route, c.Action, claim) != nil {
 			continue
 		}
 		// grant/citizen says in body or query whom a call is for, of which the check
 		// before it knows nothing but the number that was found there.
-		if !route.Tenancy.Mandates {
-			if _, err := x.Resolver.Resolve(caller, &route.Tenancy, c.Action, c.Method, claim); err != nil {
+		if route.Kind != config.KindMandates {
+			if _, err := x.Resolver.Resolve(caller, &route.Route, c.Action, c.Method, claim); err != nil {
 				continue
 			}
 		}

@@ -1,0 +1,158 @@
+package inbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+func TestChangesGoToTheirProviders(t *testing.T) {
+	const body = `{"totalItems": 3, "items": [{"messageId": "1", "providerId": "b", "visible": false},
+		{"providerId":"a","messageId":"1","visible":true,"partitionId":null},
+		{"messageId":"2","visible":false,"providerId":"b"}], "reason": {"x": 1}}`
+	sent := map[string]string{
+		"a": `{"items":[{"messageId":"1","partitionId":null,"visible":true}],"reason":{"x":1},"totalItems":1}`,
+		"b": `{"items":[{"messageId":"1","visible":false},{"messageId":"2","visible":false}],"reason":{"x":1},` +
+			`"totalItems":2}`,
+	}
+	media := []string{"application/merge-patch+json"}
+	c, err := ParseChanges([]byte(body), media, []Provider{{ID: "a"}, {ID: "b"}, {ID: "c"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []struct{ a, b, together int }{
+		{200, 204, 200}, {404, 200, 207}, {200, 403, 207}, {503, 400, 502}, {403, 404, 400}, {404, 404, 404}, {503, 503, 503},
+	} {
+		asked := &noting{Asker: answers{"a": refuses(s.a), "b": refuses(s.b)}, requests: make(map[string][]*Request)}
+		r, status, err := roundOf(asked, "a", "b", "c").Change(t.Context(), c)
+		text := r.Body
+		if err != nil {
+			p := problem.From(err)
+			status, text = p.Status, p.Append(nil, "x")
+		}
+		var got struct {
+			Providers []struct {
+				Provider string `json:"providerId"`
+				Status   int
+				Items    int
+				Problem  *struct{ Status int }
+			}
+		}
+		if err := json.Unmarshal(text, &got); err != nil || status != s.together {
+			t.Errorf("%+v: %d, %v in %s", s, status, err, text)
+		}
+		outcome := ""
+		for _, p := range got.Providers {
+			outcome += fmt.Sprintf("%s %d×%d ", p.Provider, p.Items, p.Status)
+			if (p.Status >= 300) != (p.Problem != nil) || p.Problem != nil && p.Problem.Status != p.Status {
+				t.Errorf("%+v: %s", s, text)
+			}
+		}
+		if want := fmt.Sprintf("b 2×%d a 1×%d ", s.b, s.a); outcome != want {
+			t.Errorf("%q, want %q", outcome, want)
+		}
+		for provider, want := range sent {
+			q := asked.requests[provider]
+			if len(q) != 1 || q[0].Method != "PATCH" || q[0].Path != MessagesPath || string(q[0].Body) != want ||
+				!reflect.DeepEqual(q[0].ContentType, media) {
+				t.Errorf("%s was sent %+v", provider, q)
+			}
+		}
+		if len(asked.requests) != 2 {
+			t.Errorf("asked were %v", asked.requests)
+		}
+	}
+	round := roundOf(answers{"a": refuses(200)}, "a", "b")
+	round.Providers[1].Reason, round.Providers[1].Refusal = "maintenance", problem.Unavailable("Later.", time.Minute)
+	if r, status, err := round.Change(t.Context(), c); status != 207 || HeaderOf(r.Missing) != "b;reason=maintenance" {
+		t.Errorf("one that cannot be called now: %d, %v, %s", status, err, r.Body)
+	}
+}
+
+func TestChangesThatNeedNotBeReadToBeRefused(t *testing.T) {
+	for field, ok := range map[string]bool{
+		"Content-Type: application/merge-patch+json": true, "Content-Type: application/json; charset=UTF-8": true,
+		"Content-Type: application/json; charset=latin1": false, "Content-Type: text/plain": false, "X: y": false,
+		`If-Match: "1"`: false, "If-Modified-Since: x": false, "Content-Encoding: gzip": false,
+		"Content-Encoding: identity": true,
+	} {
+		name, value, _ := strings.Cut(field, ": ")
+		h := http.Header{"Content-Type": {"application/json"}}
+		if name == "X" {
+			h = http.Header{}
+		}
+		h.Set(name, value)
+		if err := CheckChanges(h); (err == nil) != ok {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestChangesThatCannotBeSharedOut(t *testing.T) {
+	const good = `{"providerId":"a","messageId":"1","visible":false}`
+	for body, issue := range map[string]string{
+		`{"items":[` + good + `,{"messageId":"1"}]}`:                               "/items/1/providerId",
+		`{"items":[` + good + `,` + good + `,{"providerId":"x","messageId":"1"}]}`: "/items/2/providerId",
+		`{"items":[{"providerId":1}]}`:                                             "/items/0/providerId",
+		`{}`:                                                                       "/items",
+		`{"items":[ ]}`:                                                            "/items",
+		`{"items":{}}`:                                                             "/items",
+		`{"items":[` + good + `,[]]}`:                                              "/items/1",
+		`{"items":[{"providerId":"a","messageId":"1","messageId":"2"}]}`: "/items/0/messageId",
+		`{"items":[{"providerId":"a","ProviderId":"b"}]}`:                "/items/0/ProviderId",
+		`{"items":[` + good + `],"items":[]}`:                            "/items",
+		`{"items":[`:                                                     "",
+		``:                                                               "",
+		"\ufeff{}":                                                       "",
+	} {
+		_, err := ParseChanges([]byte(body), nil, []Provider{{ID: "a"}, {ID: "b"}}, nil)
+		var p *problem.Problem
+		if !errors.As(err, &p) || p.Status != 400 || len(p.Issues) == 0 || p.Issues[0].Name != issue {
+			t.Errorf("%s: %v %+v, want an issue with %q", body, err, p, issue)
+		}
+	}
+}
+
+// How the write ended is in the header, for which the other providers' changes wait.
+func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		drips := func(status int) func() *Answer {
+			return func() *Answer {
+				r, w := io.Pipe()
+				go func() {
+					for {
+						if _, err := w.Write([]byte(" ")); err != nil {
+							return
+						}
+						time.Sleep(10 * time.Second)
+					}
+				}()
+				return &Answer{ID: "x", Status: status, ContentType: "application/json", Body: r}
+			}
+		}
+		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
+		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},
+			{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		round := a.round()
+		round.Timeout = 15 * time.Second
+		r, status, err := round.Change(t.Context(), c)
+		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
+			time.Since(began) > 15*time.Second {
+			t.Errorf("%d after %s, %v: %s", status, time.Since(began), err, r.Body)
+		}
+		time.Sleep(time.Minute) // both drips end
+	})
+}
