@@ -27,9 +27,7 @@ func asking(ctx context.Context) (p *process, out *bytes.Buffer) {
 func answering(t *testing.T, answer any, asked func(*http.Request)) string {
 	t.Helper()
 	text, err := json.Marshal(answer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked(r)
 		w.Header().Set("Content-Type", "application/json")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,34 +30,29 @@ func auditExport(p *process) *cobra.Command {
 		"`directory`, or a file.tar")
 	keyFiles := flags.StringArray("key", nil,
 		"the `file` of a public key against which a bundle is verified; may be given again")
+	c.MarkFlagsOneRequired("csv", "bundle")
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !slices.Contains([]string{"bundle", "key", "config", "from", "to"}, f.Name) {
+			c.MarkFlagsMutuallyExclusive("bundle", f.Name) // which holds everything of whole days
+		}
+	})
 	c.RunE = func(_ *cobra.Command, rest []string) error {
-		q, err := query()
-		switch {
-		case (*csv == "") == (*bundle == ""):
-			return usageError{"say --csv FILE or --bundle DIR"}
-		case err != nil:
-			return err
-		case *csv != "":
+		if *csv != "" {
+			q, err := query()
+			if err != nil {
+				return err
+			}
 			return exportCSV(p, *file, rest, q, *csv)
 		}
-		bad := ""
-		days := make(map[string]time.Time)
-		flags.Visit(func(f *pflag.Flag) {
-			switch f.Name {
-			case "bundle", "key", "config":
-			case "from", "to":
-				day, err := time.Parse(time.DateOnly, f.Value.String())
-				if days[f.Name] = day; err != nil {
-					bad = fmt.Sprintf("--%s %q: a bundle holds whole days: write one as 2026-01-31", f.Name, f.Value)
-				}
-			default:
-				bad = "--" + f.Name + " does not go with --bundle, which holds everything of whole days"
+		var days [2]time.Time // zero is no bound
+		for i, name := range [...]string{"from", "to"} {
+			text := flags.Lookup(name).Value.String()
+			var err error
+			if days[i], err = time.Parse(time.DateOnly, text); err != nil && text != "" {
+				return usageError{fmt.Sprintf("--%s %q: a bundle holds whole days: write one as 2026-01-31", name, text)}
 			}
-		})
-		if bad != "" {
-			return usageError{bad}
 		}
-		return exportBundle(p, *file, rest, *bundle, days["from"], days["to"], *keyFiles)
+		return exportBundle(p, *file, rest, *bundle, days[0], days[1], *keyFiles)
 	}
 	return c
 }

@@ -13,7 +13,6 @@ func cacheCommand(p *process) *cobra.Command {
 		Long: `What is dropped is asked for anew when it is next needed; requests that are under
 way bring nothing of it back. Other replicas follow within a second, if they share
 a Redis. From another machine the admin listener wants the token of admin.tokenFile.`,
-		Args: noArguments,
 	}
 	flags := purge.Flags()
 	enterprise := flags.String("enterprise", "", "the CBE `number` of the enterprise whose answers are dropped")

@@ -30,7 +30,6 @@ the registry for its list, and each upstream whether it answers, without a token
 and without touching an e-Box: DNS, TCP, TLS and the clock on the way, the egress
 proxy, Redis, and each provider that the registry names. Each row has the reason of
 its failure and, after an arrow, what to do. The exit code is 1 if a row failed.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	path := configFlag(flags)

@@ -40,14 +40,16 @@ func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, er
 	return cfg, g, err
 }
 
-// newLogs makes the logs that the configuration asks for, on standard error: the
-// program's and that of requests, of one level that can be set while they are written.
-func newLogs(p *process, cfg *config.Config) (*slog.Logger, *telemetry.AccessLog, *slog.LevelVar, error) {
-	level := new(slog.LevelVar)
-	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
-		return nil, nil, nil, err
+// serving are the options of a gateway that serves: with the logs that the configuration asks for, on
+// standard error, the program's and that of requests, of one level that can be set while they are
+// written.
+func serving(p *process, cfg *config.Config) (o gateway.Options, err error) {
+	o.Version, o.Level = version(), new(slog.LevelVar)
+	if err := o.Level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return o, err
 	}
 	w := telemetry.Locked(p.stderr)
-	log, err := telemetry.NewLogger(w, string(cfg.Log.Format), level)
-	return log, telemetry.NewAccessLog(w, string(cfg.Log.Format), level), level, err
+	o.Done = telemetry.NewAccessLog(w, string(cfg.Log.Format), o.Level).Done
+	o.Log, err = telemetry.NewLogger(w, string(cfg.Log.Format), o.Level)
+	return o, err
 }

@@ -13,7 +13,6 @@ func dataCommand(p *process) *cobra.Command {
 		Use: "data", Short: "list every place where data rests in this configuration",
 		Long: "For the register of processing activities: what rests where, encrypted or not, for how " +
 			"long, and how it is erased.",
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	path := configFlag(flags)

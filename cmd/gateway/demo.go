@@ -24,7 +24,6 @@ func demoCommand(p *process) *cobra.Command {
 		Use: "demo", Short: "run the gateway and a simulator of all upstreams, nothing else needed",
 		Long: `A key and a certificate are made on the spot and forgotten at the end. Everything
 stays on this machine.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	listen := flags.String("listen", "127.0.0.1:8080", "the `address` of the internal endpoint")
@@ -53,11 +52,11 @@ func runDemo(p *process, listen, admin string) (err error) {
 	if err != nil {
 		return err
 	}
-	log, access, level, err := newLogs(p, cfg)
+	o, err := serving(p, cfg)
 	if err != nil {
 		return err
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: log, Done: access.Done, Level: level, Version: version()})
+	g, err := gateway.New(cfg, o)
 	if err != nil {
 		return err
 	}
@@ -74,7 +73,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 		}
 		tried <- err
 	}()
-	err = serve(ctx, g, log)
+	err = serve(ctx, g, o.Log)
 	cancel()
 	if tryErr := <-tried; tryErr != nil && p.ctx.Err() == nil && !errors.Is(tryErr, context.Canceled) {
 		err = errors.Join(err, tryErr)

@@ -73,7 +73,7 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 				return err
 			}
 		}
-		open := earlier.Open(list, check, *limit)
+		open := check.Open(list, earlier, *limit)
 		for _, u := range check.Untested {
 			fmt.Fprintf(p.stderr, "not tested: %s: %s\n", mandates.At(u.Mandate, u.Provider), u.Reason)
 		}
@@ -95,7 +95,7 @@ func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, 
 	done := 0
 	shown := p.newProgress("asking", int64(len(list)), nil)
 	defer shown.Clear()
-	err := check.Run(ctx, list, earlier.Has, func(findings []mandates.Finding) error {
+	err := check.Run(ctx, list, earlier, func(findings []mandates.Finding) error {
 		done++
 		shown.Clear()
 		defer shown.Add(1)
@@ -114,8 +114,10 @@ func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, 
 		}
 		partial = fmt.Sprintf("interrupted: %d of %d enterprises were asked for", done, len(list))
 	}
-	if err := out.Close(partial); err != nil {
-		return err
+	if partial != "" {
+		if err := out.Incomplete(partial); err != nil {
+			return err
+		}
 	}
 	for _, line := range out.Summary() {
 		fmt.Fprintln(p.stderr, line)

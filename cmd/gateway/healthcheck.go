@@ -13,7 +13,6 @@ func healthcheckCommand(p *process) *cobra.Command {
 		Use: "healthcheck", Short: "ask a running gateway whether it is ready, for containers without a shell",
 		Long: `Without --url the admin listener is that of the configuration. The answer has to be the
 gateway's own, {"status": "UP"}: a 200 of something else that listens there is a failure.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	admin := adminFlags{configFlag(flags), flags.String("url", "", "what to ask"), new(string)}

@@ -91,6 +91,9 @@ func run(p *process, args []string) int {
 	}
 	began := false // once a command has begun, its errors are none of usage
 	each(root, func(c *cobra.Command) {
+		if c.Args == nil && c.HasParent() && c.Use == c.Name() {
+			c.Args = noArguments
+		}
 		if work := c.RunE; work != nil {
 			c.RunE = func(c *cobra.Command, args []string) error {
 				began = true
@@ -112,8 +115,7 @@ func run(p *process, args []string) int {
 		return exitUsage
 	}
 	fmt.Fprintf(p.stderr, "%s: %v\n", c.CommandPath(), err)
-	var refused *authn.RefusedError
-	if errors.As(err, &refused) {
+	if refused := authn.Refusal(err); refused != nil {
 		fmt.Fprintln(p.stderr, refused.Problem().Detail) // where to look
 	}
 	return exitFailed
@@ -129,7 +131,7 @@ func each(c *cobra.Command, f func(*cobra.Command)) {
 
 // group is a command that does nothing without the word of one below it.
 func group(name, short string, below ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, Args: noArguments}
+	c := &cobra.Command{Use: name, Short: short}
 	c.AddCommand(below...)
 	c.RunE = func(*cobra.Command, []string) error {
 		var words []string
@@ -141,7 +143,7 @@ func group(name, short string, below ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// noArguments is for commands that take flags alone.
+// noArguments is for commands that take flags alone: all whose usage names no argument.
 func noArguments(c *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:

@@ -30,7 +30,7 @@ with commas. From another machine they want the token of admin.tokenFile.`
 }
 
 func maintenanceSwitch(p *process, name, method, short string) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, Args: noArguments}
+	c := &cobra.Command{Use: name, Short: short}
 	flags := c.Flags()
 	admin := addAdminFlags(flags)
 	var provider, reason string

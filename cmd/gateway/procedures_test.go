@@ -22,9 +22,7 @@ var root, _ = filepath.Abs("../..")
 func blocks(t *testing.T, heading string) (list []string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, section, ok := strings.Cut(string(text), "\n## "+heading+"\n")
 	if !ok {
 		t.Fatalf("docs/operations.md has no section %q", heading)
@@ -124,28 +122,18 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
 	client, err := demo.NewClient(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	renewed, err := simulator.SelfSigned("Demo office", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	store, err := renewed.PKCS12("another")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	client.Renewed = append(client.Renewed, renewed.Certificate)
 	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
 		Clients: []simulator.Client{client}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer sim.Close()
 	gate, admin := testkit.Address(t), testkit.Address(t)
 	config := demo.Config(sim, gate, admin)
@@ -160,24 +148,16 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	write("new.password", "another\n")
 	write("enterprises.csv", "number,name\n0206.731.645,A\n0212.148.896,B\n")
 	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, name := range []string{"gateway", "gateway-new"} {
-		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Symlink(program, filepath.Join(dir, name)))
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "docs/examples/systemd"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(filepath.Join(dir, "docs/examples/systemd"), 0o700))
 	for _, name := range []string{
 		"nightly_poll.py", "systemd/ebox-gateway.service", "systemd/ebox-nightly.service", "systemd/ebox-nightly.timer",
 	} {
 		text, err := os.ReadFile(filepath.Join(root, "docs/examples", name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		write("docs/examples/"+name, here.Replace(string(text)))
 	}
 
@@ -223,9 +203,7 @@ func below(t *testing.T) *strings.Replacer {
 		t.Cleanup(func() { _ = os.RemoveAll(root) })
 		err = os.Chmod(root, 0o755)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	const service, instead = "ebox-gateway", "daemon"
 	pairs := []string{"sudo useradd", ": useradd"}
 	for _, place := range []string{"/etc/", "/usr/local/", "/var/lib/", "/mnt"} {
@@ -242,15 +220,11 @@ func TestUnitsAreWellFormedAndClosed(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"ebox-gateway.service", "ebox-nightly.service", "ebox-nightly.timer"} {
 		text, err := os.ReadFile(filepath.Join(root, "docs/examples/systemd", name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		// Nothing is installed here: what is started is another program.
 		content := strings.NewReplacer("/usr/local/bin/gateway", "/bin/true", "/usr/local/lib/ebox/nightly_poll.py",
 			"/bin/true").Replace(string(text))
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
 		out, err := exec.Command("systemd-analyze", "verify", filepath.Join(dir, name)).CombinedOutput()
 		if err != nil || strings.Contains(string(out), name+":") {
 			t.Errorf("%s: %v\n%s", name, err, out)

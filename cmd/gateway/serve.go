@@ -30,7 +30,6 @@ A change of the configuration, or of a file that it names, is noticed within
 seconds, SIGHUP asks for it now. A configuration with a mistake is not taken, nor
 one that drops more than 5 % of the enterprises or of the suspensions, unless SIGHUP
 confirms it. SIGHUP also asks at once for tokens that were refused.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	path := configFlag(flags)
@@ -39,10 +38,11 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		if err != nil {
 			return err
 		}
-		log, access, level, err := newLogs(p, cfg)
+		o, err := serving(p, cfg)
 		if err != nil {
 			return err
 		}
+		log := o.Log
 		telemetry.TakeStandardLog(log)
 		memory.TuneCollector(log)
 		for _, c := range preflight.Rights(cfg) {
@@ -55,10 +55,8 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		if c := preflight.Descriptors(cfg); c != nil {
 			log.Warn(c.Detail + ": " + c.Advice)
 		}
-		g, err := gateway.New(cfg, gateway.Options{
-			Log: log, Done: access.Done, Level: level, Version: version(),
-			Load: func() (*config.Config, error) { return loadConfig(p, *path) },
-		})
+		o.Load = func() (*config.Config, error) { return loadConfig(p, *path) }
+		g, err := gateway.New(cfg, o)
 		if err != nil {
 			return err
 		}

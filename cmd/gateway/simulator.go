@@ -31,7 +31,6 @@ PUT|DELETE /_control/clients/ID, /_control/providers/ID and /_control/mandates. 
 fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
 Its kind is latency, status, reset, close, freeze, slowBody, truncate, lost,
 surplus, malformed, malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")

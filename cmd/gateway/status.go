@@ -20,7 +20,6 @@ func statusCommand(p *process) *cobra.Command {
 		Use: "status", Short: "show how a running gateway is doing: what needs attention, providers, tokens, certificates",
 		Long: `The essence of the page in a terminal. The exit code is 1 if the gateway is not ready, or
 if something fails; --json prints what /status answers.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	watching := flags.Bool("watch", false, "show it anew every two seconds")

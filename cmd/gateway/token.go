@@ -25,7 +25,6 @@ renewed certificate is tried before it takes the old one's place. Without
 
 --retry has the gateway that runs ask at once for what it was refused, instead of after
 its pause of up to five minutes: when a certificate was registered. SIGHUP does the same.`,
-		Args: noArguments,
 	}
 	flags := c.Flags()
 	admin := addAdminFlags(flags)

@@ -14,7 +14,6 @@ import (
 func schemaCommand(p *process) *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "print the JSON Schema of config.yaml, for editors",
-		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := p.stdout.Write(config.Schema())
 			return err
@@ -25,7 +24,6 @@ func schemaCommand(p *process) *cobra.Command {
 func versionCommand(p *process) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "print the version, and that of Go, whose patch level matters for security",
-		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(p.stdout, "ebox-gateway %s%s\n", version(), builtBy())
 			return err

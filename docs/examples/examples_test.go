@@ -45,30 +45,35 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setFault(t *testing.T, sim *simulator.Simulator, f simulator.Fault) {
+	t.Helper()
+	_, err := sim.Fault(f)
+	must(t, err)
+}
+
 // start runs the demo and returns the gateway's URL.
 func start(t *testing.T) (string, *simulator.Simulator) {
 	t.Helper()
 	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
 		Clients: []simulator.Client{client}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		if err := sim.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	cfg, err := config.Parse("demo", []byte(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")), clientDir, os.LookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := g.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, g.Start())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx, ctx) }()
@@ -192,9 +197,7 @@ func (e example) reads(t *testing.T, command []string) {
 	broken := func(f simulator.Fault) (string, int) {
 		t.Helper()
 		f.Upstream = simulator.ProviderUpstream("nsso")
-		if _, err := sim.Fault(f); err != nil {
-			t.Fatal(err)
-		}
+		setFault(t, sim, f)
 		sim.ResetRequests()
 		out, code := call(another) // of which the gateway has kept nothing that is whole
 		if len(sim.RequestsTo(f.Upstream)) == 0 {
@@ -230,9 +233,7 @@ func sizeOfDocument(t *testing.T, base string) string {
 	t.Helper()
 	resp, err := http.Get(base + "/enterprises/" + mandated + "/ebox/providers/nsso/ebox/messages/" +
 		simulator.FirstMessage + "/attachments/1/content")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -259,10 +260,7 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	base, sim := start(t)
 	dir := t.TempDir()
 	list := filepath.Join(dir, "customers.csv")
-	if err := os.WriteFile(list, []byte("\xef\xbb\xbfnumber;name\n206731645;First\n0212.148.896;Second\n"),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(list, []byte("\xef\xbb\xbfnumber;name\n206731645;First\n0212.148.896;Second\n"), 0o600))
 	poll := func(wantCode int, want string, more ...string) {
 		t.Helper()
 		out, code := run(t, base, append([]string{"python3", "nightly_poll.py", "--gateway", base, "--enterprises", list,
@@ -273,17 +271,13 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	}
 	asked := func(provider string) int { return len(sim.RequestsTo(simulator.ProviderUpstream(provider))) }
 
-	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultStatus,
-		Status: 503, RetryAfter: "1"}); err != nil {
-		t.Fatal(err)
-	}
+	setFault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultStatus,
+		Status: 503, RetryAfter: "1"})
 	poll(75, "2 done, 80 new, 0 refused, 2 left")
 	sim.ClearFaults()
 	// Nor is a list that is cut short one that was read.
-	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate,
-		Bytes: 200}); err != nil {
-		t.Fatal(err)
-	}
+	setFault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate,
+		Bytes: 200})
 	poll(75, "0 done, 0 new, 0 refused, 2 left")
 	sim.ClearFaults()
 	before := asked("nsso")
@@ -294,16 +288,13 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	poll(0, "0 boxes to ask")
 
 	// A row that nobody could serve does not keep the others from being asked.
-	if err := os.WriteFile(list, []byte("number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n"),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(list, []byte("number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n"),
+		0o600))
 	poll(0, "0212.148.897 is no enterprise number: it is left out")
 
 	// The next night brings what is new, and nothing twice.
-	if _, err := sim.AddMessage("nsso", 206731645, simulator.Draft{Subject: "New"}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := sim.AddMessage("nsso", 206731645, simulator.Draft{Subject: "New"})
+	must(t, err)
 	poll(0, "4 done, 1 new, 0 refused, 0 left", "--night", "tomorrow")
 	for _, r := range sim.Requests() {
 		if strings.HasSuffix(r.Path, "/content") {

@@ -26,7 +26,6 @@ import (
 
 // Options are what a Recent needs.
 type Options struct {
-	// Now is time.Now if nil.
 	Now func() time.Time
 	// Mask hides the numbers of citizens in a text; required.
 	Mask func(string) string
@@ -41,7 +40,7 @@ type Recent struct {
 	started time.Time
 	// all counts what callers asked, without the parts that one answer was made of.
 	all     *series
-	mu      sync.RWMutex
+	mu      sync.Mutex
 	parts   map[key]*series
 	groups  groups
 	refused refusedEnterprises
@@ -55,9 +54,6 @@ const maxSeries = 400
 
 // New makes a Recent in which nothing has happened.
 func New(o Options) *Recent {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	return &Recent{
 		o: o, started: o.Now(), all: new(series), parts: make(map[key]*series),
 		groups: groups{list: make(map[groupKey]*group)}, refused: refusedEnterprises{list: make(map[refusedKey]*Refused)},
@@ -68,7 +64,9 @@ func New(o Options) *Recent {
 func (a *Recent) Done(r *call.Record) {
 	at := r.Start.Add(r.Phases.Total)
 	out := outcomeOf(r)
-	took := firstByte(r)
+	// How long the answer takes after its first byte depends on its size and on the caller, and says
+	// nothing of how the upstream is doing.
+	took := max(r.Phases.Total-r.Phases.Body, 0)
 	k := key{route: r.Route}
 	if r.Provider != "" && a.o.Known(r.Provider) {
 		k.provider = r.Provider
@@ -85,23 +83,14 @@ func (a *Recent) Done(r *call.Record) {
 	a.refused.note(r, at, k.provider, part)
 }
 
-// firstByte is the time until the answer began. How long the rest takes depends on
-// its size and on the caller, and says nothing of how the upstream is doing.
-func firstByte(r *call.Record) time.Duration {
-	return max(r.Phases.Total-r.Phases.Body, 0)
-}
-
 // seriesOf finds a series, or makes it. If there are too many, those that had no
 // request in the window go; if there still are, the series without names takes it.
 func (a *Recent) seriesOf(k key, at time.Time) *series {
-	a.mu.RLock()
-	s, ok := a.parts[k]
-	a.mu.RUnlock()
-	if ok {
-		return s
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s, ok := a.parts[k]; ok {
+		return s
+	}
 	if len(a.parts) >= maxSeries {
 		maps.DeleteFunc(a.parts, func(_ key, s *series) bool { return s.idleAt(at) })
 	}
@@ -111,7 +100,7 @@ func (a *Recent) seriesOf(k key, at time.Time) *series {
 	if s, ok := a.parts[k]; ok {
 		return s
 	}
-	s = new(series)
+	s := new(series)
 	// The strings are parts of a request's own text, which would stay with them.
 	a.parts[key{strings.Clone(k.route), strings.Clone(k.provider)}] = s
 	return s
@@ -119,7 +108,7 @@ func (a *Recent) seriesOf(k key, at time.Time) *series {
 
 // series are all series at this moment.
 func (a *Recent) series() map[key]*series {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return maps.Clone(a.parts)
 }

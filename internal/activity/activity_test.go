@@ -62,30 +62,21 @@ func TestHowARequestEnded(t *testing.T) {
 		want   outcome
 		by     string
 	}{
-		"answered":                       {call.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
-		"not modified":                   {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
+		"answered":                       {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
 		"an inbox that lacks a provider": {call.Record{Status: 200, Asked: 2, Missing: 1}, incomplete, "gateway"},
-		"a change that not all accepted": {call.Record{Status: 207, Asked: 2, Missing: 1}, incomplete, "gateway"},
 		"refused by the gateway":         {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
 		"refused by the upstream":        {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
-		"no way to the upstream": {
-			call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
-		"no token to send":        {call.Record{Status: 502, ProblemType: "urn:x"}, notSent, "gateway"},
-		"an upstream's own error": {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
-		"an upstream's error that was mapped": {
-			call.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
+		"no way to the upstream":         {call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
+		"no token to send":               {call.Record{Status: 502, ProblemType: "urn:x"}, notSent, "gateway"},
+		"an upstream's own error":        {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
 		"cut by the upstream": {call.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete},
 			failedThere, "upstream"},
 		"cut by the caller":          {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
 		"a caller that did not wait": {call.Record{Status: 499, Cut: true}, gone, "caller"},
-		"a panic": {call.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError},
-			notSent, "gateway"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
-				t.Errorf("%d by %s, want %d by %s", got, got.by(), c.want, c.by)
-			}
-		})
+		if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
+			t.Errorf("%s: %d by %s, want %d by %s", name, got, got.by(), c.want, c.by)
+		}
 	}
 }
 
@@ -234,7 +225,12 @@ func TestAStormIsOneGroup(t *testing.T) {
 
 	n.now = n.now.Add(quiet + time.Second)
 	n.done(asked("ebox", "", 0, 500), 0)
-	if _, groups = n.Problems(); groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||
+	problems, groups = n.Problems()
+	newest := func(a, b Problem) int { return b.Time.Compare(a.Time) }
+	if !slices.IsSortedFunc(problems, newest) || problems[0].Time != n.now {
+		t.Error("the newest problem is not the first")
+	}
+	if groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||
 		len(groups[0].Problems) != keptOfGroup {
 		t.Errorf("after a pause %+v", groups[0])
 	}
@@ -267,12 +263,9 @@ func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
 
 func TestANumberThatIsNotListedIsShown(t *testing.T) {
 	n := newNight()
-	n.done(call.Record{Call: &call.Call{Route: "ebox", Claimed: "0206.731.645"}, Status: 403, ProblemType: "urn:x"}, 0)
-	n.done(call.Record{Call: &call.Call{Route: "ebox", Claimed: "79072300048"}, Status: 403, ProblemType: "urn:x"}, 0)
-	problems, _ := n.Problems()
-	if got := []string{problems[0].Claimed, problems[1].Claimed}; fmt.Sprint(got) != "[*********** 0206.731.645]" &&
-		fmt.Sprint(got) != "[0206.731.645 ***********]" {
-		t.Errorf("claimed %q", got)
+	n.done(call.Record{Call: &call.Call{Claimed: "0206.731.645 for 79072300048"}, Status: 403, ProblemType: "urn:x"}, 0)
+	if problems, _ := n.Problems(); problems[0].Claimed != "0206.731.645 for ***********" {
+		t.Errorf("claimed %q", problems[0].Claimed)
 	}
 }
 
@@ -302,24 +295,6 @@ func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("%+v\nwant %+v", got, want)
-	}
-}
-
-func TestProblemsCameTheNewestFirst(t *testing.T) {
-	n := newNight()
-	for i := range 400 {
-		n.now = n.now.Add(time.Second)
-		status := 502 - i%2*98 // 502 and 404
-		n.done(call.Record{Call: &call.Call{ID: fmt.Sprintf("%04d", i)}, Status: status, ProblemType: "urn:x"}, 0)
-	}
-	list, _ := n.Problems()
-	for i := 1; i < len(list); i++ {
-		if list[i].Time.After(list[i-1].Time) {
-			t.Fatalf("%s stands after %s", list[i].RequestID, list[i-1].RequestID)
-		}
-	}
-	if list[0].RequestID != "0399" {
-		t.Errorf("the newest is %s", list[0].RequestID)
 	}
 }
 

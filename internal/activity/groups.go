@@ -64,10 +64,10 @@ func (k groupKey) id() string {
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
+// group is a Group while problems are added. Its enterprises and callers are those that were met, each
+// enterprise with the last time.
 type group struct {
-	count       uint64
-	first, last time.Time
-	// enterprises and callers are those that were met, each with the last time.
+	Group
 	enterprises map[enterprise.Number]time.Time
 	callers     map[string]bool
 	problems    []Problem // the newest last
@@ -88,15 +88,16 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 			gs.forget()
 		}
 		k.route, k.provider = strings.Clone(k.route), strings.Clone(k.provider)
-		g = new(group)
+		g = &group{Group: Group{ID: k.id(), Route: k.route, Provider: k.provider, Status: k.status, By: k.out.by(),
+			Type: k.problemType, ProxyError: k.proxyError}}
 		gs.list[k] = g
 	}
-	if p.Time.Sub(g.last) > quiet {
-		g.count, g.first = 0, p.Time
+	if p.Time.Sub(g.Last) > quiet {
+		g.Count, g.First = 0, p.Time
 		g.enterprises, g.callers = make(map[enterprise.Number]time.Time), make(map[string]bool)
 	}
-	g.count++
-	g.last = p.Time
+	g.Count++
+	g.Last = p.Time
 	if _, known := g.enterprises[r.Enterprise]; r.Enterprise != 0 && (known || len(g.enterprises) < maxMet) {
 		g.enterprises[r.Enterprise] = p.Time
 	}
@@ -111,15 +112,18 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 
 // forget drops the group that was silent for the longest; one of errors only if all are.
 func (gs *groups) forget() {
-	var oldest groupKey
-	var last time.Time
-	errors := true
-	for k, g := range gs.list {
-		if last.IsZero() || errors && !k.isError() || errors == k.isError() && g.last.Before(last) {
-			oldest, last, errors = k, g.last, k.isError()
+	delete(gs.list, slices.MaxFunc(slices.Collect(maps.Keys(gs.list)), gs.compare))
+}
+
+// compare orders groups: those of errors first, and then by the last time, the newest first.
+func (gs *groups) compare(x, y groupKey) int {
+	if x.isError() != y.isError() {
+		if x.isError() {
+			return -1
 		}
+		return 1
 	}
-	delete(gs.list, oldest)
+	return gs.list[y].Last.Compare(gs.list[x].Last)
 }
 
 // failingFor tells for how many enterprises requests by a route, to a provider, failed since
@@ -129,7 +133,7 @@ func (gs *groups) failingFor(route, provider string, since time.Time) (n int, on
 	defer gs.mu.Unlock()
 	met := make(map[enterprise.Number]bool)
 	for k, g := range gs.list {
-		if k.route != route || k.provider != provider || !k.isError() || g.last.Before(since) {
+		if k.route != route || k.provider != provider || !k.isError() || g.Last.Before(since) {
 			continue
 		}
 		for number, at := range g.enterprises {
@@ -147,22 +151,10 @@ func (a *Recent) Problems() ([]Problem, []Group) {
 	a.groups.mu.Lock()
 	defer a.groups.mu.Unlock()
 	problems, list := []Problem{}, []Group{}
-	keys := slices.SortedFunc(maps.Keys(a.groups.list), func(x, y groupKey) int {
-		if x.isError() != y.isError() {
-			if x.isError() {
-				return -1
-			}
-			return 1
-		}
-		return a.groups.list[y].last.Compare(a.groups.list[x].last)
-	})
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(a.groups.list), a.groups.compare) {
 		g := a.groups.list[k]
-		shown := Group{
-			ID: k.id(), Route: k.route, Provider: k.provider, Status: k.status, By: k.out.by(), Type: k.problemType,
-			ProxyError: k.proxyError, Count: g.count, First: g.first, Last: g.last,
-			Enterprises: len(g.enterprises), Callers: len(g.callers),
-		}
+		shown := g.Group
+		shown.Enterprises, shown.Callers = len(g.enterprises), len(g.callers)
 		for _, p := range slices.Backward(g.problems) {
 			shown.Problems = append(shown.Problems, p.RequestID)
 			problems = append(problems, p)

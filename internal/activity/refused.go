@@ -84,19 +84,15 @@ func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string,
 		delete(e.list, k)
 		return
 	}
-	was, ok := e.list[k]
+	f, ok := e.list[k]
 	if !ok {
 		if len(e.list) >= maxRefused {
 			e.forgetOldest()
 		}
 		k.provider = strings.Clone(k.provider)
-		was = &Refused{Enterprise: r.Enterprise.String(), Route: k.route, Provider: k.provider, Since: at.UTC()}
-		e.list[k] = was
+		f = &Refused{Enterprise: r.Enterprise.String(), Route: k.route, Provider: k.provider, Since: at.UTC()}
+		e.list[k] = f
 	}
-	was.again(r, at)
-}
-
-func (f *Refused) again(r *call.Record, at time.Time) {
 	f.MissingScopes = strings.Join(r.MissingScopes, " ")
 	f.Status, f.Last, f.Count = r.UpstreamStatus, at.UTC(), f.Count+1
 	f.Caller, f.RequestID, f.TraceID = r.Caller, r.ID, r.TraceID
@@ -142,44 +138,41 @@ func (a *Recent) Standings() []Standing {
 			served[where(k)] = at
 		}
 	}
-	type refusals struct{ since, last time.Time }
-	all := make(map[upstream]map[enterprise.Number]refusals)
+	// sum counts the enterprises by themselves, whatever routes they were refused on.
+	type sum struct {
+		Standing
+		refused, inARow map[enterprise.Number]bool
+	}
+	all := make(map[upstream]*sum)
 	a.refused.mu.Lock()
 	for k, f := range a.refused.list {
 		u := where(key{k.route, k.provider})
-		if all[u] == nil {
-			all[u] = make(map[enterprise.Number]refusals)
+		s, ok := all[u]
+		if !ok {
+			s = &sum{Standing{Route: u.route, Provider: u.provider}, make(map[enterprise.Number]bool),
+				make(map[enterprise.Number]bool)}
+			all[u] = s
 		}
-		was, again := all[u][k.number]
-		now := refusals{f.Since, f.Last}
-		if again && was.since.Before(now.since) {
-			now.since = was.since
+		s.refused[k.number] = true
+		if !f.Last.After(served[u]) {
+			continue
 		}
-		if was.last.After(now.last) {
-			now.last = was.last
+		s.inARow[k.number] = true
+		if s.Since.IsZero() || f.Since.Before(s.Since) {
+			s.Since = f.Since
 		}
-		all[u][k.number] = now
+		if f.Last.After(s.Last) {
+			s.Last = f.Last
+		}
 	}
 	a.refused.mu.Unlock()
 	list := make([]Standing, 0, len(all))
-	for u, numbers := range all {
-		sum := Standing{Route: u.route, Provider: u.provider, Refused: len(numbers)}
-		for _, f := range numbers {
-			if !f.last.After(served[u]) {
-				continue
-			}
-			sum.InARow++
-			if sum.Since.IsZero() || f.since.Before(sum.Since) {
-				sum.Since = f.since
-			}
-			if f.last.After(sum.Last) {
-				sum.Last = f.last
-			}
+	for u, s := range all {
+		s.Refused, s.InARow = len(s.refused), len(s.inARow)
+		if s.InARow > 0 && served[u].After(s.Since) {
+			s.Since = served[u].UTC()
 		}
-		if served[u].After(sum.Since) && sum.InARow > 0 {
-			sum.Since = served[u].UTC()
-		}
-		list = append(list, sum)
+		list = append(list, s.Standing)
 	}
 	slices.SortFunc(list, func(x, y Standing) int {
 		return cmp.Or(strings.Compare(x.Provider, y.Provider), strings.Compare(x.Route, y.Route))

@@ -1,9 +1,9 @@
 package activity
 
 import (
+	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -74,32 +74,34 @@ func (a *Recent) Snapshot() Activity {
 	running := slotOf(now)
 	var all window
 	a.all.addTo(&all, running)
-	routes, providers := make(map[string]*window), make(map[string]*window)
-	for k, part := range a.series() {
-		if part.idleAt(now) {
-			continue
-		}
-		part.addTo(named(routes, k.route), running)
-		if k.provider != "" {
-			part.addTo(named(providers, k.provider), running)
-		}
-	}
 	problems, groups := a.Problems()
 	return Activity{
 		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(),
-		SlotSeconds: int(SlotLength / time.Second),
-		Total:       a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now),
-		Problems: problems, Groups: groups,
+		SlotSeconds: int(SlotLength / time.Second), Total: a.show("", &all, now),
+		Routes:    a.split(now, func(k key) (string, bool) { return k.route, true }),
+		Providers: a.split(now, func(k key) (string, bool) { return k.provider, k.provider != "" }),
+		Problems:  problems, Groups: groups,
 	}
 }
 
-func named(windows map[string]*window, name string) *window {
-	w, ok := windows[name]
-	if !ok {
-		w = new(window)
-		windows[name] = w
+// split adds the series up by their names, those that have one.
+func (a *Recent) split(now time.Time, name func(key) (string, bool)) []Series {
+	windows := make(map[string]*window)
+	for k, part := range a.series() {
+		of, named := name(k)
+		if !named || part.idleAt(now) {
+			continue
+		}
+		if windows[of] == nil {
+			windows[of] = new(window)
+		}
+		part.addTo(windows[of], slotOf(now))
 	}
-	return w
+	list := []Series{}
+	for _, of := range slices.Sorted(maps.Keys(windows)) {
+		list = append(list, a.show(of, windows[of], now))
+	}
+	return list
 }
 
 // Lately is how a route, and provider, has been doing.
@@ -134,15 +136,6 @@ func (a *Recent) Minutes(each func(Lately)) {
 		}
 		each(l)
 	}
-}
-
-func (a *Recent) showAll(windows map[string]*window, now time.Time) []Series {
-	list := make([]Series, 0, len(windows))
-	for name, w := range windows {
-		list = append(list, a.show(name, w, now))
-	}
-	slices.SortFunc(list, func(a, b Series) int { return strings.Compare(a.Name, b.Name) })
-	return list
 }
 
 func (a *Recent) show(name string, w *window, now time.Time) Series {

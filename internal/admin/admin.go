@@ -74,8 +74,7 @@ type Options struct {
 	// Token is what changes need when they come from another machine, empty for
 	// "not at all".
 	Token func() (string, error)
-	// Now is time.Now if nil.
-	Now func() time.Time
+	Now   func() time.Time
 }
 
 // administration is the admin listener.
@@ -86,35 +85,44 @@ type administration struct {
 
 // New makes the admin listener's handler.
 func New(o Options) http.Handler {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	a := &administration{o: o, remembered: remembered{compute: o.Health, now: o.Now}}
 	r := chi.NewRouter()
 	r.Use(middleware.GetHead)
-	pages(r)
-	r.Get("/livez", a.livez)
+	r.Get("/", page)
+	r.Get("/page/*", page)
+	r.Get("/docs/*", document)
+	r.Get("/livez", probe(func() string { return "" }))
 	r.Get("/startupz", probe(o.Started))
 	r.Get("/readyz", probe(o.Ready))
 	r.Get("/health", a.health)
 	shows(r, "/status", o.Status)
-	shows(r, "/activity", o.Activity)
+	// It is read by programs alone: numbers by the thousand, which would each have a line of its own.
+	if o.Activity != nil {
+		r.Get("/activity", func(w http.ResponseWriter, r *http.Request) {
+			body, err := json.Marshal(o.Activity())
+			write(w, r, http.StatusOK, body, err)
+		})
+	}
 	shows(r, "/enterprises/refused", o.Refused)
 	if o.Metrics != nil {
 		r.Method(http.MethodGet, "/metrics", o.Metrics)
 	}
 	if o.Maintenance != nil {
 		shows(r, "/maintenance", a.maintenance)
-		r.Post("/maintenance", a.changes(a.maintain))
-		r.Delete("/maintenance", a.changes(a.maintain))
+		r.Post("/maintenance", a.change(a.maintain, "POST /maintenance takes provider=ID or gateway=true, for=2h, and "+
+			"reason=TEXT.", "provider", "gateway", "for", "reason"))
+		r.Delete("/maintenance", a.change(a.maintain, "DELETE /maintenance takes provider=ID or gateway=true.",
+			"provider", "gateway"))
 	}
-	r.Post("/configuration/confirm", a.changes(a.confirm))
-	r.Post(retryPath, a.changes(func(*http.Request) (any, error) {
+	r.Post("/configuration/confirm", a.change(a.confirm,
+		"Say which configuration, by hash= with the one that /status shows under configuration.rejected.", "hash"))
+	r.Post(retryPath, a.change(func(*http.Request, query) (any, error) {
 		o.Retry()
 		return changed, nil
-	}))
-	r.Post("/cache/purge", a.changes(a.purge))
-	r.Post("/log", a.changes(a.logLevel))
+	}, "It takes none."))
+	r.Post("/cache/purge", a.change(a.purge, "Say which stored answers are to be dropped, by one parameter: "+
+		"enterprise=NUMBER, route=NAME or all=true.", "enterprise", "route", "all"))
+	r.Post("/log", a.change(a.logLevel, "Say the level, by one parameter: level=debug, info, warn or error.", "level"))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, problem.NotFound("The admin listener has a page at /, the documentation at "+
 			"/docs/operations.md, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST "+
@@ -147,18 +155,13 @@ func allowed(r chi.Router, path string) (list []string) {
 	return list
 }
 
-// compact is an answer that is read by programs alone: numbers by the thousand,
-// which would each have a line of its own.
-type compact interface{ Compact() }
-
 func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
-	var body []byte
-	var err error
-	if _, dense := v.(compact); dense {
-		body, err = json.Marshal(v)
-	} else {
-		body, err = json.MarshalIndent(v, "", "  ")
-	}
+	body, err := json.MarshalIndent(v, "", "  ")
+	write(w, r, status, body, err)
+}
+
+// write answers with JSON, unless that could not be made.
+func write(w http.ResponseWriter, r *http.Request, status int, body []byte, err error) {
 	if err != nil {
 		fail(w, r, err)
 		return

@@ -1,15 +1,17 @@
-package admin
+package admin_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"html"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"ebox-gateway/docs"
+	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/problem"
 )
 
@@ -45,120 +48,102 @@ func request(method, target string, fields ...string) *http.Request {
 func token(text string) func() (string, error) { return func() (string, error) { return text, nil } }
 
 func TestAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		reason := ""
-		health := Health{Status: Up}
-		h := New(Options{
-			Ready:    func() string { return reason },
-			Unable:   func() string { return reason },
-			Started:  func() string { return reason },
-			Health:   func() Health { return health },
-			Status:   func() any { return map[string]string{"version": "1"} },
-			Activity: func() any { return map[string]string{} },
-			Refused:  func() any { return map[string]string{} },
-		})
-		check := func(method, path string, status int, want string) {
-			t.Helper()
-			w := ask(h, method, path)
-			if w.Code != status {
-				t.Errorf("%s %s: %d, want %d", method, path, w.Code, status)
-			}
-			var got map[string]any
-			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-				t.Fatalf("%s %s: %v", method, path, err)
-			}
-			if want != "" && got["status"] != want {
-				t.Errorf("%s %s: status %v, want %s", method, path, got["status"], want)
-			}
+	reason := ""
+	why := func() string { return reason }
+	nothing := func() any { return map[string]string{} }
+	h := admin.New(admin.Options{Ready: why, Started: why, Status: nothing, Activity: nothing, Refused: nothing})
+	check := func(target string, status int, want any) {
+		t.Helper()
+		method, path, _ := strings.Cut(target, " ")
+		w := ask(h, method, path)
+		var got map[string]any
+		err := json.Unmarshal(w.Body.Bytes(), &got)
+		if w.Code != status || err != nil || want != nil && got["status"] != want {
+			t.Errorf("%s: %d, status %v, %v; want %d, %v", target, w.Code, got["status"], err, status, want)
 		}
-		check("GET", "/livez", 200, Up)
-		check("HEAD", "/livez", 200, "")
-		check("GET", "/readyz", 200, Up)
-		check("GET", "/startupz", 200, Up)
-		check("GET", "/health", 200, Up)
-		check("GET", "/status", 200, "")
-		check("GET", "/activity", 200, "")
-		check("GET", "/enterprises/refused", 200, "")
-		check("GET", "/nothing", 404, "")
-		check("POST", "/livez", 405, "")
-
-		time.Sleep(goodFor)
-		health.Status = Degraded
-		check("GET", "/health", 200, Degraded)
-		time.Sleep(badFor)
-		health.Status = Down
-		check("GET", "/health", 503, Down)
-		reason = "stopping"
-		check("GET", "/readyz", 503, Down)
-		check("GET", "/livez", 200, Up)
-	})
+	}
+	check("GET /livez", 200, admin.Up)
+	check("HEAD /livez", 200, nil)
+	check("GET /readyz", 200, admin.Up)
+	check("GET /startupz", 200, admin.Up)
+	check("GET /status", 200, nil)
+	check("GET /activity", 200, nil)
+	check("GET /enterprises/refused", 200, nil)
+	check("GET /nothing", 404, nil)
+	check("POST /livez", 405, nil)
+	reason = "stopping"
+	check("GET /readyz", 503, admin.Down)
+	check("GET /startupz", 503, admin.Down)
+	check("GET /livez", 200, admin.Up)
 }
 
 // Trouble shows within two seconds and is gone within five, however many ask.
 func TestHealthIsRememberedForSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		computed, status, reason := 0, Up, ""
-		h := New(Options{
-			Ready: func() string { return reason }, Unable: func() string { return reason },
-			Health: func() Health { computed++; return Health{Status: status} },
+		computed, status, reason := 0, admin.Up, ""
+		h := admin.New(admin.Options{
+			Now: time.Now, Ready: func() string { return reason }, Unable: func() string { return reason },
+			Health: func() admin.Health { computed++; return admin.Health{Status: status} },
 		})
 		says := func(want string, times int) {
 			t.Helper()
 			for range 10 {
-				if w := ask(h, "GET", "/health"); !strings.Contains(w.Body.String(), `"status": "`+want+`"`) {
-					t.Fatalf("%s, want %s", w.Body, want)
+				w := ask(h, "GET", "/health")
+				if !strings.Contains(w.Body.String(), `"status": "`+want+`"`) || (w.Code == 200) != (want != admin.Down) {
+					t.Fatalf("%d %s, want %s", w.Code, w.Body, want)
 				}
 			}
 			if computed != times {
 				t.Errorf("computed %d times, want %d", computed, times)
 			}
 		}
-		says(Up, 1)
-		status = Degraded
-		time.Sleep(goodFor - time.Millisecond)
-		says(Up, 1)
+		says(admin.Up, 1)
+		status = admin.Degraded
+		time.Sleep(2*time.Second - time.Millisecond)
+		says(admin.Up, 1)
 		time.Sleep(time.Millisecond)
-		says(Degraded, 2)
-		status = Up
-		time.Sleep(badFor - time.Millisecond)
-		says(Degraded, 2)
+		says(admin.Degraded, 2)
+		status = admin.Up
+		time.Sleep(5*time.Second - time.Millisecond)
+		says(admin.Degraded, 2)
 		time.Sleep(time.Millisecond)
-		says(Up, 3)
+		says(admin.Up, 3)
 		reason = "stopping" // is nothing to wait for
-		says(Down, 3)
+		says(admin.Down, 3)
 	})
 }
 
 func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
 	var confirmed []string
-	h := New(Options{
+	h := admin.New(admin.Options{
 		Confirm: func(hash string) error { confirmed = append(confirmed, hash); return nil },
 		Token:   token("s3cret"),
 	})
+	const loopback, elsewhere = "127.0.0.1:999", "10.0.0.1:999"
 	for _, c := range []struct {
-		name, from, field string
-		status            int
+		from, field string
+		status      int
 	}{
-		{"from loopback", "127.0.0.1:999", "", 200},
-		{"from loopback, IPv6", "[::1]:999", "", 200},
-		{"from elsewhere", "10.0.0.1:999", "", 403},
-		{"from elsewhere with the token", "10.0.0.1:999", "Authorization: Bearer s3cret", 200},
-		{"from elsewhere with another token", "10.0.0.1:999", "Authorization: Bearer s3cre", 403},
-		{"from elsewhere with an empty token", "10.0.0.1:999", "Authorization: Bearer ", 403},
-		{"from nowhere", "", "", 403},
+		{loopback, "", 200},
+		{"[::1]:999", "", 200},
+		{elsewhere, "", 403},
+		{elsewhere, "Authorization: Bearer s3cret", 200},
+		{elsewhere, "Authorization: Bearer s3cre", 403},
+		{elsewhere, "Authorization: Bearer ", 403},
+		{"", "", 403},
 		// nginx beside the gateway connects from loopback for the whole network.
-		{"by a proxy on the machine", "127.0.0.1:999", "X-Forwarded-For: 10.0.0.1", 403},
-		{"by a proxy on the machine", "127.0.0.1:999", "Forwarded: for=10.0.0.1", 403},
-		{"by a proxy on the machine", "127.0.0.1:999", "Via: 1.1 nginx", 403},
-		{"by a proxy on the machine", "127.0.0.1:999", "X-Real-Ip: 10.0.0.1", 403},
-		{"by a proxy on the machine", "127.0.0.1:999", "X-Forwarded-Host: gw.example.be", 403},
+		{loopback, "X-Forwarded-For: 10.0.0.1", 403},
+		{loopback, "Forwarded: for=10.0.0.1", 403},
+		{loopback, "Via: 1.1 nginx", 403},
+		{loopback, "X-Real-Ip: 10.0.0.1", 403},
+		{loopback, "X-Forwarded-Host: gw.example.be", 403},
 	} {
 		r := request("POST", "/configuration/confirm?hash=ab", c.field)
 		r.RemoteAddr = c.from
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if w.Code != c.status {
-			t.Errorf("%s, %s: %d, want %d", c.name, c.field, w.Code, c.status)
+			t.Errorf("from %s, %s: %d, want %d", c.from, c.field, w.Code, c.status)
 		}
 	}
 	if len(confirmed) != 3 || confirmed[0] != "ab" {
@@ -169,11 +154,11 @@ func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
 // changing is a listener that notes what it was asked to change.
 func changing(changes *[]string) http.Handler {
 	note := func(what string) { *changes = append(*changes, what) }
-	return New(Options{
+	return admin.New(admin.Options{
 		Confirm:     func(hash string) error { note("confirm " + hash); return nil },
-		Purge:       func(_ context.Context, p Purge) error { note("purge " + p.Route); return nil },
-		Maintenance: func() []Maintenance { return []Maintenance{} },
-		Maintain: func(_ context.Context, m Maintenance) error {
+		Purge:       func(_ context.Context, p admin.Purge) error { note("purge " + p.Route); return nil },
+		Maintenance: func() []admin.Maintenance { return []admin.Maintenance{} },
+		Maintain: func(_ context.Context, m admin.Maintenance) error {
 			if m.Provider == "nobody" {
 				return problem.NotFound("no such provider")
 			}
@@ -221,50 +206,48 @@ func TestNoPageInABrowserChangesAnything(t *testing.T) {
 // it nor may send it.
 func TestThePagesButtonNeedsTheToken(t *testing.T) {
 	retried := 0
+	const page, site, key = "Origin: http://example.com", "Sec-Fetch-Site: same-origin", "Authorization: Bearer s3cret"
 	for _, c := range []struct {
-		name, token string
-		fields      []string
-		status      int
+		token  string
+		fields []string
+		status int
 	}{
-		{"the page, with the token", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: same-origin",
-			"Authorization: Bearer s3cret"}, 200},
-		{"over http beyond loopback", "s3cret", []string{"Origin: http://example.com", "Authorization: Bearer s3cret"}, 200},
-		{"with another token", "s3cret", []string{"Origin: http://example.com", "Authorization: Bearer s3cre"}, 403},
-		{"without a token", "s3cret", []string{"Origin: http://example.com"}, 403},
-		{"where there is none", "", []string{"Origin: http://example.com", "Authorization: Bearer "}, 403},
-		{"another site", "s3cret", []string{"Origin: https://evil.example", "Authorization: Bearer s3cret"}, 403},
-		{"another site that claims to be this", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: cross-site",
-			"Authorization: Bearer s3cret"}, 403},
-		{"no origin", "s3cret", []string{"Sec-Fetch-Site: same-origin", "Authorization: Bearer s3cret"}, 403},
+		{"s3cret", []string{page, site, key}, 200},
+		{"s3cret", []string{page, key}, 200}, // over http beyond loopback
+		{"s3cret", []string{page, "Authorization: Bearer s3cre"}, 403},
+		{"s3cret", []string{page}, 403},
+		{"", []string{page, "Authorization: Bearer "}, 403},
+		{"s3cret", []string{"Origin: https://evil.example", key}, 403},
+		{"s3cret", []string{page, "Sec-Fetch-Site: cross-site", key}, 403}, // another site that claims to be this
+		{"s3cret", []string{site, key}, 403},
 	} {
-		h := New(Options{Retry: func() { retried++ }, Token: token(c.token)})
+		h := admin.New(admin.Options{Retry: func() { retried++ }, Token: token(c.token)})
 		before := retried
 		w := ask(h, "POST", "/tokens/retry", c.fields...)
 		if w.Code != c.status || (retried > before) != (c.status == 200) {
-			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+			t.Errorf("%q: %d %s", c.fields, w.Code, w.Body)
 		}
 	}
-	h := New(Options{Confirm: func(string) error { t.Error("confirmed"); return nil }, Token: token("s3cret")})
-	if w := ask(h, "POST", "/configuration/confirm?hash=ab", "Origin: http://example.com",
-		"Authorization: Bearer s3cret"); w.Code != 403 {
+	h := admin.New(admin.Options{Confirm: func(string) error { t.Error("confirmed"); return nil }, Token: token("s3cret")})
+	if w := ask(h, "POST", "/configuration/confirm?hash=ab", page, key); w.Code != 403 {
 		t.Errorf("another change from the page: %d", w.Code)
 	}
 }
 
 func TestTheRunbookIsAtHand(t *testing.T) {
-	w := ask(New(Options{}), "GET", Runbook)
+	w := ask(admin.New(admin.Options{}), "GET", admin.Runbook)
 	for _, want := range []string{"<h3 id=\"eboxtokenrefused\">", "<title>Operations", "<table>",
 		"gateway check --online"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %s", want)
 		}
 	}
-	if w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy ||
-		w.Header().Get("Content-Type") != mediaTypes[".html"] {
+	if w.Code != 200 || w.Header().Get("Content-Security-Policy") != ask(admin.New(admin.Options{}), "GET", "/").Header().
+		Get("Content-Security-Policy") || w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Errorf("%d, %v", w.Code, w.Header())
 	}
 	for _, path := range []string{"/docs/", "/docs/none.md", "/docs/../go.mod", "/docs/docs.go"} {
-		if w := ask(New(Options{}), "GET", path); w.Code != 404 {
+		if w := ask(admin.New(admin.Options{}), "GET", path); w.Code != 404 {
 			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
@@ -272,7 +255,7 @@ func TestTheRunbookIsAtHand(t *testing.T) {
 
 // Pages link to files of the repository, which are not served: those are named instead.
 func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
-	h := New(Options{})
+	h := admin.New(admin.Options{})
 	bodies := make(map[string]string)
 	get := func(target string) string {
 		if _, asked := bodies[target]; !asked {
@@ -307,49 +290,43 @@ func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
 	if err != nil || links < 100 {
 		t.Errorf("%d links, %v", links, err)
 	}
-	if !strings.Contains(get(Runbook), "(deploy/prometheus-rules.yaml in the repository)") {
+	if !strings.Contains(get(admin.Runbook), "(deploy/prometheus-rules.yaml in the repository)") {
 		t.Error("what is not served is not named")
 	}
 }
 
 func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
-	for name, c := range map[string]struct {
-		target string
-		status int
-		want   string
-	}{
-		"a provider": {
-			"POST /maintenance?provider=nsso&for=2h&reason=new%20disks", 200, "begin nsso 2h0m0s new disks by 127.0.0.1"},
-		"the gateway":              {"POST /maintenance?gateway=true&for=30m", 200, "begin  30m0s  by 127.0.0.1"},
-		"to its end":               {"DELETE /maintenance?provider=nsso", 200, "end nsso"},
-		"without a time":           {"POST /maintenance?provider=nsso", 400, ""},
-		"for no time":              {"POST /maintenance?provider=nsso&for=0s", 400, ""},
-		"for less than none":       {"POST /maintenance?provider=nsso&for=-1h", 400, ""},
-		"for too long":             {"POST /maintenance?provider=nsso&for=169h", 400, ""},
-		"for what is no time":      {"POST /maintenance?provider=nsso&for=2", 400, ""},
-		"of nothing":               {"POST /maintenance?for=2h", 400, ""},
-		"of both":                  {"POST /maintenance?provider=nsso&gateway=true&for=2h", 400, ""},
-		"of two":                   {"POST /maintenance?provider=a&provider=b&for=2h", 400, ""},
-		"gateway=false":            {"POST /maintenance?gateway=false&for=2h", 400, ""},
-		"a misspelt parameter":     {"POST /maintenance?provider=nsso&four=2h", 400, ""},
-		"an end with a time":       {"DELETE /maintenance?provider=nsso&for=2h", 400, ""},
-		"a reason over two lines":  {"POST /maintenance?provider=nsso&for=2h&reason=a%0Ab", 400, ""},
-		"a reason that is a novel": {"POST /maintenance?provider=nsso&for=2h&reason=" + strings.Repeat("a", 201), 400, ""},
-		"of somebody unknown":      {"POST /maintenance?provider=nobody&for=2h", 404, ""},
-		"what is switched":         {"GET /maintenance", 200, ""},
-		"another method":           {"PUT /maintenance?provider=nsso", 405, ""},
+	for target, want := range map[string]string{
+		"POST /maintenance?provider=nsso&for=2h&reason=disks": "200 begin nsso 2h0m0s disks by 127.0.0.1",
+		"POST /maintenance?gateway=true&for=30m":              "200 begin  30m0s  by 127.0.0.1",
+		"DELETE /maintenance?provider=nsso":                   "200 end nsso",
+		"POST /maintenance?provider=nsso":                     "400 ",
+		"POST /maintenance?provider=nsso&for=0s":              "400 ",
+		"POST /maintenance?provider=nsso&for=-1h":             "400 ",
+		"POST /maintenance?provider=nsso&for=169h":            "400 ",
+		"POST /maintenance?provider=nsso&for=2":               "400 ",
+		"POST /maintenance?for=2h":                            "400 ",
+		"POST /maintenance?provider=nsso&gateway=true&for=2h": "400 ",
+		"POST /maintenance?provider=a&provider=b&for=2h":      "400 ",
+		"POST /maintenance?gateway=false&for=2h":              "400 ",
+		"POST /maintenance?provider=nsso&four=2h":             "400 ",
+		"DELETE /maintenance?provider=nsso&for=2h":            "400 ",
+		"POST /maintenance?provider=nsso&for=2h&reason=a%0Ab": "400 ",
+		"POST /maintenance?provider=nobody&for=2h":            "404 ",
+		"GET /maintenance":                                    "200 ",
+		"PUT /maintenance?provider=nsso":                      "405 ",
+
+		"POST /maintenance?provider=nsso&for=2h&reason=" + strings.Repeat("a", 201): "400 ",
 	} {
-		t.Run(name, func(t *testing.T) {
-			var changes []string
-			method, url, _ := strings.Cut(c.target, " ")
-			w := ask(changing(&changes), method, url)
-			if got := strings.Join(changes, ","); w.Code != c.status || got != c.want {
-				t.Errorf("%d, changed %q: %s", w.Code, got, w.Body)
-			}
-			if c.status == 405 && w.Header().Get("Allow") != "GET, HEAD, POST, DELETE" {
-				t.Errorf("Allow: %s", w.Header().Get("Allow"))
-			}
-		})
+		var changes []string
+		method, url, _ := strings.Cut(target, " ")
+		w := ask(changing(&changes), method, url)
+		if got := fmt.Sprintf("%d %s", w.Code, strings.Join(changes, ",")); got != want {
+			t.Errorf("%s: %s: %s", target, got, w.Body)
+		}
+		if w.Code == 405 && w.Header().Get("Allow") != "GET, HEAD, POST, DELETE" {
+			t.Errorf("Allow: %s", w.Header().Get("Allow"))
+		}
 	}
 }
 
@@ -366,17 +343,18 @@ func TestTheLevelIsOneOfFour(t *testing.T) {
 	if len(changes) != 2 {
 		t.Errorf("%q", changes)
 	}
-	if w := ask(New(Options{Token: token("")}), "POST", "/log?level=debug"); w.Code != 404 {
+	if w := ask(admin.New(admin.Options{Token: token("")}), "POST", "/log?level=debug"); w.Code != 404 {
 		t.Errorf("where it cannot be changed: %d", w.Code)
 	}
 }
 
 func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
-	h := New(Options{})
-	entries, err := files.ReadDir("page")
+	h := admin.New(admin.Options{})
+	entries, err := os.ReadDir("page")
 	if err != nil {
 		t.Fatal(err)
 	}
+	kinds := map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 	elsewhere := regexp.MustCompile(`(?i)\b(https?:)?//[a-z0-9]`)
 	markup := regexp.MustCompile(
 		`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc`)
@@ -386,11 +364,11 @@ func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
 			target = "/"
 		}
 		w := ask(h, "GET", target)
-		content, _ := fs.ReadFile(files, "page/"+e.Name())
+		content, _ := os.ReadFile("page/" + e.Name())
 		if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), content) {
 			t.Errorf("%s: %d", target, w.Code)
 		}
-		if got := w.Header().Get("Content-Type"); got == "" || got != mediaTypes[path.Ext(e.Name())] {
+		if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, kinds[path.Ext(e.Name())]) {
 			t.Errorf("%s is %q", target, got)
 		}
 		for _, wanted := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'",
@@ -420,7 +398,7 @@ func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
 
 func TestAVisitIsToThePageAlone(t *testing.T) {
 	from := func(method, target string, fields ...string) http.Header {
-		return Visit(request(method, target, fields...)).Header
+		return admin.Visit(request(method, target, fields...)).Header
 	}
 	const link = "Sec-Fetch-Site: cross-site"
 	if len(from("GET", "/", link, "Referer: https://tickets.example/7")) != 0 {

@@ -14,45 +14,43 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// change does what a request asks for, and gives the answer. Its errors are problems.
-type change func(*http.Request) (any, error)
+// query is that of a change: names, each once at most and none empty.
+type query map[string]string
+
+// misuse is what is wrong with a query; what the call takes is added to it.
+type misuse string
+
+func (m misuse) Error() string { return string(m) }
 
 // changed is the answer to a change that has nothing to show.
 var changed = Health{Status: Up}
 
-// parameters reads the query of a change, which has nothing but names, each once at most and
-// none empty. A parameter that is misspelt is refused: to change something else than was
-// meant, or nothing, would go unnoticed. usage says what the call takes.
-func parameters(r *http.Request, usage string, names ...string) (map[string]string, error) {
+// parameters reads the query of a change. A parameter that is misspelt is refused: to change
+// something else than was meant, or nothing, would go unnoticed.
+func parameters(r *http.Request, names []string) (query, error) {
 	const maxName = 30 // bytes of the name of a parameter in a problem
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	sent, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, problem.BadRequest("The query cannot be read. " + usage)
+		return nil, misuse("The query cannot be read. ")
 	}
-	values := make(map[string]string)
-	for name, list := range query {
+	q := make(query)
+	for name, list := range sent {
 		switch {
 		case !slices.Contains(names, name):
-			return nil, problem.BadRequest("The parameter " + printable.Text(name, maxName) + " is not one of this call. " +
-				usage)
+			return nil, misuse("The parameter " + printable.Text(name, maxName) + " is not one of this call. ")
 		case len(list) != 1 || list[0] == "":
-			return nil, problem.BadRequest("The parameter " + name + " is empty or stands twice. " + usage)
+			return nil, misuse("The parameter " + name + " is empty or stands twice. ")
 		}
-		values[name] = list[0]
+		q[name] = list[0]
 	}
-	return values, nil
+	return q, nil
 }
 
-func (a *administration) confirm(r *http.Request) (any, error) {
-	const usage = "Say which configuration, by hash= with the one that /status shows under configuration.rejected."
-	query, err := parameters(r, usage, "hash")
-	if err != nil {
-		return nil, err
+func (a *administration) confirm(_ *http.Request, q query) (any, error) {
+	if q["hash"] == "" {
+		return nil, misuse("The hash of the configuration is missing. ")
 	}
-	if query["hash"] == "" {
-		return nil, problem.BadRequest("The hash of the configuration is missing. " + usage)
-	}
-	if err := a.o.Confirm(query["hash"]); err != nil {
+	if err := a.o.Confirm(q["hash"]); err != nil {
 		return nil, problem.BadRequest("The configuration was not taken: " + err.Error())
 	}
 	return changed, nil
@@ -66,18 +64,11 @@ type Purge struct {
 	All bool
 }
 
-func (a *administration) purge(r *http.Request) (any, error) {
-	const usage = "Say which stored answers are to be dropped, by one parameter: enterprise=NUMBER, route=NAME or " +
-		"all=true."
-	query, err := parameters(r, usage, "enterprise", "route", "all")
-	if err != nil {
-		return nil, err
+func (a *administration) purge(r *http.Request, q query) (any, error) {
+	if len(q) != 1 || q["all"] != "" && q["all"] != "true" {
+		return nil, misuse("")
 	}
-	if len(query) != 1 || query["all"] != "" && query["all"] != "true" {
-		return nil, problem.BadRequest(usage)
-	}
-	what := Purge{Enterprise: query["enterprise"], Route: query["route"], All: query["all"] != ""}
-	return changed, a.o.Purge(r.Context(), what)
+	return changed, a.o.Purge(r.Context(), Purge{Enterprise: q["enterprise"], Route: q["route"], All: q["all"] != ""})
 }
 
 // levels are those that can be set: one above error would silence every log.
@@ -86,18 +77,13 @@ var levels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelI
 
 // logLevel sets the level of the logs until the next start, or until the
 // configuration says another. Debug lines name more of the machinery, and no secret.
-func (a *administration) logLevel(r *http.Request) (any, error) {
+func (a *administration) logLevel(_ *http.Request, q query) (any, error) {
 	if a.o.SetLevel == nil {
 		return nil, problem.NotFound("The level of this gateway's logs cannot be changed while it runs.")
 	}
-	const usage = "Say the level, by one parameter: level=debug, info, warn or error."
-	query, err := parameters(r, usage, "level")
-	if err != nil {
-		return nil, err
-	}
-	level, known := levels[strings.ToLower(query["level"])]
+	level, known := levels[strings.ToLower(q["level"])]
 	if !known {
-		return nil, problem.BadRequest(usage)
+		return nil, misuse("")
 	}
 	a.o.SetLevel(level)
 	return map[string]string{"level": level.String()}, nil
@@ -133,10 +119,15 @@ func (a *administration) maintenance() any {
 }
 
 // maintain switches, or ends, what the query names.
-func (a *administration) maintain(r *http.Request) (any, error) {
-	m, err := readMaintenance(r, a.o.Now())
-	if err != nil {
-		return nil, err
+func (a *administration) maintain(r *http.Request, q query) (any, error) {
+	m := Maintenance{Provider: q["provider"], Gateway: q["gateway"] == "true", Reason: q["reason"]}
+	if (m.Provider == "") != m.Gateway || q["gateway"] != "" && !m.Gateway {
+		return nil, misuse("Say what it is about: provider=ID or gateway=true. ")
+	}
+	if r.Method != http.MethodDelete {
+		if err := m.begin(q["for"], a.o.Now()); err != nil {
+			return nil, err
+		}
 	}
 	if from, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		m.By = from.Addr().Unmap().String()
@@ -147,34 +138,18 @@ func (a *administration) maintain(r *http.Request) (any, error) {
 	return a.maintenance(), nil
 }
 
-func readMaintenance(r *http.Request, now time.Time) (m Maintenance, err error) {
-	usage, names := "POST /maintenance takes provider=ID or gateway=true, for=2h, and reason=TEXT.",
-		[]string{"provider", "gateway", "for", "reason"}
-	end := r.Method == http.MethodDelete
-	if end {
-		usage, names = "DELETE /maintenance takes provider=ID or gateway=true.", names[:2]
-	}
-	query, err := parameters(r, usage, names...)
-	if err != nil {
-		return m, err
-	}
-	m = Maintenance{Provider: query["provider"], Gateway: query["gateway"] == "true", Reason: query["reason"]}
-	if (m.Provider == "") != m.Gateway || query["gateway"] != "" && !m.Gateway {
-		return m, problem.BadRequest("Say what it is about: provider=ID or gateway=true. " + usage)
-	}
-	if end {
-		return m, nil
-	}
+// begin bounds a maintenance that begins now.
+func (m *Maintenance) begin(lasts string, now time.Time) error {
 	if utf8.RuneCountInString(m.Reason) > maxReason || printable.Text(m.Reason, len(m.Reason)) != m.Reason {
-		return m, problem.BadRequest("The reason is longer than 200 characters, or holds some that cannot be printed.")
+		return problem.BadRequest("The reason is longer than 200 characters, or holds some that cannot be printed.")
 	}
-	if query["for"] == "" {
-		return m, problem.BadRequest("Say how long it is to last, by for=2h: a switch that has no end is forgotten.")
+	if lasts == "" {
+		return problem.BadRequest("Say how long it is to last, by for=2h: a switch that has no end is forgotten.")
 	}
-	last, err := time.ParseDuration(query["for"])
+	last, err := time.ParseDuration(lasts)
 	if err != nil || last < minMaintenance || last > MaxMaintenance {
-		return m, problem.BadRequest("The parameter for is no time between 1s and 168h, such as 30m or 2h.")
+		return problem.BadRequest("The parameter for is no time between 1s and 168h, such as 30m or 2h.")
 	}
 	m.Since, m.Until = now.UTC().Truncate(time.Second), now.Add(last).UTC().Truncate(time.Second)
-	return m, nil
+	return nil
 }

@@ -5,18 +5,15 @@ import (
 	"fmt"
 	"html"
 	"net/http"
-	"net/url"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
 	"github.com/yuin/goldmark/parser"
 	htmlrender "github.com/yuin/goldmark/renderer/html"
-	"github.com/yuin/goldmark/text"
-	"github.com/yuin/goldmark/util"
 
 	"ebox-gateway/docs"
 	"ebox-gateway/internal/problem"
@@ -30,44 +27,26 @@ const Runbook = "/docs/operations.md"
 // the program's own.
 var markdown = goldmark.New(
 	goldmark.WithExtensions(extension.GFM),
-	goldmark.WithParserOptions(parser.WithAutoHeadingID(),
-		parser.WithASTTransformers(util.Prioritized(outside{}, 0))),
+	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 	goldmark.WithRendererOptions(htmlrender.WithUnsafe()),
 )
 
-// pageName is the parser's key for the name of the page.
-var pageName = parser.NewContextKey()
+// link is one to a file: its text, the path, and perhaps a section.
+var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)#: ]+)(?:#[^) ]*)?\)`)
 
-// outside makes text of links to files that are in the repository and not served here:
+// named makes text of a page's links to files that are in the repository and not served here:
 // "the rules" becomes "the rules (deploy/prometheus-rules.yaml in the repository)".
-type outside struct{}
-
-// Transform implements parser.ASTTransformer.
-func (outside) Transform(page *ast.Document, _ text.Reader, c parser.Context) {
-	name, _ := c.Get(pageName).(string)
-	var links []*ast.Link
-	_ = ast.Walk(page, func(n ast.Node, entering bool) (ast.WalkStatus, error) { // it never fails
-		if link, ok := n.(*ast.Link); ok && entering {
-			links = append(links, link)
+func named(page string, source []byte) []byte {
+	return link.ReplaceAllFunc(source, func(whole []byte) []byte {
+		parts := link.FindSubmatch(whole)
+		file := path.Join("docs", path.Dir(page), string(parts[2]))
+		if inside, ok := strings.CutPrefix(file, "docs/"); ok {
+			if _, err := docs.Pages.Open(inside); err == nil {
+				return whole
+			}
 		}
-		return ast.WalkContinue, nil
+		return fmt.Appendf(nil, "%s (%s in the repository)", parts[1], file)
 	})
-	for _, link := range links {
-		to, err := url.Parse(string(link.Destination))
-		if err != nil || to.Scheme != "" || to.Path == "" {
-			continue
-		}
-		file := path.Join("docs", path.Dir(name), to.Path)
-		if _, err := docs.Pages.Open(strings.TrimPrefix(file, "docs/")); err == nil && strings.HasPrefix(file, "docs/") {
-			continue
-		}
-		where := ast.NewString([]byte(" (" + file + " in the repository)"))
-		parent := link.Parent()
-		for child := link.FirstChild(); child != nil; child = link.FirstChild() {
-			parent.InsertBefore(parent, link, child)
-		}
-		parent.ReplaceChild(parent, link, where)
-	}
 }
 
 // document shows one page of the documentation, so that a runbook is at hand wherever the
@@ -93,12 +72,10 @@ func document(w http.ResponseWriter, r *http.Request) {
 <body class="document">
 <nav><a href="/">e-Box gateway</a> · <a href="%s">Operations</a></nav>
 `, html.EscapeString(title), Runbook)
-	c := parser.NewContext()
-	c.Set(pageName, name)
-	if err := markdown.Convert(source, &b, parser.WithContext(c)); err != nil {
+	if err := markdown.Convert(named(name, source), &b); err != nil {
 		fail(w, r, err)
 		return
 	}
 	b.WriteString("</body>\n</html>\n")
-	file(b.Bytes(), mediaTypes[".html"])(w, r)
+	file(w, r, b.Bytes(), mediaTypes[".html"])
 }

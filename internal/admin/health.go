@@ -57,10 +57,6 @@ func (m *remembered) health() Health {
 	return m.last
 }
 
-func (a *administration) livez(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, http.StatusOK, Health{Status: Up})
-}
-
 // probe answers 503 while why gives a reason.
 func probe(why func() string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

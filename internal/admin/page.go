@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"ebox-gateway/internal/problem"
 )
 
 // The page is plain HTML, CSS and JavaScript modules, as they stand in the folder
@@ -35,43 +38,31 @@ var mediaTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// pages adds the page and its files.
-func pages(r chi.Router) {
-	entries, err := files.ReadDir("page")
+// page answers with a file of the page.
+func page(w http.ResponseWriter, r *http.Request) {
+	name := cmp.Or(chi.URLParam(r, "*"), "index.html")
+	content, err := files.ReadFile("page/" + name)
 	if err != nil {
-		panic("admin: the page is not embedded: " + err.Error())
+		fail(w, r, problem.NotFound("The page has no file of that name."))
+		return
 	}
-	for _, e := range entries {
-		content, err := files.ReadFile("page/" + e.Name())
-		if err != nil {
-			panic("admin: the page is not embedded: " + err.Error())
-		}
-		target := "/page/" + e.Name()
-		if e.Name() == "index.html" {
-			target = "/"
-		}
-		r.Get(target, file(content, mediaTypes[path.Ext(e.Name())]))
-	}
-	r.Get("/docs/*", document)
+	file(w, r, content, mediaTypes[path.Ext(name)])
 }
 
 // file answers with one file, which a browser asks for again each time and gets only
 // if it is another.
-func file(content []byte, mediaType string) http.HandlerFunc {
+func file(w http.ResponseWriter, r *http.Request, content []byte, mediaType string) {
 	sum := sha256.Sum256(content)
-	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
-	return func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", mediaType)
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-cache")
-		h.Set("ETag", tag)
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
-	}
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
 // Visit gives a request for the page itself, for one of its files, or of the page's own

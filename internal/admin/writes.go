@@ -3,6 +3,7 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -10,21 +11,30 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// changes makes a change for those who may: whoever is on the machine itself, and whoever
+// change makes a change for those who may: whoever is on the machine itself, and whoever
 // knows the token. Token gives the token that is in force, empty if there is none; it is
-// read for each request, so that it can be rotated.
+// read for each request, so that it can be rotated. usage says what the call takes, the query's
+// names; the errors of do are problems, or a misuse of it.
 //
 // A browser on the machine is not whoever sits before it: any page that it shows can
 // have it send a POST to a loopback address, with no answer that it would have to be
 // able to read. So no browser changes anything, not even one that the internal
 // endpoint allows an origin, but for what the gateway's own page offers, and that with
 // the token alone, which another site's page does not know.
-func (a *administration) changes(do change) http.HandlerFunc {
+func (a *administration) change(do func(*http.Request, query) (any, error), usage string,
+	names ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := a.mayChange(r)
 		var result any
+		err := a.mayChange(r)
 		if err == nil {
-			result, err = do(r)
+			var q query
+			if q, err = parameters(r, names); err == nil {
+				result, err = do(r, q)
+			}
+		}
+		var wrong misuse
+		if errors.As(err, &wrong) {
+			err = problem.BadRequest(string(wrong) + usage)
 		}
 		if err != nil {
 			fail(w, r, err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,13 +32,14 @@ const originPrefix = "ebox-gateway-evidence/"
 // noteSignature is the size of a note's signature: the id of the key, and that of Ed25519.
 const noteSignature = 4 + ed25519.SignatureSize
 
-// checkpoint is what a signed note says.
+// checkpoint is a signature over the chain up to a record, and what it says.
 type checkpoint struct {
 	replica string
 	link
 	time string
-	// note is the whole of it, with its signature; empty of format 1, which had none.
-	note string
+	// note is the whole note. Format 1 had none: its signature is over the hash alone.
+	note       string
+	signature1 []byte
 }
 
 func (c *checkpoint) text() string {
@@ -45,16 +47,15 @@ func (c *checkpoint) text() string {
 		base64.StdEncoding.EncodeToString(c.hash[:]), c.time)
 }
 
-// checkpointOf is the note of a signed record.
+// checkpointOf is that of a signed record.
 func checkpointOf(replica string, l *line) checkpoint {
 	c := checkpoint{replica: replica, link: l.link, time: l.time}
+	if len(l.signature) != noteSignature {
+		c.signature1 = l.signature
+		return c
+	}
 	c.note = c.text() + "\n— " + originPrefix + replica + " " + base64.StdEncoding.EncodeToString(l.signature) + "\n"
 	return c
-}
-
-// signature is what the record of a note carries: the end of its last line.
-func (c *checkpoint) signature() string {
-	return strings.TrimSuffix(c.note[strings.LastIndexByte(c.note, ' ')+1:], "\n")
 }
 
 // parseCheckpoint reads the text of a note.
@@ -81,7 +82,7 @@ func parseCheckpoint(text string) (checkpoint, error) {
 
 var errNoCheckpoint = errors.New("is no checkpoint")
 
-// signer makes the notes of a replica. It is a note.Signer.
+// signer makes the checkpoints of a replica. It is a note.Signer.
 type signer struct {
 	note.Verifier
 	key ed25519.PrivateKey
@@ -95,18 +96,19 @@ func newSigner(replica string, key ed25519.PrivateKey) (*signer, error) {
 	return &signer{v, key}, err
 }
 
-// sign makes the note of a checkpoint.
-func (s *signer) sign(c *checkpoint) {
+// sign makes the note of a checkpoint, and gives what the record of it carries: the end of its last
+// line.
+func (s *signer) sign(c *checkpoint) (signature string) {
 	text, _ := note.Sign(&note.Note{Text: c.text()}, s) // which fails for no text of these lines
 	c.note = string(text)
+	return strings.TrimSuffix(c.note[strings.LastIndexByte(c.note, ' ')+1:], "\n")
 }
 
-func noteVerifier(replica string, key ed25519.PublicKey) (note.Verifier, error) {
+func noteVerifier(replica string, key ed25519.PublicKey) (v note.Verifier, err error) {
 	text, err := note.NewEd25519VerifierKey(originPrefix+replica, key)
-	if err != nil {
-		return nil, fmt.Errorf("verifying notes of %s: %w", replica, err)
+	if err == nil {
+		v, err = note.NewVerifier(text)
 	}
-	v, err := note.NewVerifier(text)
 	if err != nil {
 		return nil, fmt.Errorf("verifying notes of %s: %w", replica, err)
 	}
@@ -119,61 +121,31 @@ type trust struct {
 	verifiers map[string]note.Verifiers // by replica
 }
 
-func (t *trust) of(replica string) (note.Verifiers, error) {
-	if v, ok := t.verifiers[replica]; ok {
-		return v, nil
-	}
-	list := make([]note.Verifier, 0, len(t.keys))
-	for _, key := range t.keys {
-		v, err := noteVerifier(replica, key)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	if t.verifiers == nil {
-		t.verifiers = make(map[string]note.Verifiers)
-	}
-	t.verifiers[replica] = note.VerifierList(list...)
-	return t.verifiers[replica], nil
-}
+func newTrust(keys []ed25519.PublicKey) trust { return trust{keys, make(map[string]note.Verifiers)} }
 
-// note reports whether the signature of a note verifies.
-func (t *trust) note(c checkpoint) bool {
-	v, err := t.of(c.replica)
-	if err != nil {
-		return false
+// verifies reports whether the signature of a checkpoint is that of one of the keys.
+func (t *trust) verifies(c checkpoint) bool {
+	if c.note == "" {
+		message := append([]byte("ebox-gateway evidence\x00"), c.hash[:]...)
+		return slices.ContainsFunc(t.keys, func(key ed25519.PublicKey) bool {
+			return ed25519.Verify(key, message, c.signature1)
+		})
 	}
-	_, err = note.Open([]byte(c.note), v)
+	known, ok := t.verifiers[c.replica]
+	if !ok {
+		var list []note.Verifier
+		for _, key := range t.keys {
+			v, err := noteVerifier(c.replica, key)
+			if err != nil {
+				return false // a name that no note may have
+			}
+			list = append(list, v)
+		}
+		known = note.VerifierList(list...)
+		t.verifiers[c.replica] = known
+	}
+	_, err := note.Open([]byte(c.note), known)
 	return err == nil
-}
-
-// record reports whether the signature of a record of a chain verifies.
-func (t *trust) record(replica string, l *line) bool {
-	if len(l.signature) == ed25519.SignatureSize {
-		return t.format1(l)
-	}
-	return t.note(checkpointOf(replica, l))
-}
-
-// line reports whether the checkpoint that was read from a line verifies.
-func (t *trust) line(c checkpoint, r raw) bool {
-	if c.note != "" {
-		return t.note(c)
-	}
-	l, err := parseLine(r)
-	return err == nil && l.intact && t.record(c.replica, &l)
-}
-
-// format1 verifies a signature as it was before there were notes.
-func (t *trust) format1(l *line) bool {
-	message := append([]byte("ebox-gateway evidence\x00"), l.hash[:]...)
-	for _, key := range t.keys {
-		if ed25519.Verify(key, message, l.signature) {
-			return true
-		}
-	}
-	return false
 }
 
 // line is the note as a line of a file of checkpoints.
@@ -207,8 +179,8 @@ func readCheckpoint(r raw) (checkpoint, error) {
 		return c, err
 	}
 	l, err := parseLine(r)
-	if err != nil || !validReplica(holds.Replica) {
+	if err != nil || !l.intact || !validReplica(holds.Replica) {
 		return checkpoint{}, errNoCheckpoint
 	}
-	return checkpoint{replica: holds.Replica, link: l.link, time: l.time}, nil
+	return checkpointOf(holds.Replica, &l), nil
 }

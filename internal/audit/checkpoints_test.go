@@ -36,8 +36,7 @@ func (r *receiver) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// One way fails and the other does not: the status says so until that way is well again, and
-// what waited for the file is in it then.
+// One way fails and the other does not: the status says so until that way is well again.
 func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 	var away receiver
 	testkit.Table(t, map[string]func(t *testing.T, dir string, fails bool){
@@ -67,39 +66,24 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 			}
 		}
 		must(t, l.Close())
-		if r := sound(t, dir); r.Checkpoints != 6 {
-			t.Errorf("%d checkpoints", r.Checkpoints)
-		}
+		sound(t, dir)
 	})
 }
 
 // The chain has all signatures itself, so that nothing stops; but whoever took the file has a
-// reason, and the next start has nothing to compare the chain with.
+// reason, and the next start has nothing to compare the chain with. What else may become of a file is
+// in package logfile.
 func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
-	type hour struct {
-		busy  bool
-		taken func(t *testing.T, file string)
-	}
-	removed := func(t *testing.T, file string) { mustRemove(t, file) }
-	testkit.Table(t, map[string]hour{
-		"removed, idle": {false, removed},
-		"removed, busy": {true, removed},
-		"replaced by a copy": {false, func(t *testing.T, file string) {
-			text := mustRead(t, file)
-			must(t, os.Rename(file, file+".tmp"))
-			mustWrite(t, file, text)
-		}},
-		"cut": {false, func(t *testing.T, file string) { must(t, os.Truncate(file, 10)) }},
-	}, func(t *testing.T, c hour) {
+	testkit.Table(t, map[string]bool{"idle": false, "busy": true}, func(t *testing.T, busy bool) {
 		dir := t.TempDir()
 		o := options(dir)
 		o.StopAfter = 0
 		l := mustOpen(t, o)
 		l.Done(finished("before"))
 		time.Sleep(2 * time.Minute)
-		c.taken(t, beside(dir))
+		mustRemove(t, beside(dir))
 		for range 3 {
-			if c.busy {
+			if busy {
 				l.Done(finished("after"))
 			}
 			time.Sleep(90 * time.Second)
@@ -112,39 +96,10 @@ func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "checkpoints-2000.jsonl was removed") {
 			t.Errorf("%d gaps: %v", r.Gaps, r.Notes)
 		}
-		again := mustOpen(t, o)
-		if s := again.Status(); s.Shipping != "" {
+		if s := mustOpen(t, o).Status(); s.Shipping != "" {
 			t.Errorf("after a start: %q", s.Shipping)
 		}
 	})
-}
-
-// The file beside the chain is read along with it, and the findings say where.
-func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
-	dir, foreign := t.TempDir(), t.TempDir()
-	for range 3 {
-		must(t, mustOpen(t, options(dir)).Close())
-	}
-	must(t, mustOpen(t, options(foreign)).Close())
-	path := beside(dir)
-	text, other := mustRead(t, path), mustRead(t, beside(foreign))
-	line := strings.SplitAfter(text, "\n")
-	for _, c := range []struct{ name, text, want string }{
-		{"one is missing", strings.Replace(text, line[2], "", 1), ""},
-		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""),
-			":2: seq 2: this checkpoint is out of order: it follows that of seq 3"},
-		{"one was changed", strings.Replace(text, `\n3\n`, `\n4\n`, 1), ":2: seq 4: this checkpoint does not verify"},
-		{"one is another chain's", text + other, ":7: seq 2: this checkpoint does not verify"},
-		{"nothing of it is what it was", strings.Repeat("x\n", 200), ":200: this line is no checkpoint"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			mustWrite(t, path, c.text)
-			r := verify(t, dir, VerifyOptions{})
-			if c.want != "" && !contains(r.Findings, c.want) || (c.want == "") != (len(r.Findings) == 0) || r.Records != 7 {
-				t.Errorf("%d records, %d more, %v", r.Records, r.More, r.Findings)
-			}
-		})
-	}
 }
 
 // Collectors of logs put lines out of order, may hand one out twice, and compress them.

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"ebox-gateway/internal/testkit"
 )
 
 // Segments end with their size and their day.
@@ -56,41 +54,40 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 // Whenever the process ends, one whole copy is there: the chain verifies as it was
 // left, and the next start finishes what was begun.
 func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
-	testkit.Table(t, map[string]func(text []byte) (suffix string, content []byte){
+	for name, left := range map[string]func(text []byte) (suffix string, content []byte){
 		"while it wrote": func(text []byte) (string, []byte) {
 			return compressedSuffix + unfinishedSuffix, text[:len(text)/2]
 		},
 		"before the old file was gone": func(text []byte) (string, []byte) { return compressedSuffix, text },
-	}, func(t *testing.T, left func(text []byte) (suffix string, content []byte)) {
-		dir := plain(t, 20, 4000)
-		text := whole(t, dir)
-		first := segmentsOf(t, dir)[0].path
-		suffix, content := left(zipped(t, mustRead(t, first)))
-		mustWrite(t, first+suffix, content)
-		sound(t, dir)
-		if whole(t, dir) != text {
-			t.Error("there is another text")
-		}
-		l := mustOpen(t, options(dir))
-		synctest.Wait()
-		if got := forms(t, dir); got != allButTheLast(got) {
-			t.Error(got)
-		}
-		must(t, l.Close())
-		sound(t, dir)
-		if !strings.HasPrefix(whole(t, dir), text) {
-			t.Error("there is another text")
-		}
-	})
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := plain(t, 20, 4000)
+			text := whole(t, dir)
+			first := segmentsOf(t, dir)[0].path
+			suffix, content := left(zipped(t, mustRead(t, first)))
+			mustWrite(t, first+suffix, content)
+			sound(t, dir)
+			if whole(t, dir) != text {
+				t.Error("there is another text")
+			}
+			_, err := Keep(options(dir))
+			must(t, err)
+			if got := forms(t, dir); got != allButTheLast(got) || !strings.HasPrefix(whole(t, dir), text) {
+				t.Error("it is not finished: ", got)
+			}
+			sound(t, dir)
+		})
+	}
 }
 
 // What cannot be compressed stays as it is until the next round; a gateway that ends does not
 // wait for it.
 func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 	for name, fails := range map[string]func(disk *faulty, l *Log){
-		"the disk is full": func(disk *faulty, _ *Log) { disk.set(failure{write: syscall.ENOSPC}) },
-		"a sync fails":     func(disk *faulty, _ *Log) { disk.set(failure{sync: syscall.EIO}) },
-		"the gateway ends": func(_ *faulty, l *Log) { l.stop() },
+		"the disk is full":            func(disk *faulty, _ *Log) { disk.set(failure{write: syscall.ENOSPC}) },
+		"a sync fails":                func(disk *faulty, _ *Log) { disk.set(failure{sync: syscall.EIO}) },
+		"the new name is not on disk": func(disk *faulty, _ *Log) { disk.only = "r1"; disk.set(failure{sync: syscall.EIO}) },
+		"the gateway ends":            func(_ *faulty, l *Log) { l.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, disk := plain(t, 20, 4000), &faulty{}
@@ -113,64 +110,6 @@ func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 				t.Errorf("the next round: %s", got)
 			}
 			sound(t, dir)
-		})
-	}
-}
-
-func TestTheFindingNamesWhereACompressedSegmentIsDamaged(t *testing.T) {
-	dir := compressed(t, 40, 4000)
-	second := segmentsOf(t, dir)[1].path
-	original := mustRead(t, second)
-	for _, c := range []struct{ name, content, line, want string }{
-		{"cut off", original[:len(original)-300], ":", "its end was cut off"},
-		{"without its checksum", original[:len(original)-8], ":", "its end was cut off"},
-		{"empty", "", ":1: ", "its end was cut off"},
-		{"no gzip at all", "rubbish rubbish", ":1: ", "it was changed"},
-		{"something behind it", original + "rubbish rubbish", ":", "it was changed"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			mustWrite(t, second, c.content)
-			// Of the other segments nothing is wrong but that the one before them is gone.
-			r := verify(t, dir, VerifyOptions{})
-			if !contains(r.Findings, second+c.line) || !contains(r.Findings, c.want) || len(r.Findings) > 2 {
-				t.Error(r.Findings)
-			}
-			if _, s := find(t, dir, Query{}); len(s.Findings) == 0 {
-				t.Error("the search says nothing")
-			}
-		})
-	}
-}
-
-// The last segment may be compressed, by whoever put the files away: the chain goes on
-// behind it.
-func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		damage   func([]byte) []byte
-		findings int
-	}{
-		{"whole", func(b []byte) []byte { return b }, 0},
-		{"cut off", func(b []byte) []byte { return b[:len(b)-200] }, 1},
-		{"nothing of it can be read", func([]byte) []byte { return []byte("rubbish") }, 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := plain(t, 20, 4000)
-			// A crash tears off nothing that was signed and handed out; here it was.
-			mustRemove(t, beside(dir))
-			segments := segmentsOf(t, dir)
-			last := segments[len(segments)-1].path
-			mustWrite(t, last+compressedSuffix, c.damage(zipped(t, mustRead(t, last))))
-			mustRemove(t, last)
-			for range 2 {
-				must(t, mustOpen(t, options(dir)).Close())
-			}
-			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != c.findings {
-				t.Error(r.Findings)
-			}
-			if got := strings.Contains(whole(t, dir), `"kind":"gap"`); got != (c.name != "whole") {
-				t.Errorf("a gap: %v", got)
-			}
 		})
 	}
 }

@@ -102,21 +102,19 @@ func Export(chains []string, to string, from, until time.Time, o VerifyOptions) 
 // sumsOf lists the files of a directory as sha256sum does.
 func sumsOf(dir string) ([]byte, error) {
 	var sums bytes.Buffer
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	files := os.DirFS(dir)
+	err := fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		in, err := os.Open(path)
+		in, err := files.Open(name)
 		if err != nil {
 			return err
 		}
 		defer in.Close()
 		h := sha256.New()
-		if _, err := io.Copy(h, in); err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		fmt.Fprintf(&sums, "%x  %s\n", h.Sum(nil), filepath.ToSlash(name))
+		_, err = io.Copy(h, in)
+		fmt.Fprintf(&sums, "%x  %s\n", h.Sum(nil), name)
 		return err
 	})
 	return sums.Bytes(), err
@@ -152,7 +150,7 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 	v.bundle = &bundleFiles{each: func(name string, content []byte) error {
 		return writeOnce(filepath.Join(dir, name), content)
 	}}
-	err = v.run(o)
+	err = v.run()
 	return &v.report, err
 }
 
@@ -163,7 +161,7 @@ func exportCheckpoints(file, dir string, first, last uint64) error {
 		if err != nil {
 			return err
 		}
-		if c, err := readCheckpoint(r); err == nil && r.whole && c.seq >= first && c.seq <= last {
+		if c, err := readCheckpoint(r); err == nil && c.seq >= first && c.seq <= last {
 			kept = append(append(kept, r.text...), '\n')
 		}
 	}
@@ -232,6 +230,10 @@ func copySegment(s segment, dir string) (*segmentCopy, error) {
 	w := bufio.NewWriter(out)
 	for r, failed := range linesOf(s.path, nil) {
 		if err = failed; err != nil {
+			break
+		}
+		if r.damage != "" {
+			err = errors.New(r.wrong())
 			break
 		}
 		if !r.whole {

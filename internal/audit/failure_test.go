@@ -12,82 +12,63 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-// A disk that fails in whatever way: records wait in memory, the chain goes on where
-// it was, and nothing is there twice.
-func TestAFailingDiskCostsNoRecord(t *testing.T) {
-	testkit.Table(t, map[string]failure{
-		"it is full":          {write: syscall.ENOSPC},
-		"a sync fails":        {sync: syscall.EIO},
-		"it became read-only": {open: syscall.EROFS, write: syscall.EROFS},
-	}, func(t *testing.T, c failure) {
+// A disk that fails in whatever way: records wait in memory, the chain goes on where it was, and
+// nothing is there twice. Requests are refused as soon as that has lasted for longer than it may.
+func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
+	type failing struct {
+		failure
+		after       time.Duration
+		first, late error // of an intent at once and after a minute
+		refused     uint64
+	}
+	testkit.Table(t, map[string]failing{
+		"it is full, and nothing stops": {failure{write: syscall.ENOSPC}, Never, nil, nil, 0},
+		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO}, 30 * time.Second, nil,
+			ErrNotRecorded, 1},
+		"it became read-only, and traffic stops at once": {failure{open: syscall.EROFS, write: syscall.EROFS}, 0,
+			ErrNotRecorded, ErrNotRecorded, 2},
+	}, func(t *testing.T, c failing) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(*Options) {})
+		dir := t.TempDir()
+		o := options(dir)
+		o.OpenFile, o.StopAfter = disk.openFile, c.after
+		l := mustOpen(t, o)
 		l.Done(finished("before"))
 		time.Sleep(time.Second)
-		disk.set(c)
-		if err := l.Intent(t.Context(), write("w1")); err != nil {
-			t.Errorf("evidence may be late here: %v", err)
+		disk.set(c.failure)
+		write := func(when string, want error) {
+			t.Helper()
+			if err := l.Intent(t.Context(), write("w")); !errors.Is(err, want) || l.Refused() != (want != nil) {
+				t.Errorf("%s: %v, refused: %v", when, err, l.Refused())
+			}
 		}
+		write("at once", c.first)
 		for range 5 {
 			l.Done(finished("during"))
-			time.Sleep(time.Second)
+			time.Sleep(10 * time.Second)
 		}
-		if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
+		if s := l.Status(); s.Failing == "" || s.Waiting != 6 {
 			t.Errorf("%+v", s)
 		}
 		if c.sync == nil {
 			sound(t, dir) // no half line is left meanwhile
 		}
+		write("after a minute", c.late)
 		disk.set(failure{})
 		time.Sleep(2 * time.Second)
-		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
+		write("the disk is back", nil)
+		if s := l.Status(); s.Failing != "" || s.Waiting != 0 || s.RefusedWrites != c.refused {
 			t.Errorf("%+v", s)
 		}
 		must(t, l.Close())
 		sound(t, dir)
-		if got := kindsIn(t, dir); got != "start read intent read read read read read stop" {
+		want := "start read intent read read read read read intent stop"
+		if c.late == nil {
+			want = "start read intent read read read read read intent intent stop"
+		}
+		if got := kindsIn(t, dir); got != want {
 			t.Error(got)
 		}
-	})
-}
-
-func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
-	type limit struct {
-		after       time.Duration
-		first, late error // of an intent at once and after a minute
-		refused     uint64
-	}
-	testkit.Table(t, map[string]limit{
-		"at once":             {0, ErrNotRecorded, ErrNotRecorded, 2},
-		"after half a minute": {30 * time.Second, nil, ErrNotRecorded, 1},
-		"never":               {Never, nil, nil, 0},
-	}, func(t *testing.T, c limit) {
-		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = c.after })
-		disk.set(failure{sync: syscall.EIO})
-		if err := l.Intent(t.Context(), write("w1")); !errors.Is(err, c.first) {
-			t.Errorf("the first: %v", err)
-		}
-		if got := l.Refused(); got != (c.first != nil) {
-			t.Errorf("refused at once: %v", got)
-		}
-		time.Sleep(time.Minute)
-		if err := l.Intent(t.Context(), write("w2")); !errors.Is(err, c.late) {
-			t.Errorf("after a minute: %v", err)
-		}
-		if got := l.Refused(); got != (c.late != nil) {
-			t.Errorf("refused after a minute: %v", got)
-		}
-		disk.set(failure{})
-		time.Sleep(2 * time.Second)
-		if err := l.Intent(t.Context(), write("w3")); err != nil || l.Refused() {
-			t.Errorf("the disk is back: %v", err)
-		}
-		if got := l.Status().RefusedWrites; got != c.refused {
-			t.Errorf("%d writes were refused, and %d counted", c.refused, got)
-		}
-		must(t, l.Close())
-		sound(t, dir)
 	})
 }
 
@@ -98,16 +79,20 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		release := disk.hangs()
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := l.Intent(impatient, write("w0")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a caller that went away: %v", err)
-		}
-		began := time.Now()
-		if err := l.Intent(t.Context(), write("w1")); err != nil || time.Since(began) != patience {
-			t.Errorf("%v after %s", err, time.Since(began))
-		}
-		began = time.Now()
-		if err := l.Intent(t.Context(), write("w2")); err != nil || time.Since(began) != 0 {
-			t.Errorf("the second: %v after %s", err, time.Since(began))
+		for _, c := range []struct {
+			name string
+			ctx  context.Context
+			err  error
+			took time.Duration
+		}{
+			{"of a caller that went away", impatient, context.DeadlineExceeded, time.Second},
+			{"the first", t.Context(), nil, patience},
+			{"the second", t.Context(), nil, 0},
+		} {
+			began := time.Now()
+			if err := l.Intent(c.ctx, write("w")); !errors.Is(err, c.err) || time.Since(began) != c.took {
+				t.Errorf("%s: %v after %s", c.name, err, time.Since(began))
+			}
 		}
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
 			t.Errorf("%+v", s)
@@ -117,6 +102,19 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
+		// Reads alone, which wait for nothing, notice it as well.
+		release = disk.hangs()
+		l.SetStopAfter(0)
+		l.Done(finished("r"))
+		time.Sleep(time.Second)
+		if l.Refused() {
+			t.Error("refused while the disk is only slow")
+		}
+		time.Sleep(2 * patience)
+		if !l.Refused() {
+			t.Error("not refused by reads alone")
+		}
+		release()
 		must(t, l.Close())
 		sound(t, dir)
 	})
@@ -189,25 +187,6 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {
 			t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
 		}
-	})
-}
-
-func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		disk := &faulty{}
-		_, l := failing(t, disk, func(o *Options) { o.StopAfter = 0 })
-		release := disk.hangs()
-		l.Done(finished("r"))
-		time.Sleep(time.Second)
-		if l.Refused() {
-			t.Error("refused while the disk is only slow")
-		}
-		time.Sleep(2 * patience)
-		if !l.Refused() {
-			t.Error("not refused")
-		}
-		release()
-		must(t, l.Close())
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,6 +105,7 @@ type chainFiles struct {
 // filesOf lists the directory of a chain.
 func filesOf(dir string) (chainFiles, error) {
 	var files chainFiles
+	found := make(map[string]fs.FileInfo)
 	// Twice: of a segment that is compressed at this moment, a listing that takes its
 	// time may show neither form.
 	for range 2 {
@@ -112,36 +114,30 @@ func filesOf(dir string) (chainFiles, error) {
 			return files, fmt.Errorf("listing the evidence: %w", err)
 		}
 		for _, e := range entries {
-			path := filepath.Join(dir, e.Name())
-			s, ok := parseSegment(path)
 			info, err := e.Info()
-			switch {
-			case errors.Is(err, fs.ErrNotExist): // compressed since
-			case err != nil:
+			if err == nil {
+				found[e.Name()] = info
+			} else if !errors.Is(err, fs.ErrNotExist) { // compressed since
 				return files, fmt.Errorf("listing the evidence: %w", err)
-			case !e.Type().IsRegular():
-				files.foreign = append(files.foreign, path)
-			case ok:
-				s.size = info.Size()
-				files.segments = append(files.segments, s)
-			case isCheckpoints(e.Name()):
-				files.checkpoints = append(files.checkpoints, path)
-			case !isOwnFile(e.Name()):
-				files.foreign = append(files.foreign, path)
 			}
 		}
 	}
-	slices.Sort(files.foreign)
-	files.foreign = slices.Compact(files.foreign)
-	slices.Sort(files.checkpoints) // format 1 wrote checkpoints.jsonl, which is not last by its name
-	files.checkpoints = slices.Compact(files.checkpoints)
-	// A plain name is the beginning of the compressed one, and so comes first.
-	list := files.segments
-	slices.SortFunc(list, func(a, b segment) int {
-		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
-	})
+	for _, name := range slices.Sorted(maps.Keys(found)) { // checkpoints.jsonl, of format 1, is not the first
+		path, info := filepath.Join(dir, name), found[name]
+		switch s, ok := parseSegment(path); {
+		case info.Mode().IsRegular() && ok:
+			s.size = info.Size()
+			files.segments = append(files.segments, s)
+		case info.Mode().IsRegular() && isCheckpoints(name):
+			files.checkpoints = append(files.checkpoints, path)
+		case !info.Mode().IsRegular() || !isOwnFile(name):
+			files.foreign = append(files.foreign, path)
+		}
+	}
+	slices.SortStableFunc(files.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	// Where both forms are there, a process was killed, or is at work, between the last two steps of compressing.
-	files.segments = slices.CompactFunc(list, func(a, b segment) bool { return a.plain() == b.plain() })
+	// A plain name is the beginning of the compressed one, and so came first.
+	files.segments = slices.CompactFunc(files.segments, func(a, b segment) bool { return a.plain() == b.plain() })
 	return files, nil
 }
 
@@ -158,61 +154,38 @@ func isOwnFile(name string) bool {
 		unfinished && (ofSegment || isCheckpoints(of))
 }
 
-// newerError is a file that a newer version of the gateway has written.
-type newerError string
+// newerName says what a file is that is named like a segment, in a way that is not known.
+const newerName = "%s has a name that this version of the gateway does not know: it was written by a newer " +
+	"version, or put there; use the version that wrote the evidence, or take the file away"
 
-// Error implements error.
-func (e newerError) Error() string { return string(e) }
-
-// newerName is the error for a file that is named like a segment, in a way that is not known.
-func newerName(file string) error {
-	return newerError(file + " has a name that this version of the gateway does not know: it was written by a newer " +
-		"version, or put there; use the version that wrote the evidence, or take the file away")
-}
-
-// newer is the error for a foreign file that is named like a segment, nil if there is none.
-func (f *chainFiles) newer() error {
-	for _, path := range f.foreign {
-		if strings.HasPrefix(filepath.Base(path), segmentPrefix) {
-			return newerName(path)
-		}
-	}
-	return nil
-}
-
-// header reads the first record of a segment. Format 1 has none: its Replica is empty.
+// header reads the first record of a segment. Format 1 has none: its Replica is empty. Of a record
+// that was changed Time is zero. The error is that of a newer format.
 func (l *line) header() (header, error) {
 	h := header{Format: 1}
 	if l.kind != KindSegment {
-		h.Time, _ = time.Parse(time.RFC3339Nano, l.time) // zero of a record that was changed
+		h.Time, _ = time.Parse(time.RFC3339Nano, l.time)
 		return h, nil
 	}
-	if err := json.Unmarshal(l.text, &h); err != nil {
-		return h, errNoRecord
+	if json.Unmarshal(l.text, &h) != nil {
+		return header{Format: format}, nil
 	}
 	if h.Format > format {
-		return h, newerError(fmt.Sprintf("%s was written by a newer version of the gateway, in format %d; this version "+
-			"knows formats up to %d: use the version that wrote it", l.file, h.Format, format))
+		return h, fmt.Errorf("%s was written by a newer version of the gateway, in format %d; this version "+
+			"knows formats up to %d: use the version that wrote it", l.file, h.Format, format)
 	}
 	return h, nil
 }
 
-// headerOf reads the first record of a segment. The zero header is that of an empty file, or of
-// one that was changed.
+// headerOf is the header of a segment. That of an empty file is zero.
 func headerOf(s *segment) (header, error) {
 	for r, err := range linesOf(s.path, nil) {
 		if err != nil {
-			return header{}, unlessDamaged(err)
+			return header{}, err
 		}
-		l, err := parseLine(r)
-		if err != nil {
-			break
+		if l, err := parseLine(r); err == nil {
+			return l.header()
 		}
-		h, err := l.header()
-		if errors.Is(err, errNoRecord) {
-			break
-		}
-		return h, err
+		break
 	}
 	return header{}, nil
 }
@@ -223,7 +196,7 @@ func headerOf(s *segment) (header, error) {
 func (f *chainFiles) replicaOf() (string, error) {
 	for _, s := range f.segments {
 		for r, err := range linesOf(s.path, nil) {
-			if err := unlessDamaged(err); err != nil {
+			if err != nil {
 				return "", err
 			}
 			l, err := parseLine(r)
@@ -239,14 +212,18 @@ func (f *chainFiles) replicaOf() (string, error) {
 	return "", nil
 }
 
-// openChain lists a chain that is to be read, and says whose it is.
+// openChain lists a chain that is to be read or written, and says whose it is. A file that is named
+// like a segment, in a way that is not known, is an error.
 func openChain(dir string) (files chainFiles, replica string, err error) {
-	if files, err = filesOf(dir); err == nil {
-		err = files.newer()
+	if files, err = filesOf(dir); err != nil {
+		return files, "", err
 	}
-	if err == nil {
-		replica, err = files.replicaOf()
+	for _, path := range files.foreign {
+		if strings.HasPrefix(filepath.Base(path), segmentPrefix) {
+			return files, "", fmt.Errorf(newerName, path)
+		}
 	}
+	replica, err = files.replicaOf()
 	return files, replica, err
 }
 

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -28,7 +27,7 @@ func (l *Log) tend() {
 	for {
 		l.compressEnded()
 		select {
-		case <-l.ended:
+		case <-l.begun:
 		case <-again.C:
 			if _, err := l.drop(l.o.Now()); err != nil && l.open.Err() == nil {
 				l.o.Log.Error("an old file of the evidence could not be dropped; it is tried again in an hour",
@@ -40,21 +39,18 @@ func (l *Log) tend() {
 	}
 }
 
-// isEnded tells a segment that the writer has left for good.
-func (l *Log) isEnded(path string) bool {
-	current := l.current.Load()
-	return current == nil || path != *current
-}
+// ended are the segments that the writer has left for good: all but the newest.
+func (f *chainFiles) ended() []segment { return f.segments[:max(len(f.segments)-1, 0)] }
 
 // compressEnded compresses what is ended, the oldest first. What fails stays as it is, and
 // the next round tries again.
 func (l *Log) compressEnded() {
 	files, err := filesOf(l.dir)
-	for _, s := range files.segments {
+	for _, s := range files.ended() {
 		if l.open.Err() != nil {
 			return
 		}
-		if !s.compressed && l.isEnded(s.path) {
+		if !s.compressed {
 			err = errors.Join(err, l.compress(s.path))
 		}
 	}
@@ -113,16 +109,16 @@ func (l *Log) drop(now time.Time) (dropped int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, s := range files.segments {
-		if !l.isEnded(s.path) || now.Before(legalEnd(s.day, l.o.KeepYears)) {
+	for _, s := range files.ended() {
+		if now.Before(legalEnd(s.day, l.o.KeepYears)) {
 			break
 		}
 		t, err := tailOf(s.path)
 		switch {
 		case err != nil:
 			return dropped, err
-		case t.size == 0 && t.damage == nil: // a process ended before its first record
-		case !t.found || t.damage != nil:
+		case t.size == 0 && t.damage == "": // a process ended before its first record
+		case t.last.seq == 0 || t.damage != "":
 			return dropped, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it "+
 				"with gateway audit verify, and take it away", filepath.Base(s.path))
 		default:
@@ -147,13 +143,10 @@ func (l *Log) drop(now time.Time) (dropped int, err error) {
 // signDrop has the record of a drop, which is signed, on disk before the file goes: it holds where
 // the segment ended, and what is left is verified from there.
 func (l *Log) signDrop(s segment, last *line) error {
-	if l.trouble.Load() != nil {
-		return errStillFailing
-	}
-	b, taken := l.add(l.signed(KindDropped, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
+	b, _ := l.add(l.signed(KindDropped, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
 		LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time}), true)
-	if !taken {
-		return errors.New("dropping a file of the evidence: the gateway ends")
+	if b == nil {
+		return errors.New("dropping a file of the evidence: its record cannot be written now")
 	}
 	<-b.done
 	return b.err
@@ -171,19 +164,12 @@ func (l *Log) remove(s segment) error {
 }
 
 // dropCheckpoints removes the files of years that are over: who has the later ones has what
-// they said. That of format 1 names no year and goes with its last change.
+// they said. That of format 1 names no year, grows no more and stays.
 func (l *Log) dropCheckpoints(files []string, now time.Time) error {
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), segmentSuffix)
-		year, err := strconv.Atoi(strings.TrimPrefix(name, checkpointsPrefix+"-"))
-		if err != nil {
-			info, err := os.Stat(path)
-			if err != nil {
-				return fmt.Errorf("dropping checkpoints: %w", err)
-			}
-			year = info.ModTime().UTC().Year()
-		}
-		if now.Before(legalEnd(time.Date(year, time.December, 31, 0, 0, 0, 0, time.UTC), l.o.KeepYears)) {
+		year, err := time.Parse("2006", strings.TrimPrefix(name, checkpointsPrefix+"-"))
+		if err != nil || now.Before(legalEnd(year, l.o.KeepYears)) {
 			continue
 		}
 		if err := os.Remove(path); err != nil {

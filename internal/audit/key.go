@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,31 +15,54 @@ import (
 
 func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
+// spki is a public key in DER.
+func spki(public ed25519.PublicKey) []byte {
+	der, _ := x509.MarshalPKIXPublicKey(public) // which fails for no key of this type
+	return der
+}
+
 // Fingerprint is the SHA-256 of a public key (SPKI), in hexadecimal.
 func Fingerprint(public ed25519.PublicKey) string {
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil { // not for a key of this type
-		return ""
-	}
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:])
+	return fmt.Sprintf("%x", sha256.Sum256(spki(public)))
+}
+
+// PublicPEM is a public key as a file has it.
+func PublicPEM(public ed25519.PublicKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki(public)})
 }
 
 // LoadKey reads a private key of Ed25519: PKCS#8 in PEM, as "openssl genpkey
 // -algorithm ed25519" writes it.
 func LoadKey(file string) (ed25519.PrivateKey, error) {
+	return loadPEM[ed25519.PrivateKey](file, "PRIVATE KEY", x509.ParsePKCS8PrivateKey)
+}
+
+// LoadPublicKeys reads public keys of Ed25519, each of a file in PEM.
+func LoadPublicKeys(files ...string) ([]ed25519.PublicKey, error) {
+	var keys []ed25519.PublicKey
+	for _, file := range files {
+		key, err := loadPEM[ed25519.PublicKey](file, "PUBLIC KEY", x509.ParsePKIXPublicKey)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func loadPEM[K any](file, kind string, parse func(der []byte) (any, error)) (key K, err error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the signing key of the evidence: %w", err)
+		return key, fmt.Errorf("reading a key of the evidence: %w", err)
 	}
-	if block, _ := pem.Decode(content); block != nil && block.Type == "PRIVATE KEY" {
-		parsed, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil is no key
-		if private, ok := parsed.(ed25519.PrivateKey); ok {
-			return private, nil
+	if block, _ := pem.Decode(content); block != nil && block.Type == kind {
+		parsed, _ := parse(block.Bytes) // nil is no key
+		if key, ok := parsed.(K); ok {
+			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("reading the signing key of the evidence %s: an unencrypted Ed25519 key in PEM is expected, "+
-		"as \"openssl genpkey -algorithm ed25519\" makes it", file)
+	return key, fmt.Errorf("reading the key of the evidence %s: an unencrypted Ed25519 key in PEM, a %s, is expected, "+
+		"as \"openssl genpkey -algorithm ed25519\" makes it", file, kind)
 }
 
 // keyName is the file of a key that the log made for itself.
@@ -60,10 +82,7 @@ func keyOf(dir, file string) (ed25519.PrivateKey, error) {
 	if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return nil, fmt.Errorf("generating a signing key: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("writing the signing key of the evidence: %w", err)
-	}
+	der, _ := x509.MarshalPKCS8PrivateKey(key) // which fails for no key of this type
 	return key, writeOnce(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
@@ -74,15 +93,6 @@ func publish(public ed25519.PublicKey, dir string) error {
 		return nil
 	}
 	return err
-}
-
-// PublicPEM is a public key as a file has it.
-func PublicPEM(public ed25519.PublicKey) []byte {
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil { // not for a key of this type
-		return nil
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
 // writeOnce writes a new file and has it on disk.
@@ -105,26 +115,4 @@ func publicKeys(dir string) ([]ed25519.PublicKey, error) {
 		return nil, err
 	}
 	return LoadPublicKeys(names...)
-}
-
-// LoadPublicKeys reads public keys of Ed25519, each of a file in PEM.
-func LoadPublicKeys(names ...string) ([]ed25519.PublicKey, error) {
-	var keys []ed25519.PublicKey
-	for _, name := range names {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading a public key of the evidence: %w", err)
-		}
-		block, _ := pem.Decode(content)
-		if block == nil || block.Type != "PUBLIC KEY" {
-			return nil, fmt.Errorf("reading the public key %s: a PUBLIC KEY block in PEM is expected", name)
-		}
-		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
-		public, ok := parsed.(ed25519.PublicKey)
-		if err != nil || !ok {
-			return nil, fmt.Errorf("reading the public key %s: it is no Ed25519 key", name)
-		}
-		keys = append(keys, public)
-	}
-	return keys, nil
 }

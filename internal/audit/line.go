@@ -33,10 +33,6 @@ const (
 	hexLen = 2 * sha256.Size
 )
 
-// sigLens are the lengths of a signature in base64: that of a note is 68 bytes, that of
-// format 1 was 64.
-var sigLens = [...]int{92, 88}
-
 // maxLine bounds a line that is read, in bytes. No record comes near it.
 const maxLine = 1 << 20
 
@@ -87,6 +83,20 @@ type raw struct {
 	// was a line break.
 	text  []byte
 	whole bool
+	// damage says why a compressed file cannot be read from this line on, which is the last then and
+	// has no text; empty if it can.
+	damage string
+}
+
+// wrong says what is wrong with a line that holds no record.
+func (r *raw) wrong() string {
+	switch {
+	case r.damage != "":
+		return "the compressed file cannot be read from here: " + r.damage
+	case !r.whole:
+		return "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
+	}
+	return "this line is no record: it was changed"
 }
 
 // finding says what is wrong with a line.
@@ -120,77 +130,54 @@ var errNoRecord = errors.New("is no record")
 // parseLine takes a line apart. That it is well-formed says nothing yet of its hash and signature.
 func parseLine(r raw) (line, error) {
 	l := line{raw: r}
-	rest, ok := bytes.CutSuffix(r.text, []byte(lineEnd))
-	if !ok {
-		return line{}, errNoRecord
-	}
-	for _, n := range sigLens {
-		at := len(rest) - n - len(sigStart)
-		if at < 0 || string(rest[at:at+len(sigStart)]) != sigStart {
-			continue
-		}
+	rest, ended := bytes.CutSuffix(r.text, []byte(lineEnd))
+	// The signature is that of a note, or of format 1, which was shorter.
+	tail := rest[max(len(rest)-len(sigStart)-base64.StdEncoding.EncodedLen(noteSignature), 0):]
+	if at := bytes.LastIndex(tail, []byte(sigStart)); at >= 0 {
+		text := tail[at+len(sigStart):]
 		var err error
-		l.signature, err = base64.StdEncoding.Strict().DecodeString(string(rest[at+len(sigStart):]))
-		if err != nil || len(l.signature) != noteSignature && len(l.signature) != ed25519.SignatureSize {
+		l.signature, err = base64.StdEncoding.Strict().AppendDecode(nil, text)
+		if n := len(l.signature); err != nil || n != noteSignature && n != ed25519.SignatureSize ||
+			len(text) != base64.StdEncoding.EncodedLen(n) {
 			return line{}, errNoRecord
 		}
-		rest = rest[:at]
-		break
+		rest = rest[:len(rest)-len(tail)+at]
 	}
 	end := len(rest) - len(hashStart) - hexLen
-	if end <= 0 || string(rest[end:end+len(hashStart)]) != hashStart || !unhex(&l.hash, rest[end+len(hashStart):]) {
+	if !ended || end <= 0 || !bytes.HasPrefix(rest[end:], []byte(hashStart)) ||
+		!unhex(&l.hash, rest[end+len(hashStart):]) {
 		return line{}, errNoRecord
 	}
 	l.content = rest[:end]
-	if err := l.readStart(); err != nil {
-		return line{}, err
+	if !l.readStart() {
+		return line{}, errNoRecord
 	}
 	l.intact = sha256.Sum256(l.content) == l.hash
 	return l, nil
 }
 
 // readStart reads the first members.
-func (l *line) readStart() error {
+func (l *line) readStart() bool {
 	rest, ok := bytes.CutPrefix(l.content, []byte(lineStart))
-	if !ok {
-		return errNoRecord
-	}
-	digits := bytes.IndexByte(rest, ',')
-	if digits < 1 || rest[0] == '0' {
-		return errNoRecord
-	}
-	var err error
-	if l.seq, err = strconv.ParseUint(string(rest[:digits]), 10, 63); err != nil || rest[0] == '+' {
-		return errNoRecord
-	}
-	if rest, ok = bytes.CutPrefix(rest[digits:], []byte(prevStart)); !ok || !unhex(&l.prev, rest) {
-		return errNoRecord
-	}
-	if rest, ok = bytes.CutPrefix(rest[hexLen:], []byte(timeStart)); !ok {
-		return errNoRecord
-	}
-	at, rest, ok := bytes.Cut(rest, []byte(kindStart))
-	if !ok || len(at) > len("2006-01-02T15:04:05.000000000Z") {
-		return errNoRecord
-	}
-	kind, _, ok := bytes.Cut(rest, []byte{'"'})
-	if !ok {
-		return errNoRecord
-	}
-	l.time, l.kind = string(at), Kind(kind)
-	return nil
-}
-
-// unhex reads a hash in lower case from the beginning of b.
-func unhex(to *digest, b []byte) bool {
-	if len(b) < hexLen {
+	number, rest, hasPrev := bytes.Cut(rest, []byte(prevStart))
+	prev, rest, hasTime := bytes.Cut(rest, []byte(timeStart))
+	at, rest, hasKind := bytes.Cut(rest, []byte(kindStart))
+	kind, _, ended := bytes.Cut(rest, []byte{'"'})
+	if !ok || !hasPrev || !hasTime || !hasKind || !ended || bytes.HasPrefix(number, []byte{'0'}) ||
+		len(at) > len("2006-01-02T15:04:05.000000000Z") || !unhex(&l.prev, prev) {
 		return false
 	}
-	for _, c := range b[:hexLen] {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+	l.time, l.kind = string(at), Kind(kind)
+	var err error
+	l.seq, err = strconv.ParseUint(string(number), 10, 63)
+	return err == nil
+}
+
+// unhex reads a hash, in lower case.
+func unhex(to *digest, text []byte) bool {
+	if len(text) != hexLen || bytes.ContainsAny(text, "ABCDEF") {
+		return false
 	}
-	_, err := hex.Decode(to[:], b[:hexLen])
+	_, err := hex.Decode(to[:], text)
 	return err == nil
 }

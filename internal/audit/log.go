@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -122,11 +121,16 @@ type Log struct {
 	mu sync.Mutex
 	// pending are the records that are in memory and not on disk, lost those that were
 	// not taken since the last gap record.
-	pending   []entry
-	batch     *batch // of those pending that somebody waits for; nil if none
-	lost      losses
-	status    Status              // see note
-	shipping  [shipReasons]string // why checkpoints cannot be handed out, by way
+	pending []entry
+	batch   *batch // of those pending that somebody waits for; nil if none
+	lost    losses
+	// failing is why records cannot be written, missing what was removed or replaced, which stays
+	// until the process ends.
+	failing, missing trouble
+	stopAfter        time.Duration
+	status           Status              // see note
+	shipping         [shipReasons]string // why checkpoints cannot be handed out, by way
+
 	wake      chan struct{}
 	done      chan struct{}
 	closeOnce sync.Once
@@ -134,18 +138,8 @@ type Log struct {
 	open context.Context
 	stop context.CancelFunc
 
-	// trouble is why records cannot be written, nil if they can. missing is what was
-	// removed or replaced; it stays until the process ends.
-	trouble, missing atomic.Pointer[trouble]
-	// busy is when the writer began to write, in Unix nanoseconds; 0 if it does not.
-	busy atomic.Int64
-	// stopAfter may change while the log is open.
-	stopAfter atomic.Int64
-
-	// current is the path of the segment that is written. ended wakes tend; background is done
-	// with it and with stamp.
-	current    atomic.Pointer[string]
-	ended      chan struct{}
+	// begun wakes tend when a segment is begun; background is done with it and with stamp.
+	begun      chan struct{}
 	background sync.WaitGroup
 	// notes are the newest checkpoints, for a time-stamping authority.
 	notes chan checkpoint
@@ -193,10 +187,9 @@ func prepare(o Options) (*Log, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
-	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan checkpoint, 1),
-		done: make(chan struct{})}
+	l := &Log{o: o, dir: dir, stopAfter: o.StopAfter, wake: make(chan struct{}, 1), begun: make(chan struct{}, 1),
+		notes: make(chan checkpoint, 1), done: make(chan struct{})}
 	l.open, l.stop = context.WithCancel(context.Background())
-	l.stopAfter.Store(int64(o.StopAfter))
 	var err error
 	if l.lock, err = lock(dir); err != nil {
 		return nil, err
@@ -225,10 +218,11 @@ func (l *Log) start() error {
 		return err
 	}
 	public := publicOf(l.key)
+	l.status.Directory, l.status.Replica, l.status.Key = l.dir, l.o.Replica, Fingerprint(public)
 	l.pending = append(l.pending, l.signed(KindStart, signedFields{
-		Version: l.o.Version, Key: Fingerprint(public), PublicKey: public,
+		Version: l.o.Version, Key: l.status.Key, PublicKey: public,
 	}))
-	return l.turn(true)
+	return l.turn()
 }
 
 // signed makes the entry of a record that is signed.
@@ -248,7 +242,11 @@ func validReplica(name string) bool {
 func (l *Log) Dir() string { return l.dir }
 
 // SetStopAfter changes Options.StopAfter.
-func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
+func (l *Log) SetStopAfter(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopAfter = d
+}
 
 // Intent records that a write is about to be sent, and returns when that is on disk.
 // The error is ErrNotRecorded, or that of ctx; then the write must not be sent. While
@@ -256,45 +254,41 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // waits in memory, as long as there is room for it. It sets Record.Intent if the intent has a
 // place in the chain, or in the count of what is missing there, so that Done has to be told
 // of the outcome.
-func (l *Log) Intent(ctx context.Context, c *call.Record) (err error) {
-	if c.Intent, err = l.intent(ctx, c); errors.Is(err, ErrNotRecorded) {
+func (l *Log) Intent(ctx context.Context, c *call.Record) error {
+	b, err := l.add(entry{KindIntent, l.o.Now(), recordOf(KindIntent, c, l.o.Mask)}, true)
+	if c.Intent = err == nil; b != nil {
+		err = l.await(ctx, b)
+	}
+	if errors.Is(err, ErrNotRecorded) {
 		l.note(func(s *Status) { s.RefusedWrites++ })
 	}
 	return err
 }
 
-func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err error) {
-	if l.Refused() {
-		return false, ErrNotRecorded
-	}
-	failing := l.trouble.Load() != nil
-	b, taken := l.add(entry{KindIntent, l.o.Now(), recordOf(KindIntent, c, l.o.Mask)}, !failing)
-	switch {
-	case !taken && !l.mayLose():
-		return false, ErrNotRecorded
-	case !taken || failing: // it is counted as lost, or waits in memory
-		return true, nil
-	}
+// await waits until a batch is on disk, or does not have to be.
+func (l *Log) await(ctx context.Context, b *batch) error {
 	timer := time.NewTimer(l.o.patience)
 	defer timer.Stop()
 	select {
 	case <-b.done:
-		if b.err != nil {
-			return true, l.tolerated()
+		if b.err == nil {
+			return nil
 		}
-		return true, nil
 	case <-ctx.Done():
-		return true, context.Cause(ctx)
+		return context.Cause(ctx)
 	case <-timer.C:
 		l.inTrouble(l.silence())
-		return true, l.tolerated()
 	}
+	if l.Refused() {
+		return ErrNotRecorded
+	}
+	return nil
 }
 
 // Done records a finished call, if it is evidence. It does not wait.
 func (l *Log) Done(c *call.Record) {
 	if kind, ok := evidenceOf(c); ok {
-		l.add(entry{kind, c.Start.Add(c.Phases.Total), recordOf(kind, c, l.o.Mask)}, false)
+		_, _ = l.add(entry{kind, c.Start.Add(c.Phases.Total), recordOf(kind, c, l.o.Mask)}, false)
 	}
 }
 
@@ -303,47 +297,53 @@ func (l *Log) Done(c *call.Record) {
 func (l *Log) Refusal(at time.Time, c *call.Record, leftOut int) {
 	r := recordOf(KindRefusal, c, l.o.Mask)
 	r.LeftOut = leftOut
-	l.add(entry{KindRefusal, at, r}, false)
+	_, _ = l.add(entry{KindRefusal, at, r}, false)
 }
 
 // Event records something other than a call: KindConfiguration, KindAdministration or KindKey. The
 // names of its fields are plain words in camelCase other than those that every record has. It
 // does not wait.
 func (l *Log) Event(kind Kind, fields map[string]string) {
-	l.add(entry{kind, l.o.Now(), fields}, false)
+	_, _ = l.add(entry{kind, l.o.Now(), fields}, false)
 }
 
-// add queues a record, or counts it as lost. With wait it gives the batch that is done when the
-// record is on disk.
+// add queues a record, or counts it as lost. An intent that is neither is ErrNotRecorded. With wait it
+// gives the batch that is done when the record is on disk; nil if it was lost, or waits for a disk
+// that fails.
 //
 // Half of the places are kept for what must not be lost: from refusals always; from reads where no
 // request is refused; otherwise for whatever was under way when the log was Full.
-func (l *Log) add(e entry, wait bool) (b *batch, taken bool) {
+func (l *Log) add(e entry, wait bool) (*batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limit := l.o.Queue
-	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
+	if e.kind == KindRefusal || e.kind == KindRead && l.stopAfter == Never {
 		limit /= 2
 	}
-	if l.open.Err() != nil || len(l.pending) >= limit {
+	full := l.open.Err() != nil || len(l.pending) >= limit
+	switch {
+	case e.kind == KindIntent && (l.refused() || full && l.stopAfter != Never):
+		return nil, ErrNotRecorded
+	case full:
 		l.lose(e.kind)
-		return nil, false
+		return nil, nil
 	}
 	l.pending = append(l.pending, e)
-	if wait {
-		if l.batch == nil {
-			l.batch = &batch{done: make(chan struct{})}
-		}
-		b = l.batch
-		b.waiting++
-	}
+	wait = wait && !l.failing.is()
 	if wait || len(l.pending) >= flushAt {
 		select {
 		case l.wake <- struct{}{}:
 		default:
 		}
 	}
-	return b, true
+	if !wait {
+		return nil, nil
+	}
+	if l.batch == nil {
+		l.batch = &batch{done: make(chan struct{})}
+	}
+	l.batch.waiting++
+	return l.batch, nil
 }
 
 // lose counts a record that was not taken, under the lock.
@@ -351,12 +351,7 @@ func (l *Log) lose(kind Kind) {
 	switch kind {
 	case KindTimestamp, KindDropped:
 		return // there will be another one
-	case KindIntent:
-		if !l.mayLose() {
-			return // its write is not sent: nothing is lost
-		}
-		l.lost.writes++
-	case KindOutcome:
+	case KindIntent, KindOutcome:
 		l.lost.writes++
 	case KindRead, KindOpening:
 		l.lost.reads++

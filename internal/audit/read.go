@@ -14,32 +14,6 @@ import (
 	"time"
 )
 
-// damage is a compressed file that cannot be read beyond a line: it was cut off or changed.
-type damage struct {
-	file  string
-	line  int // the one after the last that could be read
-	cause error
-}
-
-// Error implements error.
-func (d *damage) Error() string {
-	what := "it was changed"
-	if errors.Is(d.cause, io.ErrUnexpectedEOF) || errors.Is(d.cause, io.EOF) {
-		what = "its end was cut off"
-	}
-	return "the compressed file cannot be read from here: " + what
-}
-
-func (d *damage) finding() Finding { return Finding{File: d.file, Line: d.line, What: d.Error()} }
-
-// unlessDamaged is an error, or nil for that of a compressed file that cannot be read on.
-func unlessDamaged(err error) error {
-	if errors.As(err, new(*damage)) {
-		return nil
-	}
-	return err
-}
-
 // openLines opens a file of lines. A segment that is not there any more in the one form is
 // looked for in the other: a gateway that runs may have compressed it since it was listed.
 func openLines(path string) (*os.File, error) {
@@ -70,8 +44,7 @@ func (c counting) Read(p []byte) (int, error) {
 
 // linesOf gives the lines of a file in either form. A line longer than any record (maxLine)
 // comes in parts, none of which is a record. read, if not nil, is told of the bytes on disk as
-// they are read. An error is the last that is given; it is a *damage where a compressed file is
-// at fault.
+// they are read. An error is the last that is given.
 func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
 	return func(yield func(raw, error) bool) {
 		f, err := openLines(path)
@@ -86,12 +59,14 @@ func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
 		}
 		compressed := strings.HasSuffix(f.Name(), compressedSuffix)
 		failed := func(n int, err error) {
-			if compressed && !errors.As(err, new(*fs.PathError)) { // which is that of the disk
-				err = &damage{path, n, err}
-			} else {
-				err = fmt.Errorf("reading the evidence: %w", err)
+			switch {
+			case !compressed || errors.As(err, new(*fs.PathError)): // which is that of the disk
+				yield(raw{}, fmt.Errorf("reading the evidence: %w", err))
+			case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+				yield(raw{file: path, n: n, damage: "its end was cut off"}, nil)
+			default:
+				yield(raw{file: path, n: n, damage: "it was changed"}, nil)
 			}
-			yield(raw{}, err)
 		}
 		if compressed {
 			if from, err = gzip.NewReader(bufio.NewReaderSize(from, 64<<10)); err != nil {
@@ -108,7 +83,7 @@ func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
 			}
 			if len(text) > 0 {
 				line, whole := bytes.CutSuffix(text, []byte{'\n'})
-				if !yield(raw{path, n, line, whole}, nil) {
+				if !yield(raw{path, n, line, whole, ""}, nil) {
 					return
 				}
 			}
@@ -124,43 +99,29 @@ func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
 type chain struct {
 	find func(Finding)
 	read func(int64) // as in linesOf
-	// lines are how many the last segment has.
-	lines int
 
-	// last is the record before; known tells that its hash is, blind that the line
-	// before could not be read, so that its number is not known either.
-	last         link
-	known, blind bool
-	started      bool
-	first        link // what the first record names as the one before it
+	// last is the record before; blind tells that the line before could not be read, so that
+	// neither the number nor the hash of its record is known.
+	last    link
+	blind   bool
+	started bool
+	first   link // what the first record names as the one before it
 }
 
 // records gives the records of one segment, after it has found what is wrong with its lines and
-// their order. A record is valid until the next one is given. The error is a newerError or that
-// of reading.
+// their order. A record is valid until the next one is given. The error is that of reading, or of a
+// newer format.
 func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 	return func(yield func(*line, error) bool) {
-		c.lines = 0
-		var l line
 		for r, err := range linesOf(s.path, c.read) {
-			if d, ok := errors.AsType[*damage](err); ok {
-				c.lines = d.line
-				c.find(d.finding())
-				c.lose()
-				return
-			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			c.lines = r.n
-			if l, err = parseLine(r); err != nil || !r.whole {
-				what := "this line is no record: it was changed"
-				if !r.whole {
-					what = "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
-				}
-				c.find(r.finding("%s", what))
-				c.lose()
+			l, err := parseLine(r)
+			if err != nil || !r.whole {
+				c.find(r.finding("%s", r.wrong()))
+				c.blind = true
 				continue
 			}
 			if !l.intact {
@@ -179,7 +140,7 @@ func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 				return
 			}
 			if l.seq > c.last.seq { // what comes after one that is out of order follows the one before that
-				c.last, c.known, c.blind = l.link, true, false
+				c.last, c.blind = l.link, false
 			}
 		}
 	}
@@ -189,7 +150,7 @@ func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 // format 1 may be that of a request that began the day before.
 func (c *chain) begin(s *segment, l *line) error {
 	h, err := l.header()
-	if errors.As(err, new(newerError)) {
+	if err != nil {
 		return err
 	}
 	if l.seq != s.first {
@@ -219,11 +180,8 @@ func (c *chain) place(l *line) string {
 		return fmt.Sprintf("seq %d to %d are missing before this record", expected, l.seq-1)
 	case l.seq < expected:
 		return fmt.Sprintf("this record is out of order: it follows seq %d", c.last.seq)
-	case c.known && l.prev != c.last.hash:
+	case l.prev != c.last.hash:
 		return "the record before this one is not the one that was there: it was replaced"
 	}
 	return ""
 }
-
-// lose says that a line could not be read, so that nothing is known of the record there.
-func (c *chain) lose() { c.blind, c.known = true, false }

@@ -12,28 +12,24 @@ import (
 
 // tail is how a segment ends.
 type tail struct {
-	last  line  // the last whole record, if found
-	end   int64 // where it ends, its line break included
-	found bool  // there is one
-	size  int64 // of the lines that were read
-	// damage is why a compressed one cannot be read to its end, nil if it can.
-	damage *damage
+	last line  // the last whole record; its number is 0 if there is none
+	end  int64 // where it ends, its line break included
+	size int64 // of the lines that were read
+	// damage is why a compressed one cannot be read to its end, empty if it can.
+	damage string
 }
 
 // recover finds where the chain ended, and sets aside what stands behind its last whole record.
 // If the process before did not end in order, or evidence is missing, the chain says so next.
 func (l *Log) recover() error {
-	files, err := filesOf(l.dir)
-	if err == nil {
-		err = files.newer()
-	}
+	files, _, err := openChain(l.dir)
 	if err != nil {
 		return err
 	}
 	now := l.o.Now()
 	var aside []string
 	var last tail
-	for i := len(files.segments) - 1; i >= 0 && !last.found; i-- {
+	for i := len(files.segments) - 1; i >= 0 && last.last.seq == 0; i-- {
 		s := files.segments[i]
 		if last, err = tailOf(s.path); err != nil {
 			return err
@@ -48,40 +44,47 @@ func (l *Log) recover() error {
 		if err != nil {
 			return err
 		}
-		if last.size > last.end || last.damage != nil {
+		if last.size > last.end || last.damage != "" {
 			name, err := l.setAside(s, last, now)
 			if err != nil {
 				return err
 			}
 			aside = append(aside, name)
 		}
-		if last.found {
+		if last.last.seq > 0 {
 			l.w.at = last.last.link
 			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
-				l.current.Store(&s.path)
 			}
 		}
 	}
 	missing, err := l.missingAtStart(files.checkpoints)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case missing != "":
+		l.isMissing(missing)
+	case len(aside) > 0 || last.last.seq > 0 && last.last.kind != KindStop:
+		missing = "the process before did not end in order: reads of its last second may be missing, and of writes without " +
+			"an outcome it is not known what became of them"
+		l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the "+
+			"evidence, which says so", "directory", l.dir, "setAside", aside)
+	default:
+		return nil
 	}
-	if missing != nil || len(aside) > 0 || last.found && last.last.kind != KindStop {
-		l.gapAtStart(missing, &last, aside)
-	}
+	l.w.gap = &gap{Reason: missing, SetAside: aside, Since: last.last.time}
 	return nil
 }
 
 // missingAtStart looks for checkpoints that are newer than the end of the chain: what they
 // sign was here once. The chain then goes on behind the newest one, so that no number comes
 // twice. A checkpoint that does not verify says no more than that something is wrong.
-func (l *Log) missingAtStart(files []string) (error, error) {
+func (l *Log) missingAtStart(files []string) (missing string, err error) {
 	keys, err := publicKeys(l.dir)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	known := trust{keys: keys}
+	known := newTrust(keys)
 	if l.o.Shipped != "" {
 		files = append(files, l.o.Shipped)
 	}
@@ -90,43 +93,26 @@ func (l *Log) missingAtStart(files []string) (error, error) {
 	verified := true
 	for _, file := range files {
 		for r, err := range linesOf(file, nil) {
-			if err := unlessDamaged(err); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return "", err
 			}
 			// Verifying costs more than reading, and few are newer than the chain.
 			c, err := readCheckpoint(r)
-			if err == nil && r.whole && c.replica == l.o.Replica && c.seq > max(newest.seq, l.w.at.seq) {
-				newest, where, verified = c, file, known.line(c, r)
+			if err == nil && c.replica == l.o.Replica && c.seq > max(newest.seq, l.w.at.seq) {
+				newest, where, verified = c, file, known.verifies(c)
 			}
 		}
 	}
 	if newest.seq <= l.w.at.seq {
-		return nil, nil
+		return "", nil
 	}
-	missing := fmt.Errorf("the evidence in %s ends at record %d, and the checkpoints in %s show that it went to record "+
+	missing = fmt.Sprintf("the evidence in %s ends at record %d, and the checkpoints in %s show that it went to record "+
 		"%d of %s: it was removed, cut or replaced", l.dir, l.w.at.seq, where, newest.seq, newest.time)
 	if !verified {
-		return fmt.Errorf("%w, or another key signed them", missing), nil
+		return missing + ", or another key signed them", nil
 	}
 	l.w.at, l.w.path, l.w.size = newest.link, "", 0
 	return missing, nil
-}
-
-// gapAtStart has the chain say what may be missing before this start.
-func (l *Log) gapAtStart(missing error, last *tail, aside []string) {
-	reason := "the process before did not end in order: reads of its last second may be missing, and of writes without " +
-		"an outcome it is not known what became of them"
-	if missing != nil {
-		reason = missing.Error()
-		l.isMissing(missing)
-	} else {
-		l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the "+
-			"evidence, which says so", "directory", l.dir, "setAside", aside)
-	}
-	l.w.gap = &gap{Reason: reason, SetAside: aside}
-	if last.found {
-		l.w.gap.Since = last.last.time
-	}
 }
 
 // setAside copies what stands behind the last whole record of a segment into a file of
@@ -134,7 +120,7 @@ func (l *Log) gapAtStart(missing error, last *tail, aside []string) {
 // something of it: under its name, unless nothing in it is a record and the chain goes
 // on where it began.
 func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
-	if s.compressed && t.found {
+	if s.compressed && t.last.seq > 0 {
 		return filepath.Base(s.path), nil
 	}
 	name := fmt.Sprintf("%s%s-%012d.txt", tornPrefix, now.UTC().Format("20060102T150405.000000000"), s.first)
@@ -168,11 +154,9 @@ func tailOf(path string) (tail, error) {
 	var t tail
 	for r, err := range linesOf(path, nil) {
 		if err != nil {
-			if !errors.As(err, &t.damage) {
-				return tail{}, err
-			}
-			break
+			return tail{}, err
 		}
+		t.damage = r.damage
 		t.size += int64(len(r.text))
 		if !r.whole {
 			continue
@@ -180,7 +164,7 @@ func tailOf(path string) (tail, error) {
 		t.size++
 		if l, err := parseLine(r); err == nil && l.intact {
 			l.text, l.content = nil, nil // which belong to the reader
-			t.last, t.found, t.end = l, true, t.size
+			t.last, t.end = l, t.size
 		}
 	}
 	return t, nil

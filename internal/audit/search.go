@@ -2,8 +2,10 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -82,11 +84,9 @@ func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
 			return s.result, err
 		}
 	}
-	for _, id := range s.order {
-		if f, ok := s.open[id]; ok {
-			if err := s.give(f); err != nil {
-				return s.result, err
-			}
+	for _, f := range slices.SortedFunc(maps.Values(s.open), func(a, b *Found) int { return cmp.Compare(a.Seq, b.Seq) }) {
+		if err := s.give(f); err != nil {
+			return s.result, err
 		}
 	}
 	return s.result, nil
@@ -101,9 +101,8 @@ type search struct {
 	result  Searched
 	// needles are texts that the line of a record that is sought has to hold.
 	needles [][]byte
-	// open are writes whose outcome did not come yet, by request, in the order of order.
-	open  map[string]*Found
-	order []string
+	// open are writes whose outcome did not come yet, by request.
+	open map[string]*Found
 }
 
 // prepare makes the texts that can be looked for before a line is read as JSON. What JSON
@@ -189,7 +188,6 @@ func (s *search) record(l *line) error {
 		if sought {
 			f.Intent = f.Seq
 			s.open[f.RequestID] = f
-			s.order = append(s.order, f.RequestID)
 		}
 		return nil
 	}

@@ -19,7 +19,7 @@ func (l *Log) openSegment(now time.Time) error {
 	cause := l.inPlace(now)
 	switch {
 	case cause != nil:
-		l.isMissing(cause)
+		l.isMissing(cause.Error())
 		w.gap = &gap{Reason: cause.Error(), MissingUpTo: w.at.seq}
 		w.giveUp()
 		w.shipper.giveUp()
@@ -95,7 +95,6 @@ func (l *Log) beginSegment(now time.Time) error {
 		return err
 	}
 	path := segmentPath(l.dir, w.at.seq+1, now)
-	l.current.Store(&path) // before it can be listed
 	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("beginning a segment of the evidence: %w", err)
@@ -105,6 +104,10 @@ func (l *Log) beginSegment(now time.Time) error {
 		return fmt.Errorf("beginning a segment of the evidence: %w", err)
 	}
 	w.file, w.path, w.size, w.day = f, path, 0, now
+	select {
+	case l.begun <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -158,11 +161,6 @@ func (l *Log) endSegment(now time.Time) error {
 	}
 	w.giveUp() // all of it is synced
 	w.path, w.size = "", 0
-	l.current.Store(nil)
-	select {
-	case l.ended <- struct{}{}:
-	default:
-	}
 	return nil
 }
 

@@ -14,9 +14,8 @@ import (
 // beside the chain, and to whatever takes them off the machine. That this fails stops
 // nothing, since the chain has the signatures too.
 type shipper struct {
-	waiting []byte        // lines that are not in the file yet
-	file    *logfile.File // of the year; nil before the first line and after a failure
-	path    string        // of it
+	file *logfile.File // of the year; nil before the first line, and where it was taken away
+	path string        // of it
 
 	// away goes to a goroutine of its own: who takes lines off the machine may be a
 	// pipe that nobody reads. Nil if nobody does.
@@ -33,12 +32,8 @@ const (
 	shipReasons
 )
 
-const (
-	// maxWaiting bounds what waits for the file, in bytes.
-	maxWaiting = 1 << 20
-	// shipQueue is how many checkpoints may wait for their receiver.
-	shipQueue = 256
-)
+// shipQueue is how many checkpoints may wait for their receiver.
+const shipQueue = 256
 
 func newShipper(l *Log) shipper {
 	var s shipper
@@ -58,12 +53,12 @@ func newShipper(l *Log) shipper {
 // errMissed is a receiver that is too slow.
 var errMissed = errors.New("whoever receives them does not read; some were not handed out")
 
-// ship hands out a checkpoint. The file beside the chain gets it with shipWaiting.
-func (l *Log) ship(line []byte) {
+// ship hands out a checkpoint. What the file beside the chain or the receiver does not take is in the
+// chain alone.
+func (l *Log) ship(now time.Time, line []byte) {
 	s := &l.w.shipper
-	if len(s.waiting)+len(line) <= maxWaiting {
-		s.waiting = append(s.waiting, line...)
-	}
+	l.shipped(shipBeside, s.write(filepath.Join(l.dir,
+		checkpointsPrefix+"-"+strconv.Itoa(now.UTC().Year())+segmentSuffix), line))
 	if s.away == nil {
 		return
 	}
@@ -74,39 +69,23 @@ func (l *Log) ship(line []byte) {
 	}
 }
 
-// shipWaiting appends what waits to the file of the year beside the chain.
-func (l *Log) shipWaiting(now time.Time) {
-	s := &l.w.shipper
-	if len(s.waiting) == 0 {
-		return
-	}
-	err := s.open(filepath.Join(l.dir, checkpointsPrefix+"-"+strconv.Itoa(now.UTC().Year())+segmentSuffix))
-	if err == nil {
-		_, err = s.file.Write(s.waiting)
-	}
-	if err == nil {
-		s.waiting = s.waiting[:0]
-	} else {
+// write appends a line to the file of a year.
+func (s *shipper) write(path string, line []byte) (err error) {
+	if s.path != path {
 		s.giveUp()
+		s.path = path
+		if s.file, err = logfile.Open(path, 0, 0); err != nil {
+			return err // and writing tries again
+		}
 	}
-	l.shipped(shipBeside, err)
-}
-
-// open opens the file of a year, and cuts off what a crash or a full disk has left of a line.
-func (s *shipper) open(path string) (err error) {
-	if s.file != nil && s.path == path {
-		return nil
-	}
-	s.giveUp()
-	s.file, err = logfile.Open(path, 0, 0)
-	s.path = path
+	_, err = s.file.Write(line)
 	return err
 }
 
 // giveUp closes the file beside the chain. The next line opens it anew.
 func (s *shipper) giveUp() {
 	_ = s.file.Close() // nothing of it is buffered
-	s.file = nil
+	s.file, s.path = nil, ""
 }
 
 // inPlace looks whether the file beside the chain is the one that was written to.

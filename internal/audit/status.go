@@ -3,74 +3,68 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// trouble is a failure that lasts.
+// trouble is since when something fails, and why; zero if it does not.
 type trouble struct {
 	since time.Time
 	cause string
 }
 
-// tolerated is what becomes of a write whose intent is not on disk.
-func (l *Log) tolerated() error {
-	if l.stopAfter.Load() == 0 || l.Refused() {
-		return ErrNotRecorded
-	}
-	return nil
-}
-
-// mayLose says that requests are served of which there may be no record.
-func (l *Log) mayLose() bool { return time.Duration(l.stopAfter.Load()) == Never }
-
-func (l *Log) refuses(t *trouble) bool {
-	after := time.Duration(l.stopAfter.Load())
-	return t != nil && after >= 0 && l.o.Now().Sub(t.since) >= after
-}
+func (t trouble) is() bool { return !t.since.IsZero() }
 
 // Refused says that no request may be served, since evidence has not been written, or has
 // been missing, for longer than Options.StopAfter allows.
 func (l *Log) Refused() bool {
-	if began := l.busy.Load(); began != 0 && l.trouble.Load() == nil && l.o.Now().UnixNano()-began > int64(l.o.patience) {
-		l.inTrouble(l.silence())
-	}
-	return l.refuses(l.trouble.Load()) || l.refuses(l.missing.Load())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused()
+}
+
+func (l *Log) refused() bool {
+	return slices.ContainsFunc([]trouble{l.failing, l.missing}, func(t trouble) bool {
+		return t.is() && l.stopAfter != Never && l.o.Now().Sub(t.since) >= l.stopAfter
+	})
 }
 
 // Full says that so many records wait that no request may begin that would leave
 // another one (MayRecord): what is left of the queue is for those under way. It says
 // nothing where Options.StopAfter is Never.
 func (l *Log) Full() bool {
-	if l.mayLose() {
-		return false
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.pending) >= l.o.Queue/2
+	return l.full()
 }
+
+func (l *Log) full() bool { return l.stopAfter != Never && len(l.pending) >= l.o.Queue/2 }
 
 func (l *Log) silence() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
 
+// inTrouble notes that records cannot be written.
 func (l *Log) inTrouble(err error) {
-	t := &trouble{since: l.o.Now(), cause: err.Error()}
-	if l.trouble.CompareAndSwap(nil, t) {
-		l.o.Log.Error("the evidence cannot be written; records wait in memory", "directory", l.dir, "cause", t.cause)
+	l.mu.Lock()
+	begins := !l.failing.is()
+	if begins {
+		l.failing = trouble{l.o.Now(), err.Error()}
 	}
-}
-
-func (l *Log) recovered() {
-	if t := l.trouble.Swap(nil); t != nil {
-		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after",
-			l.o.Now().Sub(t.since).Round(time.Millisecond).String())
+	l.mu.Unlock()
+	if begins {
+		l.o.Log.Error("the evidence cannot be written; records wait in memory", "directory", l.dir, "cause", err.Error())
 	}
 }
 
 // isMissing notes that evidence was removed or replaced. That does not pass by itself:
 // somebody has to look, and to start the gateway anew.
-func (l *Log) isMissing(cause error) {
-	l.missing.CompareAndSwap(nil, &trouble{since: l.o.Now(), cause: cause.Error()})
+func (l *Log) isMissing(cause string) {
+	l.mu.Lock()
+	if !l.missing.is() {
+		l.missing = trouble{l.o.Now(), cause}
+	}
+	l.mu.Unlock()
 	l.o.Log.Error("evidence is missing; put it back from a copy, find out who took it, and restart the gateway",
-		"directory", l.dir, "cause", cause.Error())
+		"directory", l.dir, "cause", cause)
 }
 
 // Status is how the evidence stands. It is fit for JSON.
@@ -114,18 +108,11 @@ func (l *Log) note(change func(*Status)) {
 // Status tells how the evidence stands.
 func (l *Log) Status() Status {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	s := l.status
-	s.Waiting = len(l.pending)
-	s.Shipping = cmp.Or(l.shipping[:]...)
-	l.mu.Unlock()
-	s.Directory, s.Replica, s.Key = l.dir, l.o.Replica, Fingerprint(publicOf(l.key))
-	s.Full = l.Full()
-	s.Refusing = s.Full || l.Refused()
-	if t := l.missing.Load(); t != nil {
-		s.Missing, s.Since = t.cause, t.since
-	}
-	if t := l.trouble.Load(); t != nil {
-		s.Failing, s.Since = t.cause, t.since
-	}
+	s.Waiting, s.Shipping = len(l.pending), cmp.Or(l.shipping[:]...)
+	s.Failing, s.Missing, s.Since = l.failing.cause, l.missing.cause, cmp.Or(l.failing, l.missing).since
+	s.Full = l.full()
+	s.Refusing = s.Full || l.refused()
 	return s
 }

@@ -77,16 +77,16 @@ func forged(kind Kind, behind *link) string {
 func before(l line) *link { return &link{l.seq - 1, l.prev} }
 
 // chainOf writes a chain of n reads in several segments, plain ones, that ends in order.
-func chainOf(t testing.TB, dir string, n int, segmentSize int64) {
+func chainOf(t testing.TB, dir, replica string, n int, segmentSize int64) {
 	t.Helper()
 	o := options(dir)
-	o.SegmentSize = segmentSize
+	o.Replica, o.SegmentSize = replica, segmentSize
 	l, err := prepare(o)
 	must(t, err)
 	for i := range n {
 		l.Done(finished(fmt.Sprintf("r%d", i)))
 		if i%5 == 4 {
-			must(t, l.turn(false))
+			must(t, l.turn())
 		}
 	}
 	l.end()
@@ -98,7 +98,7 @@ func chainOf(t testing.TB, dir string, n int, segmentSize int64) {
 func plain(t testing.TB, n int, segmentSize int64) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	chainOf(t, dir, n, segmentSize)
+	chainOf(t, dir, "r1", n, segmentSize)
 	return dir
 }
 
@@ -119,6 +119,29 @@ func verify(t testing.TB, dir string, o VerifyOptions) Report {
 		reports[0].find(f)
 	}
 	return reports[0]
+}
+
+// findings are those of all chains of a directory, a line each.
+func findings(t testing.TB, dir string, o VerifyOptions) string {
+	t.Helper()
+	reports, between, err := VerifyAll([]string{dir}, o)
+	must(t, err)
+	for _, r := range reports {
+		between = append(between, r.Findings...)
+	}
+	text := ""
+	for _, f := range between {
+		text += f.String() + "\n"
+	}
+	return text
+}
+
+// globbed are the files below a directory that have a name.
+func globbed(t testing.TB, parts ...string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(parts...))
+	must(t, err)
+	return names
 }
 
 // sound verifies that nothing is wrong.

@@ -34,10 +34,10 @@ func TestEveryTamperingIsFound(t *testing.T) {
 				original := mustRead(t, s.path)
 				text, err := textOf(s)
 				must(t, err)
-				var changed []byte // nil removes the file
+				var changed []byte
 				if !rapid.Bool().Draw(rt, "lines") {
 					changed = tamperBytes(rt, []byte(original))
-				} else if changed = tamperLines(rt, text); s.compressed && changed != nil {
+				} else if changed = tamperLines(rt, text); s.compressed {
 					changed = zipped(t, string(changed))
 				}
 				if rapid.Bool().Draw(rt, "no checkpoints beside the chain") {
@@ -45,7 +45,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 				}
 				mustWrite(t, s.path, changed)
 				now, err := textOf(s)
-				if changed == nil {
+				if len(changed) == 0 {
 					mustRemove(t, s.path)
 				}
 				r := verify(t, dir, o)
@@ -77,75 +77,29 @@ func tamperBytes(rt *rapid.T, file []byte) []byte {
 	}
 }
 
-// tamperLines does one thing to the lines of a segment; nil is its removal.
+// tamperLines does one thing to the lines of a segment, of which nothing may be left.
 func tamperLines(rt *rapid.T, text string) []byte {
-	lines := strings.SplitAfter(text, "\n")
-	lines = lines[:len(lines)-1]
+	lines := slices.Collect(strings.Lines(text))
 	line := func(name string) int { return rapid.IntRange(0, len(lines)-1).Draw(rt, name) }
-	join := func(parts ...[]string) []byte {
-		var all []string
-		for _, p := range parts {
-			all = append(all, p...)
-		}
-		return []byte(strings.Join(all, ""))
-	}
-	switch rapid.SampledFrom([]string{"remove", "swap", "repeat", "cut lines", "rechain", "drop file",
-		"foreign"}).Draw(rt, "what") {
+	i, j := line("one"), line("other")
+	switch rapid.SampledFrom([]string{"remove", "swap", "repeat", "rechain"}).Draw(rt, "what") {
 	case "remove":
-		i := line("line")
-		j := min(i+rapid.IntRange(1, 3).Draw(rt, "lines"), len(lines))
-		return join(lines[:i], lines[j:])
+		lines = slices.Delete(lines, min(i, j), max(i, j)+1)
 	case "swap":
-		i, j := line("one"), line("other")
 		lines[i], lines[j] = lines[j], lines[i]
-		return join(lines)
 	case "repeat":
-		i := line("line")
-		return join(lines[:i+1], lines[i:])
-	case "cut lines":
-		return join(lines[:line("line")])
-	case "drop file":
-		return nil
-	case "foreign": // a record of another chain in the place of one
-		i := line("line")
-		other := forged(KindRead, &link{parsed(rt, lines[i]).seq - 1, digest{1}})
-		return join(lines[:i], []string{other}, lines[i+1:])
+		lines = slices.Insert(lines, i, lines[i])
 	default: // change a record and make every hash after it anew, without the key
-		i := line("line")
-		var made []string
 		at := before(parsed(rt, lines[i]))
-		for _, text := range lines[i:] {
-			made = append(made, forged(parsed(rt, text).kind, at))
+		for n := i; n < len(lines); n++ {
+			lines[n] = forged(parsed(rt, lines[n]).kind, at)
 		}
-		return join(lines[:i], made)
 	}
-}
-
-func TestTheFindingNamesThePlace(t *testing.T) {
-	dir := plain(t, 10, 64e6)
-	path, text, lines := segmentsOf(t, dir)[0].path, whole(t, dir), lines(t, dir)
-	for _, c := range []struct{ name, text, want string }{
-		{"changed", strings.Replace(text, `"requestId":"r3"`, `"requestId":"r9"`, 1), ":6: seq 6: this record was changed"},
-		{"removed", strings.Replace(text, lines[4], "", 1), ":5: seq 6: seq 5 to 5 are missing before this record"},
-		{"moved", strings.Replace(strings.Replace(text, lines[4], "", 1), lines[6], lines[6]+lines[4], 1),
-			":7: seq 5: this record is out of order"},
-		{"cut at the end", strings.TrimSuffix(text, lines[12]), ":12: seq 12: the end of the chain was cut off"},
-		{"cut within a record", text[:len(text)-5], ":13: the file ends within a record"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			mustWrite(t, path, c.text)
-			if r := verify(t, dir, VerifyOptions{}); c.text == text || !contains(r.Findings, path+c.want) {
-				t.Errorf("%v", r.Findings)
-			}
-			if _, s := find(t, dir, Query{Caller: "hr"}); len(s.Findings) == 0 && c.name != "cut at the end" {
-				t.Error("a search does not say it")
-			}
-		})
-	}
+	return []byte(strings.Join(lines, ""))
 }
 
 // Whoever makes the chain anew with a key of his own is found by those who have the key
-// or a checkpoint from before.
+// or a checkpoint from before; with the gateway's key, by the checkpoint alone.
 func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	dir, forged := plain(t, 3, 64e6), plain(t, 3, 64e6)
 	sound(t, forged)
@@ -155,63 +109,176 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
 		t.Error("the checkpoints do not tell")
 	}
-}
-
-// Whoever has the files, and neither the key nor the checkpoints that were shipped, is found.
-func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
-	for name, edit := range map[string]func(t *testing.T, dir, older string, files []segment){
-		"the names of two segments were swapped": func(t *testing.T, _, _ string, files []segment) {
-			must(t, os.Rename(files[1].path, files[1].path+"x"))
-			must(t, os.Rename(files[2].path, files[1].path))
-			must(t, os.Rename(files[1].path+"x", files[2].path))
-		},
-		"a checkpoint was added that another key signed": func(t *testing.T, dir, _ string, _ []segment) {
-			_, key, err := ed25519.GenerateKey(nil)
-			must(t, err)
-			by, err := newSigner("r1", key)
-			must(t, err)
-			forged := checkpoint{replica: "r1", link: link{seq: 1_000}, time: "2026-11-28T18:00:00Z"}
-			by.sign(&forged)
-			mustWrite(t, beside(dir), mustRead(t, beside(dir))+string(forged.line()))
-		},
-		"an older copy of the directory was put there": func(t *testing.T, dir, older string, _ []segment) {
-			mustRemove(t, dir)
-			must(t, os.Rename(older, dir))
-		},
-		"a segment was replaced by another one, compressed": func(t *testing.T, _, _ string, files []segment) {
-			mustWrite(t, files[1].path+compressedSuffix, zipped(t, mustRead(t, files[2].path)))
-			mustRemove(t, files[1].path)
-		},
-		"the file of checkpoints is that of another chain": func(t *testing.T, dir, _ string, _ []segment) {
-			mustWrite(t, beside(dir), mustRead(t, beside(plain(t, 3, 64e6))))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir, older := plain(t, 20, 4000), filepath.Join(t.TempDir(), "older")
-			must(t, os.CopyFS(older, os.DirFS(dir)))
-			chainOf(t, dir, 5, 4000)
-			o := VerifyOptions{Keys: []ed25519.PublicKey{publicOf(keyIn(t, dir))}, Checkpoints: []string{shippedOf(t, dir)}}
-			if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints == 0 {
-				t.Fatalf("%+v", r)
-			}
-			edit(t, dir, older, segmentsOf(t, dir))
-			if r := verify(t, dir, o); len(r.Findings) == 0 {
-				t.Errorf("nothing was found: %+v", r)
-			}
-		})
+	o := VerifyOptions{Checkpoints: []string{shippedOf(t, dir)}}
+	for _, file := range append(globbed(t, dir, "r1", segmentPrefix+"*"), beside(dir)) {
+		mustRemove(t, file)
+	}
+	chainOf(t, dir, "r1", 4, 64e6)
+	if r := verify(t, dir, o); !contains(r.Findings, "the chain was made anew") {
+		t.Error(r.Findings)
 	}
 }
 
-// Whoever changed a record writes nothing on the terminal of whoever verifies it.
-func TestAFindingHasNoControlCharacters(t *testing.T) {
-	dir := plain(t, 1, 64e6)
-	text := strings.Replace(whole(t, dir), `"kind":"segment","format":2,"replica":"r1"`,
-		`"kind":"segment","format":2,"replica":"\u001b[2J\u202e"`, 1)
-	mustWrite(t, segmentsOf(t, dir)[0].path, text)
-	r := verify(t, dir, VerifyOptions{})
-	all := fmt.Sprint(r.Findings)
-	if !strings.Contains(all, "this file is of the replica \uFFFD[2J\uFFFD,") || strings.ContainsAny(all, "\x1b\u202e") {
-		t.Errorf("%q", all)
+// Whoever has the files, and neither the keys nor the checkpoints that were shipped, is found, at the
+// place. What may be done to bytes and lines of a segment is in TestEveryTamperingIsFound.
+func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
+	original := t.TempDir()
+	chainOf(t, original, "r1", 20, 4000) // plain, in several files
+	older := filepath.Join(t.TempDir(), "older")
+	must(t, os.CopyFS(older, os.DirFS(original)))
+	chainOf(t, original, "r1", 5, 4000)
+	chainOf(t, original, "r2", 40, 4000)
+	o := options(original)
+	o.Replica = "r2"
+	_, err := Keep(o) // which compresses
+	must(t, err)
+	filesIn := func(dir, replica string) chainFiles {
+		files, err := filesOf(filepath.Join(dir, replica))
+		must(t, err)
+		return files
+	}
+	all := mustRead(t, filesIn(original, "r1").checkpoints[0]) + mustRead(t, filesIn(original, "r2").checkpoints[0])
+	keys, err := LoadPublicKeys(globbed(t, original, "*", publicPrefix+"*")...)
+	must(t, err)
+	_, key, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	another, err := newSigner("r1", key)
+	must(t, err)
+
+	// at are the files of one case: dir has r1 and r2, with the segments of each.
+	type at struct {
+		dir, r1, r2, marks, shipped string
+		plain, zipped               []segment
+	}
+	rewritten := func(path func(at) string, change func(text string) string) func(*testing.T, at) {
+		return func(t *testing.T, at at) {
+			text := mustRead(t, path(at))
+			if is := change(text); is == text {
+				t.Fatal("nothing was done")
+			} else {
+				mustWrite(t, path(at), is)
+			}
+		}
+	}
+	relined := func(change func(lines []string) []string) func(string) string {
+		return func(text string) string { return strings.Join(change(slices.Collect(strings.Lines(text))), "") }
+	}
+	replaced := func(old, text string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, text, 1) }
+	}
+	first := func(at at) string { return at.plain[0].path }
+	last := func(at at) string { return at.plain[len(at.plain)-1].path }
+	second := func(at at) string { return at.zipped[1].path }
+	marks := func(at at) string { return at.marks }
+	for _, c := range []struct {
+		name string
+		edit func(*testing.T, at)
+		want []string // of the findings; none if there is none
+	}{
+		{"nothing", func(*testing.T, at) {}, nil},
+		{"a record changed", rewritten(first, replaced(`"requestId":"r1"`, `"requestId":"r9"`)),
+			[]string{":4: seq 4: this record was changed"}},
+		{"a record removed", rewritten(first, relined(func(l []string) []string { return slices.Delete(l, 2, 3) })),
+			[]string{":3: seq 4: seq 3 to 3 are missing before this record"}},
+		{"a record moved", rewritten(first, relined(func(l []string) []string {
+			l[2], l[3] = l[3], l[2]
+			return l
+		})), []string{":4: seq 3: this record is out of order"}},
+		{"a signature of another key", rewritten(first, relined(func(l []string) []string {
+			start := parsed(t, l[1])
+			c := checkpointOf("r1", &start)
+			l[1] = strings.Replace(l[1], base64.StdEncoding.EncodeToString(start.signature), another.sign(&c), 1)
+			return l
+		})), []string{":2: seq 2: the signature of this record does not verify"}},
+		{"cut within a record", rewritten(first, func(s string) string { return s[:len(s)-5] }),
+			[]string{": the file ends within a record"}},
+		{"the end cut off", rewritten(last, relined(func(l []string) []string { return l[:len(l)-1] })),
+			[]string{": the end of the chain was cut off"}},
+		{"an empty file in place of one", rewritten(first, func(string) string { return "" }),
+			[]string{": this file is empty"}},
+		{"words that steer a terminal", rewritten(first, replaced(`"format":2,"replica":"r1"`,
+			`"format":2,"replica":"\u001b[2J\u202e"`)), []string{"this file is of the replica \uFFFD[2J\uFFFD,"}},
+		{"names of two files exchanged", func(t *testing.T, at at) {
+			must(t, os.Rename(at.plain[1].path, at.dir+"x"))
+			must(t, os.Rename(at.plain[2].path, at.plain[1].path))
+			must(t, os.Rename(at.dir+"x", at.plain[2].path))
+		}, []string{"the file begins with this record, and its name says seq"}},
+		{"an older copy", func(t *testing.T, at at) {
+			mustRemove(t, at.r1)
+			must(t, os.CopyFS(at.r1, os.DirFS(filepath.Join(older, "r1"))))
+		}, []string{": the end of the chain was cut off"}},
+
+		{"a compressed file cut off", rewritten(second, func(s string) string { return s[:len(s)-300] }),
+			[]string{"cannot be read from here: its end was cut off", "records are missing before this one"}},
+		{"a compressed file emptied", rewritten(second, func(string) string { return "" }),
+			[]string{":1: the compressed file cannot be read from here: its end was cut off"}},
+		{"rubbish behind a compressed file", rewritten(second, func(s string) string { return s + "rubbish rubbish" }),
+			[]string{"cannot be read from here: it was changed"}},
+
+		{"a checkpoint removed", rewritten(marks, relined(func(l []string) []string { return slices.Delete(l, 1, 2) })), nil},
+		{"two checkpoints exchanged", rewritten(marks, relined(func(l []string) []string {
+			l[0], l[1] = l[1], l[0]
+			return l
+		})), []string{":2: seq 2: this checkpoint is out of order: it follows that of seq "}},
+		{"a checkpoint changed", rewritten(marks, replaced(`\n2\n`, `\n3\n`)),
+			[]string{":1: seq 3: this checkpoint does not verify"}},
+		{"a checkpoint of another key added", rewritten(marks, func(s string) string {
+			forged := checkpoint{replica: "r1", link: link{seq: 1_000}, time: "2026-11-28T18:00:00Z"}
+			another.sign(&forged)
+			return s + string(forged.line())
+		}), []string{"seq 1000: this checkpoint does not verify: it was changed, or signed by another key"}},
+		{"rubbish for checkpoints", rewritten(marks, func(string) string { return strings.Repeat("x\n", 200) }),
+			[]string{":200: this line is no checkpoint"}},
+		{"a checkpoint of another replica", rewritten(marks, func(s string) string { return s + all[len(s):] }),
+			[]string{"this checkpoint is of the replica r2"}},
+		{"the shipped ones emptied", func(t *testing.T, at at) { mustWrite(t, at.shipped, "") },
+			[]string{"the checkpoints that were shipped are empty"}},
+		{"those shipped of one replica removed", func(t *testing.T, at at) {
+			mustWrite(t, at.shipped, mustRead(t, at.marks))
+		}, []string{"r2: none of the checkpoints that were shipped is of the replica r2"}},
+
+		{"a replica removed", func(t *testing.T, at at) { mustRemove(t, at.r2) },
+			[]string{"the replica r2 has checkpoints, and its chain is not here"}},
+		{"a replica emptied", func(t *testing.T, at at) {
+			mustRemove(t, at.r2)
+			must(t, os.Mkdir(at.r2, 0o700))
+		}, []string{"the replica r2 has checkpoints, and its chain is not here", "r2: this directory holds no record"}},
+		{"a replica without its records", func(t *testing.T, at at) {
+			for _, s := range at.zipped {
+				mustRemove(t, s.path)
+			}
+		}, []string{"the replica r2 has checkpoints, and its chain is not here"}},
+		{"a replica replaced by a copy of another", func(t *testing.T, at at) {
+			mustRemove(t, at.r2)
+			must(t, os.CopyFS(at.r2, os.DirFS(at.r1)))
+		}, []string{"the directory is named r2, and the chain in it is signed as that of the replica r1",
+			"r2: this is a second chain of the replica r1", "the replica r2 has checkpoints, and its chain is not here"}},
+		{"a replica led elsewhere", func(t *testing.T, at at) {
+			must(t, os.Rename(at.r2, at.dir+"x"))
+			must(t, os.Symlink(at.dir+"x", at.r2))
+		}, []string{"r2: this is a symbolic link"}},
+		{"a file that is none of the gateway's", func(t *testing.T, at at) {
+			mustWrite(t, filepath.Join(at.r1, "more.jsonl"), "")
+		}, []string{"more.jsonl: this is no file of the gateway's"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "evidence")
+			must(t, os.CopyFS(dir, os.DirFS(original)))
+			r1 := filesIn(dir, "r1")
+			at := at{dir, filepath.Join(dir, "r1"), filepath.Join(dir, "r2"), r1.checkpoints[0],
+				filepath.Join(t.TempDir(), "shipped.jsonl"), r1.segments, filesIn(dir, "r2").segments}
+			mustWrite(t, at.shipped, all)
+			c.edit(t, at)
+			got := findings(t, dir, VerifyOptions{Keys: keys, Checkpoints: []string{at.shipped}})
+			for _, want := range c.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("%q is not among\n%s", want, got)
+				}
+			}
+			if (got == "") != (len(c.want) == 0) || strings.ContainsAny(got, "\x1b\u202e") {
+				t.Errorf("%q", got)
+			}
+		})
 	}
 }
 

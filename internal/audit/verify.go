@@ -3,7 +3,6 @@ package audit
 import (
 	"crypto/ed25519"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -55,16 +54,15 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 		}
 		findings = append(findings, strange...)
 	}
-	shipped, wrong, err := lastShipped(o.Checkpoints)
-	if err != nil {
-		return nil, nil, err
-	}
 	owners := make(map[string]string)
+	shipped := make(map[string]mark)
 	for _, chain := range chains {
-		r, err := verifyChain(chain, o)
-		if err != nil {
+		v := newVerifier(chain, o)
+		v.shipped = shipped
+		if err := v.run(); err != nil {
 			return reports, findings, err
 		}
+		r := v.report
 		reports = append(reports, r)
 		if r.Replica == "" {
 			continue // which is a finding already
@@ -80,6 +78,11 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 				"of the replica %s: they were removed, or are in a file that was not given (--checkpoints)", r.Replica)})
 		}
 	}
+	if len(o.Checkpoints) > 0 && len(shipped) == 0 {
+		// All that is left to compare with lies beside the chains, where it could have been cut with them.
+		findings = append(findings, Finding{File: o.Checkpoints[0], What: "the checkpoints that were shipped are empty: " +
+			"they were removed, or this is another file"})
+	}
 	for _, replica := range slices.Sorted(maps.Keys(shipped)) {
 		if _, ok := owners[replica]; ok || !whole || o.Bundle {
 			continue
@@ -89,39 +92,7 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 			fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
 				"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
 	}
-	return reports, append(findings, wrong...), nil
-}
-
-// lastShipped reads the files of checkpoints that were shipped and gives the last one of each
-// replica that they name. Their signatures are verified with the chains.
-func lastShipped(files []string) (last map[string]mark, wrong []Finding, err error) {
-	last = make(map[string]mark)
-	for _, file := range files {
-		for r, err := range linesOf(file, nil) {
-			if d, ok := errors.AsType[*damage](err); ok {
-				wrong = append(wrong, d.finding())
-				break
-			}
-			if err != nil {
-				return nil, nil, err
-			}
-			c, err := readCheckpoint(r)
-			switch {
-			case err == nil:
-				if c.seq >= last[c.replica].seq {
-					last[c.replica] = mark{c, file, r.n}
-				}
-			case r.whole && len(wrong) < mostFindings:
-				wrong = append(wrong, r.finding(noCheckpoint))
-			}
-		}
-	}
-	if len(files) > 0 && len(last) == 0 && len(wrong) == 0 {
-		// All that is left to compare with lies beside the chains, where it could have been cut with them.
-		wrong = append(wrong, Finding{File: files[0], What: "the checkpoints that were shipped are empty: " +
-			"they were removed, or this is another file"})
-	}
-	return last, wrong, nil
+	return reports, findings, nil
 }
 
 // strangeIn finds what lies beside the chains of a directory and is none.

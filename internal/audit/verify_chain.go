@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,15 +13,17 @@ import (
 
 // verifier goes along a chain.
 type verifier struct {
+	o       VerifyOptions
 	dir     string
 	replica string
 	trust   trust
 	// marks are the checkpoints, by the number of the record that they sign, newest is the last.
 	marks  map[uint64][]mark
 	newest mark
+	// shipped are the newest checkpoints of each replica in the files that were shipped.
+	shipped map[string]mark
 	// noted are the last signed records, for the time stamps of their notes.
 	noted  []checkpoint
-	roots  *x509.CertPool
 	bundle *bundleFiles // nil if it is none
 	// dropped are the ends of segments that were dropped, by a signed record.
 	dropped []link
@@ -47,27 +48,22 @@ type mark struct {
 const mostNoted = 1024
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
-	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities, marks: make(map[uint64][]mark)}
+	v := &verifier{o: o, dir: dir, trust: newTrust(o.Keys), marks: make(map[uint64][]mark),
+		shipped: make(map[string]mark)}
 	v.chain = chain{find: v.find, read: o.Read}
 	v.report.Dir = dir
+	if o.Bundle {
+		v.bundle = &bundleFiles{each: v.compareBeside}
+	}
 	return v
 }
 
 func (v *verifier) find(f Finding) { v.report.find(f) }
 
-func verifyChain(dir string, o VerifyOptions) (Report, error) {
-	v := newVerifier(dir, o)
-	if o.Bundle {
-		v.bundle = &bundleFiles{each: v.compareBeside}
-	}
-	err := v.run(o)
-	return v.report, err
-}
-
 // run verifies the chain.
-func (v *verifier) run(o VerifyOptions) error {
+func (v *verifier) run() error {
 	dir := v.dir
-	if len(o.Keys) == 0 {
+	if len(v.o.Keys) == 0 {
 		var err error
 		if v.trust.keys, err = publicKeys(dir); err != nil {
 			return err
@@ -85,15 +81,23 @@ func (v *verifier) run(o VerifyOptions) error {
 		return err
 	}
 	v.report.Replica = v.replica
-	v.nameOfDir()
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("finding the directory of the evidence: %w", err)
+	}
+	if name := filepath.Base(full); v.replica != "" && name != v.replica {
+		v.find(Finding{File: dir, What: fmt.Sprintf("the directory is named %s, and the chain in it is signed as that "+
+			"of the replica %s: it was copied or renamed", name, v.replica)})
+	}
 	// Before the segments are listed, so that none of a gateway that runs is newer than they are.
 	for _, file := range files.checkpoints {
-		if err := v.readMarks(file, true); err != nil {
+		if err := v.readMarks(file, true, true); err != nil {
 			return err
 		}
 	}
-	for _, file := range o.Checkpoints {
-		if err := v.readMarks(file, false); err != nil {
+	first := len(v.shipped) == 0
+	for _, file := range v.o.Checkpoints {
+		if err := v.readMarks(file, false, first); err != nil {
 			return err
 		}
 	}
@@ -103,7 +107,7 @@ func (v *verifier) run(o VerifyOptions) error {
 	for _, path := range files.foreign {
 		switch {
 		case strings.HasPrefix(filepath.Base(path), segmentPrefix):
-			v.find(Finding{File: path, What: newerName(path).Error()})
+			v.find(Finding{File: path, What: fmt.Sprintf(newerName, path)})
 		case v.bundle == nil:
 			v.find(Finding{File: path, What: "this is no file of the gateway's: it was put there"})
 		}
@@ -116,44 +120,33 @@ func (v *verifier) run(o VerifyOptions) error {
 	return v.conclude(files.foreign)
 }
 
-// nameOfDir compares the name of the directory with the replica that signed.
-func (v *verifier) nameOfDir() {
-	full, err := filepath.Abs(v.dir)
-	if err != nil {
-		full = v.dir
-	}
-	if name := filepath.Base(full); v.replica != "" && name != v.replica {
-		v.find(Finding{File: v.dir, What: fmt.Sprintf("the directory is named %s, and the chain in it is signed as that "+
-			"of the replica %s: it was copied or renamed", name, v.replica)})
-	}
-}
-
-const noCheckpoint = "this line is no checkpoint: it was changed, or something else writes into this file"
-
 // readMarks reads the checkpoints of the chain in one file; some 200 MB of memory hold a million
 // of them, which is two years of a gateway that is never idle. Lines that are not what the
 // gateway wrote become findings. own tells a file beside the chain, which holds only its own
-// checkpoints, in order.
-func (v *verifier) readMarks(file string, own bool) error {
+// checkpoints, in order; what is wrong with one that was shipped is told with the first chain.
+func (v *verifier) readMarks(file string, own, tell bool) error {
 	var before uint64
 	for r, err := range linesOf(file, nil) {
-		if d, ok := errors.AsType[*damage](err); ok {
-			if own { // of a shipped file it is told once
-				v.find(d.finding())
-			}
-			return nil
-		}
 		if err != nil {
 			return err
 		}
 		c, err := readCheckpoint(r)
 		switch {
-		case err != nil:
-			if r.whole && own { // a crash may have torn the last one
-				v.find(r.finding(noCheckpoint))
-			}
+		case err == nil:
+		case !tell || r.damage == "" && !r.whole: // which a crash may have torn
 			continue
-		case c.replica != v.replica && !own:
+		case r.damage != "":
+			v.find(r.finding("%s", r.wrong()))
+			continue
+		default:
+			v.find(r.finding("this line is no checkpoint: it was changed, or something else writes into this file"))
+			continue
+		}
+		m := mark{c, file, r.n}
+		if !own && c.seq >= v.shipped[c.replica].seq {
+			v.shipped[c.replica] = m
+		}
+		if !own && c.replica != v.replica {
 			continue
 		}
 		find := func(what string, args ...any) {
@@ -161,7 +154,7 @@ func (v *verifier) readMarks(file string, own bool) error {
 			f.Seq = c.seq
 			v.find(f)
 		}
-		if !v.trust.line(c, r) {
+		if !v.trust.verifies(c) {
 			find("this checkpoint does not verify: it was changed, or signed by another key")
 			continue
 		}
@@ -173,8 +166,8 @@ func (v *verifier) readMarks(file string, own bool) error {
 			find("this checkpoint is out of order: it follows that of seq %d", before)
 		}
 		before = c.seq
-		c.replica, c.time, c.note = v.replica, strings.Clone(c.time), "" // which would keep the whole line
-		m := mark{c, file, r.n}
+		// Which would keep the whole line.
+		m.replica, m.time, m.note, m.signature1 = v.replica, strings.Clone(c.time), "", nil
 		v.marks[c.seq] = append(v.marks[c.seq], m)
 		if c.seq > v.newest.seq {
 			v.newest = m
@@ -197,7 +190,7 @@ func (v *verifier) segment(s *segment) error {
 			return err
 		}
 	}
-	if v.chain.lines == 0 {
+	if s.size == 0 && !s.compressed && v.last.Line == 0 { // else it was written since it was listed
 		v.find(Finding{File: s.path,
 			What: "this file is empty: its records were removed, or the process ended before its first one"})
 	}
@@ -266,16 +259,17 @@ func (v *verifier) signature(l *line) {
 	}
 	var f signedFields
 	_ = json.Unmarshal(l.text, &f) // a record that was changed, which is told already
+	c := checkpointOf(f.Replica, l)
 	switch {
 	case l.signature == nil:
 		v.find(l.finding("the signature of this record is missing"))
-	case !v.trust.record(f.Replica, l):
+	case !v.trust.verifies(c):
 		v.find(l.finding("the signature of this record does not verify: it was changed, or made with another key"))
 	case f.Replica != v.replica:
 		v.find(l.finding("this record is of the replica %s, and the chain that of %s", f.Replica, v.replica))
 	case l.intact:
 		v.report.Signed = l.seq
-		v.note(l)
+		v.note(c)
 		var end digest
 		if l.kind == KindDropped && len(f.LastHash) == hexLen && unhex(&end, []byte(f.LastHash)) {
 			v.dropped = append(v.dropped, link{f.Last, end})
@@ -284,14 +278,14 @@ func (v *verifier) signature(l *line) {
 }
 
 // note keeps the note of a signed record for its time stamp.
-func (v *verifier) note(l *line) {
-	if len(l.signature) != noteSignature {
+func (v *verifier) note(c checkpoint) {
+	if c.note == "" {
 		return // format 1 had no notes
 	}
 	if len(v.noted) == mostNoted {
 		v.noted = append(v.noted[:0], v.noted[mostNoted/2:]...)
 	}
-	v.noted = append(v.noted, checkpointOf(v.replica, l))
+	v.noted = append(v.noted, c)
 }
 
 // stamp verifies a time stamp.
@@ -313,7 +307,7 @@ func (v *verifier) stamp(l *line) error {
 		return nil
 	}
 	of := v.noted[i]
-	stamped, err := openStamp(f.Token, of, v.roots)
+	stamped, err := openStamp(f.Token, of, v.o.Authorities)
 	if err != nil {
 		v.find(l.finding("of the time stamp of seq %d: %v", f.Of, err))
 		return nil

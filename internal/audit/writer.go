@@ -39,9 +39,9 @@ func (l *Log) run() {
 			if l.o.Now().Sub(l.w.shared) < gatherFor {
 				time.Sleep(gather)
 			}
-			_ = l.turn(false) // who waits for it is told
+			_ = l.turn() // who waits for it is told
 		case <-tick.C:
-			_ = l.turn(false)
+			_ = l.turn()
 		case <-l.open.Done():
 			l.end()
 			return
@@ -53,17 +53,17 @@ var errStillFailing = errors.New("writing the evidence: the last try failed a mo
 
 // turn writes what waits, and tells those who wait for it. Shortly after a failure it does
 // nothing but say so, unless it is the last one.
-func (l *Log) turn(last bool) error {
+func (l *Log) turn() error {
 	w := &l.w
 	l.mu.Lock()
-	b, lost := l.batch, l.lost
+	b, lost, failing := l.batch, l.lost, l.failing
 	waiting := l.pending // what is added meanwhile comes behind it, and does not move it
 	l.batch = nil
 	l.mu.Unlock()
 
 	now, err := l.o.Now(), errStillFailing
-	if l.trouble.Load() == nil || now.Sub(w.lastTry) >= retryEvery || last {
-		err = l.write(now, waiting, lost)
+	if !failing.is() || now.Sub(w.lastTry) >= retryEvery || l.open.Err() != nil {
+		err = l.write(now, waiting, lost, failing)
 		if err != nil {
 			// The next try opens the file anew and cuts it back: after a sync that failed, what
 			// the system says of the file is not to be trusted.
@@ -84,18 +84,17 @@ func (l *Log) turn(last bool) error {
 
 // write makes lines of what waits and has them on disk. What is due besides, a signature,
 // another segment, is done on the way.
-func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
+func (l *Log) write(now time.Time, waiting []entry, lost losses, failing trouble) error {
 	w := &l.w
-	unsaid := lost.gap(l.trouble.Load())
+	unsaid := lost.gap(failing)
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
 	look := now.Sub(w.lastLook) >= l.o.CheckpointEvery
-	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil &&
+	if len(waiting) == 0 && unsaid == nil && !due && !failing.is() &&
 		(!look || l.inPlace(now) == nil && w.shipper.inPlace() == nil) {
-		l.shipWaiting(now)
 		return nil
 	}
-	l.busy.Store(now.UnixNano())
-	defer l.busy.Store(0)
+	late := time.AfterFunc(l.o.patience, func() { l.inTrouble(l.silence()) })
+	defer late.Stop()
 	if err := l.openSegment(now); err != nil {
 		return err
 	}
@@ -122,8 +121,6 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 		l.note(func(s *Status) { s.LastGap = now })
 	}
 	l.settle(len(waiting), lost)
-	l.recovered()
-	l.shipWaiting(now)
 	return nil
 }
 
@@ -147,9 +144,9 @@ func (d *draft) put(kind Kind, at time.Time, about any) {
 	if kind.signed() {
 		sign = func(place link) string {
 			c := checkpoint{replica: d.replica, link: place, time: at.UTC().Format(time.RFC3339Nano)}
-			d.by.sign(&c)
+			signature := d.by.sign(&c)
 			d.made = append(d.made, c)
-			return c.signature()
+			return signature
 		}
 	}
 	d.text = d.end.append(d.text, kind, at, about, sign)
@@ -183,7 +180,7 @@ func (l *Log) commit(now time.Time, d *draft) error {
 	}
 	for _, c := range d.made {
 		w.signed, w.lastSigned = c.seq, now
-		l.ship(c.line())
+		l.ship(now, c.line())
 		select {
 		case l.notes <- c:
 		default: // the authority has not answered for the one before
@@ -196,7 +193,6 @@ func (l *Log) commit(now time.Time, d *draft) error {
 // settle drops what is on disk. Nothing of a request outlives its record.
 func (l *Log) settle(n int, lost losses) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.pending = slices.Delete(l.pending, 0, n); len(l.pending) == 0 && cap(l.pending) > 2*flushAt {
 		l.pending = nil // after a flood
 	}
@@ -204,6 +200,13 @@ func (l *Log) settle(n int, lost losses) {
 	l.lost.writes -= lost.writes
 	l.lost.events -= lost.events
 	l.status.Written += uint64(n)
+	failed := l.failing
+	l.failing = trouble{}
+	l.mu.Unlock()
+	if failed.is() {
+		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after",
+			l.o.Now().Sub(failed.since).Round(time.Millisecond).String())
+	}
 }
 
 // end writes what waits and signs the orderly end.
@@ -213,7 +216,7 @@ func (l *Log) end() {
 	l.pending = append(l.pending, l.signed(KindStop, signedFields{}))
 	l.mu.Unlock()
 	w := &l.w
-	failure := l.turn(true)
+	failure := l.turn()
 	if failure != nil {
 		l.o.Log.Error("records of the evidence are lost with the process", "records", len(l.pending)-1, "cause",
 			failure.Error())
@@ -244,14 +247,15 @@ func (l *Log) Close() error {
 }
 
 // gap is what a chain says of records that were lost, nil if none were.
-func (l losses) gap(t *trouble) *gap {
+func (l losses) gap(failing trouble) *gap {
 	if l == (losses{}) {
 		return nil
 	}
 	g := &gap{Reason: "more was to be recorded than the queue holds",
 		LostReads: l.reads, LostWrites: l.writes, LostEvents: l.events}
-	if t != nil {
-		g.Reason, g.Since = "the evidence could not be written: "+t.cause, t.since.UTC().Format(time.RFC3339Nano)
+	if failing.is() {
+		g.Reason = "the evidence could not be written: " + failing.cause
+		g.Since = failing.since.UTC().Format(time.RFC3339Nano)
 	}
 	return g
 }

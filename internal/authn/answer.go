@@ -46,31 +46,20 @@ func parseGrant(body []byte) (grant, error) {
 	if jsonscan.Check(body) != nil {
 		return grant{}, errors.New("two parsers would read it differently: it names a member twice, or is no UTF-8")
 	}
-	var g grant
-	if g.secret, err = text(members, "access_token"); err != nil {
+	lifetime, err := lifetimeOf(members["expires_in"])
+	secret, kind := text(members, "access_token", &err), text(members, "token_type", &err)
+	scope := text(members, "scope", &err)
+	g := grant{secret, lifetime, strings.Fields(scope)}
+	switch {
+	case err != nil:
 		return grant{}, err
-	}
-	if g.secret == "" {
+	case g.secret == "":
 		return grant{}, errors.New("it has no access_token")
-	}
-	if !isSecret(g.secret) {
+	case !isSecret(g.secret):
 		return grant{}, errors.New("its access_token cannot be a header value")
-	}
-	kind, err := text(members, "token_type")
-	if err != nil {
-		return grant{}, err
-	}
-	if !strings.EqualFold(kind, "Bearer") {
+	case !strings.EqualFold(kind, "Bearer"):
 		return grant{}, errors.New("its token_type is not Bearer")
 	}
-	if g.lifetime, err = lifetimeOf(members["expires_in"]); err != nil {
-		return grant{}, err
-	}
-	scope, err := text(members, "scope")
-	if err != nil {
-		return grant{}, err
-	}
-	g.scopes = strings.Fields(scope)
 	return g, nil
 }
 
@@ -88,7 +77,7 @@ func parseRefusal(body []byte) (code string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	code, err = text(members, "error")
+	code = text(members, "error", &err)
 	if err != nil || code == "" || len(code) > 40 {
 		return "", false
 	}
@@ -107,17 +96,13 @@ func membersOf(body []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// text gives a member that is a string; one that is missing or null is "".
-func text(members map[string]json.RawMessage, name string) (string, error) {
-	raw := members[name]
-	if len(raw) == 0 {
-		return "", nil
+// text gives a member that is a string; one that is missing or null is "". Of another, err is told,
+// unless there is one already.
+func text(members map[string]json.RawMessage, name string, err *error) (s string) {
+	if raw := members[name]; len(raw) > 0 && json.Unmarshal(raw, &s) != nil && *err == nil {
+		*err = fmt.Errorf("its %s is no text", name)
 	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", fmt.Errorf("its %s is no text", name)
-	}
-	return s, nil
+	return s
 }
 
 // lifetimeOf reads expires_in: seconds, as a number or, as some servers write

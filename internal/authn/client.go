@@ -20,16 +20,15 @@ type client struct {
 	key atomic.Pointer[Key]
 
 	// What follows belongs to the goroutine that watches: what was last seen of the key's
-	// files, and when the expiry of the certificate was last logged, and its state then.
-	files    *watch.Files
-	warned   time.Time
-	warnedOf string
+	// files, and when the expiry of the certificate was last logged.
+	files  *watch.Files
+	warned time.Time
 
 	mu      sync.Mutex
 	sources []*Source // in the order of their scopes; replaced, not changed
 	pending *pendingKey
 	// keyFailure says why the files as they are cannot be loaded; nil if they can.
-	keyFailure *failure
+	keyFailure *Failure
 	// wake has the files looked at, and a pending key tried, at once.
 	wake chan struct{}
 }
@@ -59,9 +58,9 @@ func (c *client) source(scopes []string) *Source {
 		return c.sources[at]
 	}
 	if len(scopes) == 0 {
-		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.name)
+		c.tokens.o.Log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.name)
 	}
-	s := &Source{client: c, scopes: scopes}
+	s := &Source{client: c, scopes: scopes, forced: make(map[string]time.Time)}
 	c.sources = slices.Insert(slices.Clone(c.sources), at, s)
 	return s
 }
@@ -89,34 +88,33 @@ func (c *client) retry() {
 	}
 }
 
-// noKey is the error of a client that has nothing to sign with.
-func (c *client) noKey() error {
-	e := &UnavailableError{Client: c.name, Reason: "there is no key to sign with", NoKey: true}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.keyFailure != nil {
-		e.Err, e.Since = c.keyFailure.err, c.keyFailure.since
-	}
-	return e
+// unavailable is a failure that is no refusal.
+func (c *client) unavailable(reason string, cause error) *Failure {
+	return &Failure{Client: c.name, Code: Unavailable, reason: reason, cause: cause}
 }
 
-// warnOfExpiry logs once a day that the certificate needs attention, and at once when it
-// expires.
+// noKey is the failure of a client that has nothing to sign with.
+func (c *client) noKey() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keyFailure == nil {
+		return c.unavailable("its key has just been loaded", nil)
+	}
+	return c.keyFailure
+}
+
+// warnOfExpiry logs once a day that the certificate needs attention.
 func (c *client) warnOfExpiry() {
-	key := c.key.Load()
-	if key == nil {
+	now, key := c.tokens.o.Now(), c.key.Load()
+	if key == nil || now.Sub(c.warned) < 24*time.Hour {
 		return
 	}
-	now := c.tokens.now()
 	s := key.Status(now)
 	if s.State == KeyUsable || s.State == KeyNoCertificate {
 		return
 	}
-	if s.State == c.warnedOf && now.Sub(c.warned) < 24*time.Hour {
-		return
-	}
-	c.warned, c.warnedOf = now, s.State
-	c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
+	c.warned = now
+	c.tokens.o.Log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
 		"client", c.name,
 		"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
 }

@@ -1,39 +1,45 @@
-package authn
+package authn_test
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/authn"
 )
 
-var copied = TokenKey{TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "c",
-	KeyFingerprint: "f", Scopes: "a b"}
+// copyOf is a token for key as another replica left it.
+func copyOf(key authn.TokenKey, secret string, obtained time.Time, lifetime time.Duration) []byte {
+	b, _ := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": obtained.UnixNano(),
+		"lifetime": lifetime})
+	return b
+}
 
 func TestACopyIsTheToken(t *testing.T) {
-	now := time.Now()
-	token := newToken("secret", copied, now.Add(-10*time.Minute), time.Hour, []string{"c"})
+	as, _, s := with(t)
+	as.granted = func(asked string) string { return asked + " scope:more" }
+	token := mustToken(t, s)
 	b, err := token.MarshalSecret()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := RestoreToken(b, copied, now, time.Hour)
-	if err != nil {
-		t.Fatal(err)
+	got, err := authn.RestoreToken(b, token.Key(), time.Now(), time.Hour)
+	if err != nil || got.Authorization() != token.Authorization() || got.Hash() != token.Hash() ||
+		got.Key() != token.Key() || !slices.Equal(got.Extra(), token.Extra()) {
+		t.Fatalf("another token came back: %v", err)
 	}
-	if got.Authorization() != token.Authorization() || got.Hash() != token.Hash() || got.Key() != copied ||
-		!slices.Equal(got.Extra(), token.Extra()) {
-		t.Fatal("another token came back")
+	d, o := got.Expires().Sub(token.Expires()), got.Obtained().Sub(token.Obtained())
+	if d > time.Millisecond || d < -time.Minute || o.Abs() > time.Millisecond {
+		t.Fatalf("it expires %s later, obtained %s later", d, o)
 	}
-	if d := got.Expires().Sub(token.Expires()); d.Abs() > time.Millisecond {
-		t.Fatalf("it expires %s later", d)
-	}
-	if d := got.Obtained().Sub(token.Obtained()); d.Abs() > time.Millisecond {
-		t.Fatalf("it was obtained %s later", d)
+	if _, err := (authn.Token{}).MarshalSecret(); err == nil {
+		t.Fatal("no token was copied")
 	}
 }
 
 func TestNeitherClockMakesATokenLastLonger(t *testing.T) {
-	now := time.Now()
+	now, key := time.Now(), authn.TokenKey{ClientID: "c", Scopes: "a b"}
 	for name, c := range map[string]struct {
 		obtained, left, want time.Duration // from now
 	}{
@@ -45,51 +51,37 @@ func TestNeitherClockMakesATokenLastLonger(t *testing.T) {
 		"expired by the store's":           {-10 * time.Minute, 0, 0},
 		"the store has no end for it (-1)": {-10 * time.Minute, -1, 0},
 	} {
-		b, err := newToken("secret", copied, now.Add(c.obtained), time.Hour, nil).MarshalSecret()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := RestoreToken(b, copied, now, c.left)
-		if (err != nil) != (c.want == 0) {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if d := got.Expires().Sub(now) - c.want; err == nil && d.Abs() > time.Millisecond {
-			t.Errorf("%s: it lasts %s too long", name, d)
+		got, err := authn.RestoreToken(copyOf(key, "secret", now.Add(c.obtained), time.Hour), key, now, c.left)
+		if d := got.Expires().Sub(now) - c.want; (err != nil) != (c.want == 0) || err == nil && d.Abs() > time.Millisecond {
+			t.Errorf("%s: it lasts %s too long, %v", name, d, err)
 		}
 	}
 }
 
 func TestACopyThatIsNoTokenForTheKeyIsRefused(t *testing.T) {
-	b, err := newToken("secret", copied, time.Now(), time.Hour, nil).MarshalSecret()
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := copied
+	now, key := time.Now(), authn.TokenKey{ClientID: "c", Scopes: "a b"}
+	other := key
 	other.Scopes = "a b c"
-	if got, err := RestoreToken(b, other, time.Now(), time.Hour); err == nil {
-		t.Fatalf("%v was taken for one with more scopes", got)
-	}
-	b, _ = newToken("secret\r\nX-Injected: y", copied, time.Now(), time.Hour, nil).MarshalSecret()
-	if got, err := RestoreToken(b, copied, time.Now(), time.Hour); err == nil {
-		t.Fatalf("%q was taken for a header field", got.Authorization())
-	}
-	if _, err := (Token{}).MarshalSecret(); err == nil {
-		t.Fatal("no token was copied")
+	for name, b := range map[string][]byte{
+		"fewer scopes":   copyOf(key, "secret", now, time.Hour),
+		"a header field": copyOf(other, "secret\r\nX-Injected: y", now, time.Hour),
+		"no end":         copyOf(other, "secret", now, -1),
+		"no JSON":        []byte("secret"),
+	} {
+		if got, err := authn.RestoreToken(b, other, now, time.Hour); err == nil {
+			t.Errorf("%s: %q was taken", name, got.Authorization())
+		}
 	}
 }
 
 func FuzzRestoreToken(f *testing.F) {
-	b, err := newToken("secret", copied, time.Now(), time.Hour, []string{"x"}).MarshalSecret()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b, int64(time.Minute))
+	key := authn.TokenKey{ClientID: "c", Scopes: "a b"}
+	f.Add(copyOf(key, "secret", time.Now(), time.Hour), int64(time.Minute))
 	f.Add([]byte(`{"key":"","secret":"x","lifetime":-1}`), int64(1))
 	f.Fuzz(func(t *testing.T, b []byte, left int64) {
 		now := time.Now()
-		got, err := RestoreToken(b, copied, now, time.Duration(left))
-		if err == nil && (!got.Valid(now) || got.Key() != copied || got.Expires().Sub(now) > time.Duration(left)) {
+		got, err := authn.RestoreToken(b, key, now, time.Duration(left))
+		if err == nil && (!got.Valid(now) || got.Key() != key || got.Expires().Sub(now) > time.Duration(left)) {
 			t.Fatalf("%q was taken for a token valid until %s", b, got.Expires())
 		}
 	})

@@ -11,9 +11,6 @@ import (
 	"ebox-gateway/internal/config"
 )
 
-// errNoToken is a fault of the wiring, like errNoSource.
-var errNoToken = errors.New("sending a request through the credentials layer: no token layer gave it a token")
-
 // Carrier sends a call with a credential. It writes that to the wire in place of whatever
 // the request's header has under Authorization, and keeps it nowhere.
 type Carrier interface {
@@ -39,9 +36,9 @@ func NewCredentials(next Carrier, allowHTTP bool) call.Sender {
 // Send implements call.Sender. The token is in no header map: the request stays as it was.
 func (l *credentials) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	session := sessionOf(c)
-	if session == nil || session.token.h == nil {
+	if session == nil || session.token.h == nil { // a fault of the wiring
 		call.CloseBody(r)
-		return nil, errNoToken
+		return nil, errors.New("sending a request through the credentials layer: no token layer gave it a token")
 	}
 	if !mayCarryToken(r.URL, l.allowHTTP) {
 		call.CloseBody(r)
@@ -53,7 +50,7 @@ func (l *credentials) Send(ctx context.Context, c *call.Call, r *http.Request) (
 	return l.next.SendAs(ctx, c, r, token.h.header)
 }
 
-// mayCarryToken says whether a token or an assertion may be sent to u: over https,
+// mayCarryToken reports whether a token or an assertion may be sent to u: over https,
 // within this machine, or where http was allowed in so many words.
 func mayCarryToken(u *url.URL, allowHTTP bool) bool {
 	return u.Scheme == "https" || allowHTTP || config.IsLoopbackHost(u.Hostname())

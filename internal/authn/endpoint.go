@@ -33,7 +33,7 @@ type tokenRequest struct {
 
 // tokenKey names the token that is asked for.
 func (q tokenRequest) tokenKey() TokenKey {
-	oauth := &q.client.tokens.oauth
+	oauth := &q.client.tokens.o.OAuth
 	return TokenKey{
 		TokenURL: oauth.TokenURL, Audience: oauth.Audience, ClientID: q.client.config.ClientID,
 		KeyFingerprint: q.key.about.Fingerprint, Scopes: strings.Join(q.scopes, " "),
@@ -42,35 +42,31 @@ func (q tokenRequest) tokenKey() TokenKey {
 
 // obtain gets the token from the copy that replicas share, if there is one, or else from the
 // Authorization Server. stale is the hash of the token that is to be replaced, "" for none. The
-// error is a *RefusedError or an *UnavailableError.
+// error is a *Failure.
 func (q tokenRequest) obtain(ctx context.Context, stale string) (t Token, err error) {
 	defer q.contain(&err)
 	tokens := q.client.tokens
-	if tokens.shared == nil {
+	if tokens.o.Shared == nil {
 		return q.fetch(ctx)
 	}
 	// The store has the time of one request more: waiting for another replica's.
-	ctx, cancel := context.WithTimeout(ctx, 2*tokens.oauth.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*tokens.o.OAuth.Timeout)
 	defer cancel()
 	name := q.tokenKey()
-	t, err = tokens.shared.Obtain(ctx, name, stale, q.fetch)
-	var (
-		refused     *RefusedError
-		unavailable *UnavailableError
-	)
+	t, err = tokens.o.Shared.Obtain(ctx, name, stale, q.fetch)
 	switch {
-	case err == nil && (t.Key() != name || !t.Valid(tokens.now())):
-		return Token{}, q.unavailable("the shared copy gave a token that does not belong here", nil)
-	case err == nil || errors.As(err, &refused) || errors.As(err, &unavailable):
+	case err == nil && (t.Key() != name || !t.Valid(tokens.o.Now())):
+		return Token{}, q.client.unavailable("the shared copy gave a token that does not belong here", nil)
+	case err == nil || failureOf(err) != nil:
 		return t, err
 	}
-	return Token{}, q.unavailable("the shared copy of the tokens failed", err)
+	return Token{}, q.client.unavailable("the shared copy of the tokens failed", err)
 }
 
 // fetch asks the Authorization Server. The error is that of obtain.
 func (q tokenRequest) fetch(ctx context.Context) (t Token, err error) {
 	defer q.contain(&err)
-	ctx, cancel := context.WithTimeout(ctx, q.client.tokens.oauth.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, q.client.tokens.o.OAuth.Timeout)
 	defer cancel()
 
 	// A server closes idle connections when it likes, at worst when a request is
@@ -88,49 +84,44 @@ func (q tokenRequest) fetch(ctx context.Context) (t Token, err error) {
 // Requests run on goroutines of their own, where it would end the gateway.
 func (q tokenRequest) contain(err *error) {
 	if fault := recover(); fault != nil {
-		q.client.tokens.log.Error("a token request panicked", "client", q.client.name, "error", printable.Panic(fault))
-		*err = q.unavailable("a fault of the gateway, which its log shows", nil)
+		q.client.tokens.o.Log.Error("a token request panicked", "client", q.client.name, "error", printable.Panic(fault))
+		*err = q.client.unavailable("a fault of the gateway, which its log shows", nil)
 	}
-}
-
-func (q tokenRequest) unavailable(reason string, err error) *UnavailableError {
-	return &UnavailableError{Client: q.client.name, Reason: reason, Err: err}
 }
 
 // try sends one request. stale says that it failed without an answer on a
 // connection that had been used before.
 func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) {
 	tokens := q.client.tokens
-	sent := tokens.now()
+	sent := tokens.o.Now()
 	r, err := q.request(ctx, sent)
 	if err != nil {
-		return Token{}, false, q.unavailable("the request could not be made", err)
+		return Token{}, false, q.client.unavailable("the request could not be made", err)
 	}
 	// RoundTrip, not a Client: redirects are never followed. An assertion is for
 	// the audience it names and nobody else.
-	answer, err := tokens.transport.RoundTrip(r)
+	answer, err := tokens.o.Transport.RoundTrip(r)
 	if err != nil {
-		failed := q.unavailable("the Authorization Server did not answer", printable.Error(err))
+		failed := q.client.unavailable("the Authorization Server did not answer", printable.Error(err))
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			failed.Reason += " in time"
+			failed.reason += " in time"
 		}
 		failed.RetryAfter = waitOf(err, sent)
 		var exchange *wire.Error
 		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
-	ahead, dated := clockAhead(answer.Header, sent, tokens.now())
+	ahead, dated := ClockAhead(answer.Header, sent, tokens.o.Now())
 	if dated {
-		tokens.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: tokens.now().UTC()})
+		tokens.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: tokens.o.Now().UTC()})
 	}
 	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
+	if errors.Is(err, wire.ErrTooLong) {
+		return Token{}, false, q.client.unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes",
+			maxAnswer), nil)
+	}
 	if err != nil {
-		failed := q.unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
-		if errors.Is(err, wire.ErrTooLong) {
-			failed = q.unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
-		}
-		failed.Status = answer.StatusCode
-		return Token{}, false, failed
+		return Token{}, false, q.client.unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
 	}
 	t, err = q.judge(answer, body, sent, ahead)
 	return t, false, err
@@ -138,7 +129,7 @@ func (q tokenRequest) try(ctx context.Context) (t Token, stale bool, err error) 
 
 // request makes a token request with a fresh assertion (RFC 7521, section 4.2).
 func (q tokenRequest) request(ctx context.Context, now time.Time) (*http.Request, error) {
-	oauth := &q.client.tokens.oauth
+	oauth := &q.client.tokens.o.OAuth
 	assertion, err := q.key.assertion(q.client.config, oauth.Audience, now)
 	if err != nil {
 		return nil, err
@@ -167,59 +158,53 @@ func (q tokenRequest) request(ctx context.Context, now time.Time) (*http.Request
 
 // judge makes a token or an error of an answer.
 func (q tokenRequest) judge(answer *http.Response, body []byte, sent time.Time, ahead time.Duration) (Token, error) {
-	now, status := q.client.tokens.now(), answer.StatusCode
+	now, status := q.client.tokens.o.Now(), answer.StatusCode
 	unavailable := func(reason string, err error) (Token, error) {
-		failed := q.unavailable(reason, err)
-		failed.Status, failed.RetryAfter = status, retryAfter(answer.Header, now)
+		failed := q.client.unavailable("the Authorization Server"+reason, err)
+		failed.RetryAfter = retryAfter(answer.Header, now)
 		return Token{}, failed
 	}
-	refused := &RefusedError{
-		Client: q.client.name, Environment: q.client.tokens.environment, Scope: strings.Join(q.scopes, " "), Status: status,
-	}
+	refused := &Failure{Client: q.client.name, status: status, environment: q.client.tokens.o.Environment,
+		scope: strings.Join(q.scopes, " ")}
 	if ahead.Abs() >= tolerableSkew {
-		refused.Skew = ahead.Round(time.Second)
+		refused.skew = ahead.Round(time.Second)
 	}
 	switch {
 	case status == http.StatusOK:
 	case status == http.StatusBadRequest, status == http.StatusUnauthorized, status == http.StatusForbidden:
 		code, ok := parseRefusal(body)
 		if !ok {
-			return unavailable(fmt.Sprintf("the Authorization Server answers %d without an OAuth error: check the token URL, "+
-				"and what stands between", status), nil)
+			return unavailable(fmt.Sprintf(" answers %d without an OAuth error: check the token URL, and what stands between",
+				status), nil)
 		}
-		// RFC 6749 has these two for the authorization endpoint; servers use them
-		// here too, and mean an outage.
-		if code == "temporarily_unavailable" || code == "server_error" {
-			return unavailable("the Authorization Server answers "+code, nil)
+		switch code {
+		// RFC 6749 has the first two for the authorization endpoint; servers use them here too, and
+		// mean an outage. The others are no codes of OAuth, and are codes of ours.
+		case "temporarily_unavailable", "server_error", Unavailable, noKey:
+			return unavailable(" answers "+code, nil)
 		}
 		refused.Code = code
 		return Token{}, refused
 	case status == http.StatusTooManyRequests, status >= 500:
-		return unavailable(fmt.Sprintf("the Authorization Server answers %d", status), nil)
+		return unavailable(fmt.Sprintf(" answers %d", status), nil)
 	default:
-		return unavailable(fmt.Sprintf("the Authorization Server answers %d, which is no answer to a token request: check "+
-			"the token URL", status), nil)
+		return unavailable(fmt.Sprintf(" answers %d, which is no answer to a token request: check the token URL",
+			status), nil)
 	}
 
 	g, err := parseGrant(body)
 	if err != nil {
-		return unavailable("the Authorization Server's answer cannot be used", err)
+		return unavailable("'s answer cannot be used", err)
 	}
-	var extra, byDefault []string
-	switch {
-	case len(q.scopes) == 0: // whatever comes is what was asked for
-		byDefault = without(g.scopes, nil)
-	case len(g.scopes) > 0:
+	if len(g.scopes) > 0 {
 		if missing := without(q.scopes, g.scopes); len(missing) > 0 {
-			refused.Code, refused.Missing = "invalid_scope", missing
+			refused.Code, refused.missing = "invalid_scope", missing
 			return Token{}, refused
 		}
-		extra = without(g.scopes, q.scopes)
 	}
-	t := newToken(g.secret, q.tokenKey(), sent, g.lifetime, extra)
-	t.h.granted = byDefault
+	t := newToken(g.secret, q.tokenKey(), sent, g.lifetime, without(g.scopes, q.scopes))
 	if !t.Valid(now) {
-		return unavailable("the Authorization Server's token had expired when it arrived", nil)
+		return unavailable("'s token had expired when it arrived", nil)
 	}
 	return t, nil
 }
@@ -251,9 +236,9 @@ type ClockStatus struct {
 	At           time.Time `json:"at"`
 }
 
-// clockAhead is how far the clock of a server that answers now to a request sent at that moment
+// ClockAhead is how far the clock of a server that answers now to a request sent at that moment
 // is ahead of ours, to half a second; false if the answer has no date.
-func clockAhead(h http.Header, sent, now time.Time) (time.Duration, bool) {
+func ClockAhead(h http.Header, sent, now time.Time) (time.Duration, bool) {
 	theirs, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		return 0, false

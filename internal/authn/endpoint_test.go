@@ -1,35 +1,26 @@
-package authn
+package authn_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
 
-// answering answers "STATUS|Name: value|body", or what begins with HTTP byte for byte before it
-// closes the connection.
+// answering answers "STATUS|Name: value|body".
 func answering(text string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(text, "HTTP") {
-			c, _, _ := w.(http.Hijacker).Hijack()
-			_, _ = io.WriteString(c, text)
-			c.Close()
-			return
-		}
+	return func(w http.ResponseWriter, _ *http.Request) {
 		parts := strings.SplitN(text, "|", 3)
 		if name, value, given := strings.Cut(parts[1], ": "); given {
 			w.Header().Set(name, value)
@@ -42,68 +33,83 @@ func answering(text string) http.HandlerFunc {
 
 func TestAnswersThatAreNoToken(t *testing.T) {
 	const fine = `{"access_token":"s3cret-value","token_type":"Bearer","expires_in":60,"scope":"scope:a"}`
-	// What follows is the code of a refusal and what its problem says, or how long an outage
-	// is waited for.
+	with := func(old, new string) string { return "200||" + strings.Replace(fine, old, new, 1) }
+	// What follows is the code of a refusal and what its problem says; or how long an outage is waited
+	// for, and what the error says of it.
 	for answer, want := range map[string]string{
 		`401||{"error":"invalid_client","error_description":"quite-private-description"}`: "invalid_client: Chaman",
+		`401|Date: Sun, 22 Nov 2026 12:00:00 GMT|{"error":"invalid_client"}`:              "invalid_client: Chaman",
 		`400||{"error":"invalid_client"}`:                                                 "invalid_client: simulation",
 		`400||{"error":"invalid_scope"}`:                                                  "invalid_scope: terms of use",
 		`400||{"error":"unauthorized_client"}`:                                            "unauthorized_client: onboarding",
 		`403||{"error":"access_denied"}`:                                                  "access_denied: terms of use",
 		`400||{"error":"consent_required"}`:                                               "consent_required: onboarding",
-		"200||" + strings.Replace(fine, "scope:a", "scope:b", 1):                          "invalid_scope: terms of use",
+		"400||{\"error\":\"invalid_scope\",\"\xe9\":1}":                                   "invalid_scope: terms of use",
+		with("scope:a", "scope:b"):                                                        "invalid_scope: terms of use",
 		`400||{"error":"temporarily_unavailable"}`:                                        "1s",
-		`401||<html>Proxy login quite-private-description</html>`:                         "1s",
+		`400||{"error":"key"}`:                                                            "1s",
+		`400||{"error":"use the token eyJhbGciOi"}`:                                       "1s without an OAuth error",
+		`400||{"error":"` + strings.Repeat("a", 41) + `"}`:                                "1s without an OAuth error",
+		`400||{"error":{"code":1}}`:                                                       "1s without an OAuth error",
+		`401||<html>Proxy login quite-private-description</html>`:                         "1s without an OAuth error",
 		`404||{"error":"not_found"}`:                                                      "1s",
 		`429|Retry-After: 40|`:                                                            "40s",
-		`429|Retry-After: 86400|`:                                                         longestWait.String(),
+		`429|Retry-After: 86400|`:                                                         "5m",
 		`503|Retry-After: 40|quite-private-description`:                                   "40s",
 		`500||{"error":"invalid_client"}`:                                                 "1s",
-		`200||<html>quite-private-description</html>`:                                     "1s",
-		"200||" + strings.Replace(fine, "60", "0", 1):                                     "1s",
-		`204||`: "1s",
-		"200||" + fine + strings.Repeat(" ", maxAnswer):               "1s",
-		"307|Location: /elsewhere|" + fine:                            "1s",
-		"HTTP/1.1 200 OK\r\nquite-private-description\r\n\r\n":        "1s",
-		"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + fine[:40]: "1s",
+		`200||<html>quite-private-description</html>`:                                     "1s no JSON object",
+		`200||[]`:                                            "1s no JSON object",
+		`200||` + fine[:40]:                                  "1s no JSON object",
+		with("60", "0"):                                      "1s expired already",
+		with("60", "0.9"):                                    "1s expired already",
+		with("60", "-1e999"):                                 "1s expired already",
+		with("60", `"soon"`):                                 "1s no number",
+		with("60", `"NaN"`):                                  "1s no number",
+		with("60", `{}`):                                     "1s no number",
+		with("60", `60,"access_token":"b"`):                  "1s twice",
+		with(`"scope:a"`, `["x"]`):                           "1s scope is no text",
+		with("access_token", "Access_Token"):                 "1s no access_token",
+		with("s3cret-value", ""):                             "1s no access_token",
+		with(`"s3cret-value"`, "1"):                          "1s access_token is no text",
+		with("s3cret-value", `s3cret\r\nX: y`):               "1s header value",
+		with("s3cret-value", `s3cret é`):                     "1s header value",
+		with("s3cret-value", strings.Repeat("s3cret", 6000)): "1s header value",
+		with("Bearer", "DPoP"):                               "1s not Bearer",
+		with("token_type", "type"):                           "1s not Bearer",
+		`204||`:                                              "1s",
+		"200||" + fine + strings.Repeat(" ", 1<<20):          "1s",
+		"307|Location: /elsewhere|" + fine:                   "1s",
 	} {
 		t.Run(answer[:min(len(answer), 60)], func(t *testing.T) {
 			as := newAuthServer(t)
 			as.answer = answering(answer)
-			server := httptest.NewServer(as)
-			defer server.Close()
-			transport := &http.Transport{}
-			defer transport.CloseIdleConnections()
 			var logged strings.Builder
-			tokens := setup(t, as, func(o *Options) {
-				o.Transport, o.OAuth.TokenURL, o.Log = transport, server.URL, textLog(&logged)
-			})
+			tokens := setup(t, as, logging(&logged))
 			_, err := source(t, tokens).Token(t.Context())
 			running(t, tokens)() // nobody writes the log any more
 
-			var refused *RefusedError
-			var unavailable *UnavailableError
-			p := problem.From(err)
+			f, p := failureOf(err), problem.From(err)
 			code, says, refusal := strings.Cut(want, ": ")
-			switch {
-			case refusal && (!errors.As(err, &refused) || refused.Code != code || refused.Client != "payroll" ||
-				refused.Since.IsZero() || p.Status != 502 || !strings.Contains(p.Detail, says)):
-				t.Fatalf("%#v, %d %s; want a refusal with %s", err, p.Status, p.Detail, want)
-			case !refusal && (!errors.As(err, &unavailable) || p.Status != 503):
-				t.Fatalf("%#v, want an outage", err)
+			if refusal {
+				if f.Code != code || p.Status != 502 || !strings.Contains(p.Detail, says) || authn.Refusal(err) == nil {
+					t.Fatalf("%v, %d %s; want a refusal with %s", err, p.Status, p.Detail, want)
+				}
+			} else {
+				pause, says, _ := strings.Cut(want, " ")
+				wait, _ := time.ParseDuration(pause)
+				if f.Code != authn.Unavailable || p.Status != 503 || !strings.Contains(err.Error(), says) ||
+					f.RetryAfter < wait/2 || f.RetryAfter > wait*2 {
+					t.Fatalf("%v, again after %s; want an outage of about %s", err, f.RetryAfter, want)
+				}
 			}
-			if wait := p.Header.Get("Retry-After"); (wait == "") != refusal {
-				t.Errorf("Retry-After %q", wait)
+			if f.Client != "payroll" || f.Since.IsZero() || (p.Header.Get("Retry-After") == "") != refusal || as.count() != 1 {
+				t.Errorf("%+v, Retry-After %q, %d requests", f, p.Header.Get("Retry-After"), as.count())
 			}
-			if pause, _ := time.ParseDuration(want); unavailable != nil &&
-				(unavailable.RetryAfter < pause/2 || unavailable.RetryAfter > pause*2) {
-				t.Errorf("to be tried again after %s, want about %s", unavailable.RetryAfter, pause)
-			}
-			if as.count() != 1 {
-				t.Errorf("%d requests", as.count())
+			if strings.Contains(answer, "Date: ") && !strings.Contains(err.Error(), "its clock differs from ours by -") {
+				t.Errorf("%v does not mention the clock", err)
 			}
 			for _, text := range []string{err.Error(), string(p.Append(nil, "1")), logged.String(),
-				fmt.Sprintf("%+v", tokens.Status()[0].Tokens[0].Error)} {
+				fmt.Sprintf("%+v", statusOf(tokens).Error)} {
 				as.leaks(text)
 				if strings.Contains(text, "s3cret") {
 					t.Errorf("a secret shows in %q", text)
@@ -113,23 +119,71 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 	}
 }
 
+// granting gives what becomes of an answer with 200, without sockets.
+func granting(t testing.TB) func(body string) (authn.Token, error) {
+	var body string
+	tokens := setup(t, roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}, nil
+	}))
+	return func(answer string) (authn.Token, error) {
+		body = answer
+		return tokens.Try(context.Background(), "payroll", nil, nil)
+	}
+}
+
+func TestWhatAnAnswerGrants(t *testing.T) {
+	grant := granting(t)
+	for members, want := range map[string]string{ // lifetime and scopes
+		`"token_type":"Bearer","expires_in":3600,"scope":"y x"`:              "1h0m0s y x",
+		`"token_type":"bearer"`:                                              "1m0s",
+		`"token_type":"Bearer","expires_in":1,"x":{"y":[1]},"id_token":null`: "1s",
+		`"token_type":"Bearer","expires_in":"120"`:                           "2m0s",
+		`"token_type":"Bearer","expires_in":1.5,"scope":" "`:                 "1.5s",
+		`"token_type":"Bearer","expires_in":null`:                            "1m0s",
+		`"token_type":"Bearer","expires_in":1795305600`:                      "24h0m0s", // a time stamp
+		`"token_type":"Bearer","expires_in":1e999`:                           "24h0m0s",
+	} {
+		token, err := grant(" \n" + `{"access_token":"a.b-c_d~e+f/g=",` + members + "}\r\n")
+		is := strings.Join(append([]string{token.Expires().Sub(token.Obtained()).String()}, token.Extra()...), " ")
+		if err != nil || token.Authorization() != "Bearer a.b-c_d~e+f/g=" || is != want {
+			t.Errorf("%s: %s, %v, want %s", members, is, err, want)
+		}
+	}
+}
+
+func FuzzGrant(f *testing.F) {
+	for _, seed := range []string{
+		`{"access_token":"a","token_type":"Bearer","expires_in":3600,"scope":"x y"}`,
+		`{"access_token":"a","token_type":"Bearer","expires_in":"1e9"}`, `{"error":"invalid_client"}`, `{"a":`, `[{}]`,
+	} {
+		f.Add(seed)
+	}
+	grant := granting(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		token, err := grant(body)
+		secret, lifetime := strings.TrimPrefix(token.Authorization(), "Bearer "), token.Expires().Sub(token.Obtained())
+		usable := secret != "" && lifetime > 0 && lifetime <= 24*time.Hour &&
+			!strings.ContainsFunc(secret, func(c rune) bool { return c <= ' ' || c > '~' })
+		if err != nil && token != (authn.Token{}) || err == nil && !usable {
+			t.Fatalf("%q for %s, %v", secret, lifetime, err)
+		}
+	})
+}
+
 // A parser that a server's bytes make panic must not end the gateway, wherever it is asked.
 func TestAPanicOverAnAnswerFailsThatRequestAlone(t *testing.T) {
 	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
+		as := newAuthServer(t, oldClient, newClient)
 		as.before = func(int, *http.Request) { panic("quite-private-description") }
 		var logged strings.Builder
-		tokens := setup(t, as, func(o *Options) {
-			o.Log, o.OAuth.Clients["payroll"] = textLog(&logged), clientOf("key="+file)
-		})
+		tokens := setup(t, as, logging(&logged), signedBy("key="+file))
 		stop := running(t, tokens)
 		s := source(t, tokens)
-		var u *UnavailableError
-		if _, err := s.Token(t.Context()); !errors.As(err, &u) {
+		if _, err := s.Token(t.Context()); failureOf(err).Code != authn.Unavailable {
 			t.Errorf("for a caller: %v", err)
 		}
-		copyFile(t, newSource.Key.File, file)
+		copyFile(t, newClient.Key.File, file)
 		if pending := seen(tokens).Pending; pending == nil || pending.NextTry.IsZero() {
 			t.Errorf("a new key's trial left no failure: %+v", pending)
 		}
@@ -144,25 +198,10 @@ func TestAPanicOverAnAnswerFailsThatRequestAlone(t *testing.T) {
 	})
 }
 
-func TestARefusalMentionsAClockThatIsWrong(t *testing.T) {
-	as := newAuthServer(t) // with no key registered
-	as.answer = func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
-		w.WriteHeader(401)
-		_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
-	}
-	_, err := source(t, setup(t, as, nil)).Token(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "clock differs from ours by -10m") {
-		t.Fatal(err)
-	}
-}
-
 func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
-	key := mustLoad(t, newSource)
-	as := newAuthServer(t, key)
+	as, tokens, _ := with(t)
 	var header http.Header
 	as.before = func(_ int, r *http.Request) { header = r.Header }
-	tokens := setup(t, as, nil)
 	mustToken(t, source(t, tokens, "scope:b", "scope:a"))
 	form := as.forms[0]
 	if len(form) != 4 || form["grant_type"][0] != "client_credentials" || form["scope"][0] != "scope:a scope:b" ||
@@ -173,11 +212,9 @@ func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
 		len(header["BelGov-Trace-Id"][0]) != 36 { //nolint:staticcheck // it is sent as it is written here
 		t.Errorf("header %v", header)
 	}
-	if _, err := tokens.Source("payroll", nil); err != nil {
+	if _, err := tokens.Try(t.Context(), "payroll", nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	s, _ := tokens.Source("payroll", nil)
-	mustToken(t, s)
 	if _, there := as.forms[1]["scope"]; there {
 		t.Error("no scopes became an empty scope")
 	}
@@ -186,70 +223,42 @@ func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
 // A server that closes an idle connection in the moment a request comes in is no
 // outage, and the request that replaces it must not repeat the jti.
 func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	var used sync.Map // remote addresses that a request has come from
-	var dropped atomic.Bool
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, again := used.LoadOrStore(r.RemoteAddr, true)
-		if again && dropped.CompareAndSwap(false, true) { // it reaches the server, which drops it
-			as.ServeHTTP(httptest.NewRecorder(), r)
-			c, _, _ := w.(http.Hijacker).Hijack()
-			c.Close()
-			return
-		}
-		as.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	transport := wire.New(wire.Config{
-		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-			if err != nil {
-				return nil, err
+	for stale, works := range map[int]bool{1: true, 2: false} {
+		as, tries := newAuthServer(t, newClient), 0
+		_, err := source(t, setup(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+			answer, err := as.RoundTrip(r) // the server sees the assertion, and takes its jti once
+			if tries++; tries <= stale {
+				return nil, &wire.Error{Stale: true, Err: io.EOF}
 			}
-			return wire.NewSocket(c, time.Minute), nil
-		},
-		Header: time.Minute, IdleConn: time.Minute, Age: func() time.Duration { return time.Hour },
-	})
-	defer transport.CloseIdleConnections()
-	tokens := setup(t, as, func(o *Options) { o.Transport, o.OAuth.TokenURL = transport, server.URL })
-	got := 0
-	for ; !dropped.Load(); got++ { // a connection serves nobody before it has settled
-		mustToken(t, source(t, tokens, fmt.Sprint("scope:", got))) // the server checks the jti itself
-		time.Sleep(wire.Settle / 2)
-	}
-	if as.count() != got+1 {
-		t.Fatalf("%d requests for %d tokens", as.count(), got)
+			return answer, err
+		}))).Token(t.Context())
+		if (err == nil) != works || tries != 2 {
+			t.Errorf("%d stale connections: %v after %d tries", stale, err, tries)
+		}
 	}
 }
 
-func TestAServerThatIsNotThereIsAskedOnce(t *testing.T) {
-	const url = "http://127.9.8.7:9" // an address of this machine, and of no other test
-	var dials atomic.Int32
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		dials.Add(1)
-		return new(net.Dialer).DialContext(ctx, network, addr)
-	}}
-	tokens := setup(t, nil, func(o *Options) { o.Transport, o.OAuth.TokenURL = transport, url })
-	_, err := source(t, tokens).Token(t.Context())
-	var u *UnavailableError
-	if !errors.As(err, &u) || !strings.Contains(err.Error(), "refused") || dials.Load() != 1 {
-		t.Fatalf("%v after %d dials", err, dials.Load())
-	}
-	if detail := problem.From(err).Detail; strings.Contains(detail, "127.9.8.7") {
-		t.Errorf("the caller is told an address: %s", detail)
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func TestAnOpenCircuitsRetryAfterIsKept(t *testing.T) {
-	open := roundTripper(func(*http.Request) (*http.Response, error) {
-		return nil, fmt.Errorf("sending: %w", problem.Unavailable("The circuit is open.", 14*time.Second))
-	})
-	_, err := source(t, setup(t, nil, func(o *Options) { o.Transport = open })).Token(t.Context())
-	if got := problem.From(err).Header.Get("Retry-After"); got != "14" {
-		t.Fatalf("Retry-After %q of %v", got, err)
+func TestATransportThatFailsIsAskedOnce(t *testing.T) {
+	outage := 1250 * time.Millisecond
+	for name, c := range map[string]struct {
+		body  io.Reader
+		err   error
+		again time.Duration
+	}{
+		"nobody listens":  {nil, errors.New("dial tcp 127.9.8.7:9: connection refused"), outage},
+		"no HTTP":         {nil, errors.New("malformed header quite-private-description"), outage},
+		"a cut answer":    {iotest.ErrReader(errors.New("after quite-private-description")), nil, outage},
+		"an open circuit": {nil, fmt.Errorf("sending: %w", problem.Unavailable("Open.", 14*time.Second)), 14 * time.Second},
+	} {
+		asked := 0
+		_, err := source(t, setup(t, roundTripper(func(*http.Request) (*http.Response, error) {
+			asked++
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(c.body)}, c.err
+		}))).Token(t.Context())
+		f, detail := failureOf(err), problem.From(err).Detail
+		if asked != 1 || f.Code != authn.Unavailable || f.RetryAfter < c.again/2 || f.RetryAfter > c.again ||
+			strings.Contains(err.Error(), "quite-private") || strings.Contains(detail, "127.9.8.7") {
+			t.Errorf("%s: %v after %d requests, again in %s: %s", name, err, asked, f.RetryAfter, detail)
+		}
 	}
 }

@@ -35,40 +35,17 @@ type Key struct {
 	about KeyStatus
 }
 
-// LoadKey reads the key of a client. Errors name the file and what to do about it,
-// and never hold key material or a password. A certificate that has expired or is
-// not yet valid is no error: only the Authorization Server decides what it
-// accepts, and a clock may be wrong.
-func LoadKey(c config.Client) (*Key, error) {
-	m, err := readKey(c)
-	if err != nil {
-		return nil, err
-	}
-	var k *Key
-	if err := guarded(func() error { k, err = newKey(m, c.Algorithm, c.Headers); return err }); err != nil {
-		return nil, fmt.Errorf("loading key from %s: %w", c.KeyFile(), err)
-	}
-	return k, nil
-}
-
-// material is what the files hold, before it is judged.
-type material struct {
-	private crypto.PrivateKey
-	certs   []*x509.Certificate // in any order
-	// certFile is the file that the certificates were read from.
-	certFile string
-}
-
-func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHeader) (*Key, error) {
+// newKey checks a private key of a client, with certificates in any order, of a file.
+func newKey(c config.Client, private crypto.PrivateKey, certs []*x509.Certificate, certFile string) (*Key, error) {
 	k := new(Key)
-	switch private := m.private.(type) {
+	switch private := private.(type) {
 	case *rsa.PrivateKey:
 		if bits := private.N.BitLen(); bits < minRSABits {
 			return nil, fmt.Errorf("the RSA key has %d bits and %d are the least: make a new key and register its certificate "+
 				"in Chaman", bits, minRSABits)
 		}
 		k.private = private
-		switch algorithm {
+		switch c.Algorithm {
 		case "", config.RS256:
 			k.method = jwt.SigningMethodRS256
 		case config.PS256:
@@ -79,7 +56,7 @@ func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHe
 			return nil, fmt.Errorf("the key is on curve %s: only P-256 can sign %s", private.Curve.Params().Name, config.ES256)
 		}
 		k.private = private
-		if algorithm == "" || algorithm == config.ES256 {
+		if c.Algorithm == "" || c.Algorithm == config.ES256 {
 			k.method = jwt.SigningMethodES256
 		}
 	default:
@@ -88,7 +65,7 @@ func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHe
 	}
 	if k.method == nil {
 		return nil, fmt.Errorf("the algorithm %q does not fit the key: RSA keys sign %s or %s, keys on P-256 sign %s",
-			algorithm, config.RS256, config.PS256, config.ES256)
+			c.Algorithm, config.RS256, config.PS256, config.ES256)
 	}
 
 	spki, err := x509.MarshalPKIXPublicKey(k.private.Public())
@@ -98,17 +75,33 @@ func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHe
 	sum := sha256.Sum256(spki)
 	k.about = KeyStatus{Fingerprint: hex.EncodeToString(sum[:]), Algorithm: k.method.Alg(), State: KeyNoCertificate}
 
-	if len(m.certs) > 0 {
-		if k.chain = chainFor(k.private.Public(), m.certs); k.chain == nil {
+	if len(certs) > 0 {
+		if k.chain = chainFor(k.private.Public(), certs); k.chain == nil {
 			return nil, fmt.Errorf("no certificate in %s belongs to the key: its public key is another one; put the "+
-				"certificate there that was made for this key", m.certFile)
+				"certificate there that was made for this key", certFile)
 		}
 		leaf := k.chain[0]
+		sum = sha256.Sum256(leaf.Raw)
 		k.about.Subject, k.about.NotBefore, k.about.NotAfter = leaf.Subject.String(), leaf.NotBefore, leaf.NotAfter
 		k.about.State = KeyUsable
 	}
-	if k.header, err = k.headerFor(headers, sum); err != nil {
-		return nil, err
+	// Header parameters are derived from the certificate, never from a setting, so that they change
+	// with it. kid is the base64url SHA-256 of the certificate, the same text as x5t#S256; without a
+	// certificate, of the public key (SPKI).
+	k.header = make(map[string]any, len(c.Headers))
+	for _, name := range c.Headers {
+		if len(certs) == 0 && name != config.HeaderKeyID {
+			return nil, fmt.Errorf("the header %s is derived from a certificate and there is none: add the certificate file, "+
+				"or leave the header out", name)
+		}
+		k.header[string(name)] = base64.RawURLEncoding.EncodeToString(sum[:])
+		if name == config.HeaderChain {
+			encoded := make([]string, len(k.chain))
+			for i, c := range k.chain {
+				encoded[i] = base64.StdEncoding.EncodeToString(c.Raw)
+			}
+			k.header[string(name)] = encoded
+		}
 	}
 	return k, nil
 }
@@ -137,39 +130,7 @@ func chainFor(public crypto.PublicKey, certs []*x509.Certificate) []*x509.Certif
 	return chain
 }
 
-// headerFor derives the header parameters from the certificate, never from a
-// setting, so that they change with it. kid is the base64url SHA-256 of the
-// certificate, the same text as x5t#S256; without a certificate, of the public
-// key (SPKI).
-func (k *Key) headerFor(headers []config.AssertionHeader, spki [sha256.Size]byte) (map[string]any, error) {
-	h := make(map[string]any, len(headers))
-	thumbprint := spki
-	if len(k.chain) > 0 {
-		thumbprint = sha256.Sum256(k.chain[0].Raw)
-	}
-	for _, name := range headers {
-		if len(k.chain) == 0 && (name == config.HeaderThumbprint || name == config.HeaderChain) {
-			return nil, fmt.Errorf("the header %s is derived from a certificate and there is none: add the certificate file, "+
-				"or leave the header out", name)
-		}
-		switch name {
-		case config.HeaderKeyID, config.HeaderThumbprint:
-			h[string(name)] = base64.RawURLEncoding.EncodeToString(thumbprint[:])
-		case config.HeaderChain:
-			encoded := make([]string, len(k.chain))
-			for i, c := range k.chain {
-				encoded[i] = base64.StdEncoding.EncodeToString(c.Raw)
-			}
-			h[string(name)] = encoded
-		default:
-			return nil, fmt.Errorf("the header %q is not known: %s, %s and %s are", name, config.HeaderKeyID,
-				config.HeaderThumbprint, config.HeaderChain)
-		}
-	}
-	return h, nil
-}
-
-// same says whether the other key would sign the same assertions.
+// same reports whether the other key would sign the same assertions.
 func (k *Key) same(other *Key) bool {
 	if k == nil || other == nil {
 		return k == other
@@ -178,16 +139,10 @@ func (k *Key) same(other *Key) bool {
 		slices.EqualFunc(k.chain, other.chain, (*x509.Certificate).Equal)
 }
 
-// String implements fmt.Stringer with the algorithm and the fingerprint.
-func (k *Key) String() string {
-	if k == nil || k.method == nil {
-		return "no key"
-	}
-	return k.about.Algorithm + " key " + k.about.Fingerprint
+// Format is fmt.Formatter's: every verb prints the algorithm and the fingerprint.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.LogValue().String()) }
+
+// LogValue is what every verb prints.
+func (k Key) LogValue() slog.Value {
+	return slog.StringValue(k.about.Algorithm + " key " + k.about.Fingerprint)
 }
-
-// Format implements fmt.Formatter: every verb prints what String does.
-func (k *Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
-
-// LogValue implements slog.LogValuer with what String gives.
-func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }

@@ -1,72 +1,69 @@
-package authn
+package authn_test
 
 import (
 	"bytes"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
 func TestLoadKeyReadsEveryFormat(t *testing.T) {
-	rsaKey := mustLoad(t, oldSource).about.Fingerprint
-	ecKey := mustLoad(t, newSource).about.Fingerprint
-	const example = "CN=0206731645,O=Example,C=BE"
-	cases := map[string]struct {
-		src         string // see clientOf
-		algorithm   string
-		subject     string
-		fingerprint string
-	}{
-		"PKCS#8":                    {"key=rsa-pkcs8.pem", "RS256", "", rsaKey},
-		"PKCS#8 in DER":             {"key=rsa-pkcs8.der", "RS256", "", rsaKey},
-		"PKCS#1":                    {"key=rsa-pkcs1.pem", "RS256", "", rsaKey},
-		"PKCS#1 as in RFC 1421":     {"key=rsa-pkcs1-encrypted.pem pass=changeit", "RS256", "", rsaKey},
-		"PKCS#8, AES":               {"key=rsa-pkcs8-aes.pem pass=changeit", "RS256", "", rsaKey},
-		"PKCS#8, 3DES":              {"key=rsa-pkcs8-3des.pem pass=changeit", "RS256", "", rsaKey},
-		"PKCS#8, scrypt":            {"key=rsa-pkcs8-scrypt.pem pass=changeit", "RS256", "", rsaKey},
-		"a needless password":       {"key=rsa-pkcs8.pem pass=changeit", "RS256", "", rsaKey},
-		"PS256":                     {"key=rsa-pkcs8.pem alg=PS256", "PS256", "", rsaKey},
-		"SEC 1 and parameters":      {"key=ec-sec1.pem", "ES256", "", ecKey},
-		"EC in PKCS#8":              {"key=ec-pkcs8.pem cert=ec-cert.pem alg=ES256", "ES256", "O=Elliptic,C=BE", ecKey},
-		"certificate in DER":        {"key=rsa-pkcs8.pem cert=rsa-cert.der", "RS256", example, rsaKey},
-		"chain with the root first": {"key=rsa-pkcs8.pem cert=chain-root-first.pem", "RS256", example, rsaKey},
-		"in one file, root first":   {"key=rsa-combined.pem", "RS256", example, rsaKey},
-		"PEM as a keystore":         {"store=rsa-combined.pem", "RS256", example, rsaKey},
-		"PKCS#12, AES":              {"store=modern.p12 pass=changeit", "RS256", example, rsaKey},
-		"PKCS#12, RC2":              {"store=legacy-rc2.p12 pass=changeit", "RS256", example, rsaKey},
-		"PKCS#12, 3DES":             {"store=legacy-3des.p12 pass=changeit", "RS256", example, rsaKey},
-		"PKCS#12, no password":      {"store=no-password.p12", "RS256", example, rsaKey},
-		"PKCS#12 by its name":       {"store=modern.p12 pass=changeit alias=Payroll", "RS256", example, rsaKey},
-		"PKCS#12 of keytool":        {"store=keytool.p12 pass=changeit", "RS256", "O=Java,C=BE", ""},
-		"PKCS#12 with two keys":     {"store=two.p12 pass=changeit alias=Social", "ES256", "O=Java Two,C=BE", ""},
-		"PKCS#12, the other key":    {"store=two.p12 pass=changeit alias=payroll", "RS256", "O=Java,C=BE", ""},
-		"PKCS#12 called .jks":       {"store=disguised.jks pass=changeit", "RS256", "O=Java,C=BE", ""},
-		"JKS":                       {"store=one.jks pass=changeit", "RS256", "O=Java,C=BE", ""},
-		"JKS, alias in capitals":    {"store=one.jks pass=changeit alias=PAYROLL", "RS256", "O=Java,C=BE", ""},
-		"JKS, the key's password":   {"store=keypass.jks pass=changeit keypass=different", "RS256", "O=Java,C=BE", ""},
-		"JKS, accents":              {"store=accents.jks pass=clé-privée", "ES256", "O=Java,C=BE", ""},
-		"JKS with two keys":         {"store=two.jks pass=changeit alias=social", "ES256", "O=Java Two,C=BE", ""},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			k := mustLoad(t, clientOf(c.src))
-			if k.about.Algorithm != c.algorithm || k.about.Subject != c.subject {
-				t.Errorf("%s of %q, want %s of %q", k.about.Algorithm, k.about.Subject, c.algorithm, c.subject)
+	known := map[string]string{fingerprint(t, oldClient): "old", fingerprint(t, newClient): "new"}
+	const example = " CN=0206731645,O=Example,C=BE"
+	for src, want := range map[string]string{ // algorithm, which key, and the certificate's subject
+		"key=rsa-pkcs8.pem":                                 "RS256 old ",
+		"key=rsa-pkcs8.pem pass=changeit":                   "RS256 old ", // needless
+		"key=rsa-pkcs8.der":                                 "RS256 old ",
+		"key=rsa-pkcs1.pem":                                 "RS256 old ",
+		"key=rsa-pkcs1-encrypted.pem pass=changeit":         "RS256 old ", // RFC 1421
+		"key=rsa-pkcs8-aes.pem pass=changeit":               "RS256 old ",
+		"key=rsa-pkcs8-3des.pem pass=changeit":              "RS256 old ",
+		"key=rsa-pkcs8-scrypt.pem pass=changeit":            "RS256 old ",
+		"key=rsa-pkcs8.pem alg=PS256":                       "PS256 old ",
+		"key=ec-sec1.pem":                                   "ES256 new ", // with parameters before the key
+		"key=ec-pkcs8.pem cert=ec-cert.pem alg=ES256":       "ES256 new O=Elliptic,C=BE",
+		"key=rsa-pkcs8.pem cert=rsa-cert.der":               "RS256 old" + example,
+		"key=rsa-pkcs8.pem cert=chain-root-first.pem":       "RS256 old" + example,
+		"key=rsa-combined.pem":                              "RS256 old" + example, // root first
+		"store=rsa-combined.pem":                            "RS256 old" + example,
+		"store=modern.p12 pass=changeit":                    "RS256 old" + example,
+		"store=legacy-rc2.p12 pass=changeit":                "RS256 old" + example,
+		"store=legacy-3des.p12 pass=changeit":               "RS256 old" + example,
+		"store=no-password.p12":                             "RS256 old" + example,
+		"store=modern.p12 pass=changeit alias=Payroll":      "RS256 old" + example,
+		"store=keytool.p12 pass=changeit":                   "RS256  O=Java,C=BE",
+		"store=two.p12 pass=changeit alias=Social":          "ES256  O=Java Two,C=BE",
+		"store=disguised.jks pass=changeit":                 "RS256  O=Java,C=BE", // PKCS#12
+		"store=one.jks pass=changeit":                       "RS256  O=Java,C=BE",
+		"store=one.jks pass=changeit alias=PAYROLL":         "RS256  O=Java,C=BE",
+		"store=keypass.jks pass=changeit keypass=different": "RS256  O=Java,C=BE",
+		"store=accents.jks pass=clé-privée":                 "ES256  O=Java,C=BE",
+		"store=two.jks pass=changeit alias=social":          "ES256  O=Java Two,C=BE",
+	} {
+		t.Run(src, func(t *testing.T) {
+			k := mustLoad(t, clientOf(src)).Status(time.Now())
+			if got := k.Algorithm + " " + known[k.Fingerprint] + " " + k.Subject; got != want {
+				t.Errorf("%q, want %q", got, want)
 			}
-			if c.fingerprint != "" && k.about.Fingerprint != c.fingerprint {
-				t.Errorf("another key: %s", k.about.Fingerprint)
-			}
-			if k.about.NotAfter.IsZero() != (c.subject == "") || k.about.NotBefore.IsZero() != (c.subject == "") {
-				t.Errorf("valid from %s to %s", k.about.NotBefore, k.about.NotAfter)
+			if k.NotAfter.IsZero() != (k.Subject == "") || k.NotBefore.IsZero() != (k.Subject == "") {
+				t.Errorf("valid from %s to %s", k.NotBefore, k.NotAfter)
 			}
 		})
 	}
@@ -114,88 +111,67 @@ func clientOf(text string) config.Client {
 
 func TestLoadKeySaysWhatToDo(t *testing.T) {
 	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	write(t, at("empty"), nil)
-	write(t, at("large"), make([]byte, maxKeyFile+1))
-	write(t, at("truncated.p12"), read(t, fixture("modern.p12"))[:700])
-	write(t, at("truncated.jks"), read(t, fixture("one.jks"))[:700])
+	file := func(name string, content []byte) string {
+		name = filepath.Join(dir, name)
+		write(t, name, content)
+		return name
+	}
 	huge := read(t, fixture("one.jks"))
 	copy(huge[12:], "\x00\x00\x00\x01\xff\xff") // an alias longer than the file
-	write(t, at("damaged.jks"), huge)
-	write(t, at("terabyte.der"), derived(t, oidScrypt, 1<<30, 8, 1))
-	write(t, at("parallel.der"), derived(t, oidScrypt, 1<<14, 8, 1<<30))
-	write(t, at("years.der"), derived(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}, 1<<60, 0, 0))
-	write(t, at("base64.p12"), []byte("MIINGgIBAzCCDNAGCSqGSIb3"))
-
-	cases := map[string]struct {
-		src  string // see clientOf
-		want []string
-	}{
-		"nothing configured":  {"", []string{"neither a keystore nor a key file"}},
-		"no such file":        {"store=absent.p12", []string{"absent.p12", "no such file"}},
-		"no such certificate": {"key=rsa-pkcs8.pem cert=absent.pem", []string{"absent.pem", "no such file"}},
-		"no such password file": {"store=modern.p12 passfile=" + at("absent"),
-			[]string{"modern.p12", "absent", "reading password"}},
-		"a folder":      {"store=" + dir, []string{"is a directory"}},
-		"an empty file": {"store=" + at("empty"), []string{"empty"}},
-		"a large file":  {"store=" + at("large"), []string{"this is the wrong file"}},
-		"PKCS#12, wrong password": {"store=modern.p12 pass=wrong-pass",
-			[]string{"modern.p12", "the password does not open it"}},
-		"RC2, wrong password": {"store=legacy-rc2.p12 pass=wrong-pass", []string{"the password does not open it"}},
-		"alias, wrong password": {"store=modern.p12 alias=payroll pass=wrong-pass",
-			[]string{"the password does not open it"}},
-		"PKCS#12, no password": {"store=modern.p12", []string{"there is no password"}},
-		"PKCS#12 in BER": {"store=ber.p12 pass=changeit",
-			[]string{"BER", "openssl pkcs12 -in testdata/ber.p12 -legacy -noenc"}},
-		"PKCS#12 cut short": {"store=" + at("truncated.p12") + " pass=changeit", []string{"reading PKCS#12"}},
-		"PKCS#12 in base64": {"store=" + at("base64.p12"), []string{"base64"}},
-		"PKCS#12 with two keys": {"store=two.p12 pass=changeit",
-			[]string{"2 keys", "set alias", "payroll", "social"}},
-		"PKCS#12, unknown alias": {"store=two.p12 pass=changeit alias=other",
-			[]string{`"other"`, "payroll", "social"}},
-		"PKCS#12, certificates alone": {"store=trust-only.p12 pass=changeit", []string{"one private key"}},
-		"JKS, wrong password":         {"store=one.jks pass=wrong-pass", []string{"password is wrong"}},
-		"JKS, no password":            {"store=one.jks", []string{"there is no password"}},
-		"JKS cut short":               {"store=" + at("truncated.jks") + " pass=changeit", []string{"damaged"}},
-		"JKS, damaged":                {"store=" + at("damaged.jks") + " pass=changeit", []string{"damaged"}},
-		"JKS, key password missing":   {"store=keypass.jks pass=changeit", []string{"configure the key password"}},
-		"JKS with two keys":           {"store=two.jks pass=changeit", []string{"2 keys", "payroll, social"}},
-		"JKS, unknown alias":          {"store=two.jks pass=changeit alias=other", []string{`"other"`, "payroll, social"}},
-		"JKS, certificates alone":     {"store=trust-only.jks pass=changeit", []string{"only trusted certificates"}},
-		"JCEKS":                       {"store=jceks.jks pass=changeit", []string{"JCEKS", "keytool -importkeystore"}},
-		"PKCS#8, wrong password": {"key=rsa-pkcs8-aes.pem pass=wrong-pass",
-			[]string{"the password does not open it"}},
-		"PKCS#8, no password": {"key=rsa-pkcs8-aes.pem", []string{"there is no password"}},
-		"PKCS#8, outdated encryption": {"key=rsa-pkcs8-outdated.pem pass=changeit",
-			[]string{"openssl pkcs8 -topk8 -v2"}},
-		"scrypt, a terabyte": {"key=" + at("terabyte.der") + " pass=changeit", []string{"more memory or time", "openssl pkcs8"}},
-		"scrypt, for years":  {"key=" + at("parallel.der") + " pass=changeit", []string{"more memory or time"}},
-		"PBKDF2, for years":  {"key=" + at("years.der") + " pass=changeit", []string{"more memory or time"}},
-		"PKCS#1, wrong password": {"key=rsa-pkcs1-encrypted.pem pass=wrong-pass",
-			[]string{"the password does not open it"}},
-		"PKCS#1, no password":         {"key=rsa-pkcs1-encrypted.pem", []string{"there is no password"}},
-		"two keys in one PEM":         {"key=two-keys.pem", []string{"more than one private key"}},
-		"a certificate for a key":     {"key=rsa-cert.pem", []string{"no private key"}},
-		"a DER certificate for a key": {"key=rsa-cert.der", []string{"this is no private key"}},
-		"a key for a certificate":     {"key=rsa-pkcs8.pem cert=rsa-pkcs8.pem", []string{"no certificate in it"}},
-		"another key's certificate": {"key=rsa-pkcs8.pem cert=ec-cert.pem",
-			[]string{"no certificate in testdata/ec-cert.pem belongs to the key"}},
-		"RSA of 1024 bits":            {"key=rsa-1024.pem", []string{"2048"}},
-		"P-384":                       {"key=p384.pem", []string{"only P-256"}},
-		"Ed25519":                     {"key=ed25519.pem", []string{"neither RSA nor"}},
-		"ES256 with RSA":              {"key=rsa-pkcs8.pem alg=ES256", []string{`"ES256" does not fit`}},
-		"RS256 with EC":               {"key=ec-pkcs8.pem alg=RS256", []string{`"RS256" does not fit`}},
-		"the algorithm none":          {"key=rsa-pkcs8.pem alg=none", []string{`"none" does not fit`}},
-		"x5c without a certificate":   {"key=rsa-pkcs8.pem head=x5c", []string{"x5c", "certificate"}},
-		"an unknown header parameter": {"key=rsa-pkcs8.pem head=jku", []string{`"jku"`}},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			k, err := LoadKey(clientOf(c.src))
+	for src, want := range map[string]string{   // see clientOf; what the error says
+		"":                                  "neither a keystore nor a key file",
+		"store=absent.p12":                  "absent.p12|no such file",
+		"key=rsa-pkcs8.pem cert=absent.pem": "absent.pem|no such file",
+		"store=modern.p12 passfile=" + dir + "/absent": "modern.p12|absent|reading password",
+		"store=" + dir:                                   "is a directory",
+		"store=" + file("empty", nil):                    "empty",
+		"store=" + file("large", make([]byte, 1<<20+1)):  "this is the wrong file",
+		"store=modern.p12 pass=wrong-pass":               "modern.p12|the password does not open it",
+		"store=legacy-rc2.p12 pass=wrong-pass":           "the password does not open it",
+		"store=modern.p12 alias=payroll pass=wrong-pass": "the password does not open it",
+		"store=modern.p12":                               "there is no password",
+		"store=ber.p12 pass=changeit":                    "BER|openssl pkcs12 -in testdata/ber.p12 -legacy -noenc",
+		"store=" + file("cut.p12", read(t, fixture("modern.p12"))[:700]) + " pass=changeit": "reading PKCS#12",
+		"store=" + file("base64.p12", []byte("MIINGgIBAzCCDNAGCSqGSIb3")):                   "base64",
+		"store=two.p12 pass=changeit":             "2 keys|set alias|payroll|social",
+		"store=two.p12 pass=changeit alias=other": `"other"|payroll|social`,
+		"store=trust-only.p12 pass=changeit":      "one private key",
+		"store=one.jks pass=wrong-pass":           "password is wrong",
+		"store=one.jks":                           "there is no password",
+		"store=" + file("cut.jks", read(t, fixture("one.jks"))[:700]) + " pass=changeit": "damaged",
+		"store=" + file("damaged.jks", huge) + " pass=changeit":                          "damaged",
+		"store=keypass.jks pass=changeit":                                                "configure the key password",
+		"store=two.jks pass=changeit":                                                    "2 keys|payroll, social",
+		"store=two.jks pass=changeit alias=other":                                        `"other"|payroll, social`,
+		"store=trust-only.jks pass=changeit":                                             "only trusted certificates",
+		"store=jceks.jks pass=changeit":                                                  "JCEKS|keytool -importkeystore",
+		"key=rsa-pkcs8-aes.pem pass=wrong-pass":                                          "the password does not open it",
+		"key=rsa-pkcs8-aes.pem":                                                          "there is no password",
+		"key=rsa-pkcs8-outdated.pem pass=changeit":                                       "openssl pkcs8 -topk8 -v2",
+		"key=scrypt-terabyte.der pass=changeit":                                          "more memory or time|openssl pkcs8",
+		"key=scrypt-years.der pass=changeit":                                             "more memory or time",
+		"key=pbkdf2-years.der pass=changeit":                                             "more memory or time",
+		"key=rsa-pkcs1-encrypted.pem pass=wrong-pass":                                    "the password does not open it",
+		"key=rsa-pkcs1-encrypted.pem":                                                    "there is no password",
+		"key=two-keys.pem":                                                               "more than one private key",
+		"key=rsa-cert.pem":                                                               "no private key",
+		"key=rsa-cert.der":                                                               "this is no private key",
+		"key=rsa-pkcs8.pem cert=rsa-pkcs8.pem":                                           "no certificate in it",
+		"key=rsa-pkcs8.pem cert=ec-cert.pem":                                             "ec-cert.pem belongs to the key",
+		"key=rsa-1024.pem":                                                               "2048",
+		"key=p384.pem":                                                                   "only P-256",
+		"key=ed25519.pem":                                                                "neither RSA nor",
+		"key=rsa-pkcs8.pem alg=ES256":                                                    `"ES256" does not fit`,
+		"key=ec-pkcs8.pem alg=RS256":                                                     `"RS256" does not fit`,
+		"key=rsa-pkcs8.pem alg=none":                                                     `"none" does not fit`,
+		"key=rsa-pkcs8.pem head=x5c":                                                     "x5c|certificate",
+	} {
+		t.Run(src, func(t *testing.T) {
+			k, err := authn.LoadKey(clientOf(src))
 			if err == nil {
 				t.Fatalf("loaded %v", k)
 			}
-			for _, want := range c.want {
+			for want := range strings.SplitSeq(want, "|") {
 				if !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
 					t.Errorf("%q does not say %q", err, want)
 				}
@@ -209,30 +185,6 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	}
 }
 
-// derived is an encrypted key (PKCS#8) whose key derivation takes as much as is said.
-func derived(t *testing.T, kdf asn1.ObjectIdentifier, cost, blockSize, parallel int64) []byte {
-	t.Helper()
-	type algorithm struct {
-		ID         asn1.ObjectIdentifier
-		Parameters any
-	}
-	parameters := []any{[]byte("salt"), cost}
-	if blockSize > 0 {
-		parameters = append(parameters, blockSize, parallel)
-	}
-	var scheme struct{ KDF, Cipher algorithm }
-	scheme.KDF = algorithm{kdf, parameters}
-	scheme.Cipher = algorithm{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}, make([]byte, 16)}
-	der, err := asn1.Marshal(struct {
-		Algorithm algorithm
-		Data      []byte
-	}{algorithm{oidPBES2, scheme}, make([]byte, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
 func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	day := 24 * time.Hour
@@ -241,12 +193,12 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 		state    string
 		days     int
 	}{
-		"usable":               {-day, 400 * day, KeyUsable, 400},
-		"thirty days left":     {-day, 30 * day, KeyUsable, 30},
-		"under thirty days":    {-day, 30*day - time.Second, KeyExpiring, 29},
-		"the last hour":        {-day, time.Hour, KeyExpiring, 0},
-		"expired an hour ago":  {-day, -time.Hour, KeyExpired, -1},
-		"valid from next week": {7 * day, 400 * day, KeyNotYetValid, 400},
+		"usable":               {-day, 400 * day, authn.KeyUsable, 400},
+		"thirty days left":     {-day, 30 * day, authn.KeyUsable, 30},
+		"under thirty days":    {-day, 30*day - time.Second, authn.KeyExpiring, 29},
+		"the last hour":        {-day, time.Hour, authn.KeyExpiring, 0},
+		"expired an hour ago":  {-day, -time.Hour, authn.KeyExpired, -1},
+		"valid from next week": {7 * day, 400 * day, authn.KeyNotYetValid, 400},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -258,7 +210,7 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 			}
 		})
 	}
-	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).Status(now); s.State != KeyNoCertificate ||
+	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).Status(now); s.State != authn.KeyNoCertificate ||
 		s.DaysLeft != nil {
 		t.Fatalf("without a certificate: %+v", s)
 	}
@@ -267,28 +219,34 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 // Editors of Windows put a byte order mark before what they save, and end it with a line break.
 func TestAPasswordFileMayHaveWhatEditorsAdd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
-	for _, content := range []string{"changeit", "changeit\n", "changeit\r\n", "\xef\xbb\xbfchangeit\n"} {
+	for content, right := range map[string]bool{"changeit": true, "changeit\n": true, "changeit\r\n": true,
+		"\xef\xbb\xbfchangeit\n": true, "changeit \n": false, "changeit\n\n": false} {
 		write(t, file, []byte(content))
-		if b, err := readPassword("", file); err != nil || string(b) != password {
-			t.Errorf("%q read as %q, %v", content, b, err)
+		if _, err := authn.LoadKey(clientOf("store=modern.p12 passfile=" + file)); (err == nil) != right {
+			t.Errorf("%q: %v", content, err)
 		}
-	}
-	write(t, file, []byte(" blanks are part of it \n\n"))
-	if b, _ := readPassword("", file); string(b) != " blanks are part of it \n" {
-		t.Errorf("read %q", b)
 	}
 }
 
 func TestAKeyNeverPrintsItself(t *testing.T) {
-	k := mustLoad(t, oldSource)
-	private := k.private.(*rsa.PrivateKey)
+	k := mustLoad(t, oldClient)
+	block, _ := pem.Decode(read(t, oldClient.Key.File))
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := parsed.(*rsa.PrivateKey)
 	encoded, err := json.Marshal(k) //nolint:staticcheck // that nothing is exported is what is tested
 	if err != nil {
 		t.Fatal(err)
 	}
 	var logged bytes.Buffer
 	textLog(&logged).Info("key", "key", k)
-	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %d %x", k, k, k, k, k, k), string(encoded), logged.String()} {
+	texts := []string{string(encoded), logged.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		texts = append(texts, fmt.Sprintf(verb, k), fmt.Sprintf(verb, *k))
+	}
+	for _, text := range texts {
 		for _, secret := range []string{private.D.String(), private.D.Text(16), private.Primes[0].String(),
 			private.Primes[0].Text(16)} {
 			if strings.Contains(text, secret) {
@@ -296,7 +254,7 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(logged.String(), k.about.Fingerprint) {
+	if !strings.Contains(logged.String(), fingerprint(t, oldClient)) {
 		t.Error("the log does not say which key")
 	}
 }
@@ -307,9 +265,89 @@ func selfSigned(t testing.TB, from, to time.Time) []byte {
 	certificate, key := testkit.NewCertificate(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, to }).PEM()
 	return append(key, certificate...)
 }
-func TestAParserThatPanicsIsADamagedFile(t *testing.T) {
-	err := guarded(func() error { panic("slice bounds") })
-	if err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Fatal(err)
+
+func TestAssertionsAreWhatTheAuthorizationServerWants(t *testing.T) {
+	leaf := certificateOf(t, fixture("rsa-cert.pem"))
+	sum := sha256.Sum256(leaf.Raw)
+	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
+	now := time.Date(2026, 11, 22, 12, 0, 0, 999, time.UTC)
+	for src, c := range map[string]struct {
+		algorithm jose.SignatureAlgorithm
+		public    any
+		header    map[string]any // besides the algorithm and x5c
+		chain     int            // certificates of x5c
+	}{
+		"key=rsa-pkcs8.pem":           {jose.RS256, leaf.PublicKey, nil, 0},
+		"key=rsa-pkcs8.pem alg=PS256": {jose.PS256, leaf.PublicKey, nil, 0},
+		"key=ec-pkcs8.pem":            {jose.ES256, certificateOf(t, fixture("ec-cert.pem")).PublicKey, nil, 0},
+		"key=rsa-pkcs8.pem cert=chain-root-first.pem head=kid,x5t#S256,x5c": {jose.RS256, leaf.PublicKey,
+			map[string]any{"kid": thumbprint, "x5t#S256": thumbprint}, 2},
+	} {
+		t.Run(src, func(t *testing.T) {
+			as := newAuthServer(t)
+			as.answer = refuse
+			tokens := setup(t, as, signedBy(src), func(o *authn.Options) {
+				o.OAuth.Audience, o.Now = "https://as.example/token", func() time.Time { return now }
+			})
+			_, _ = tokens.Try(t.Context(), "payroll", nil, nil)
+			text := as.forms[0]["client_assertion"][0]
+			parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{c.algorithm})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var claims, header map[string]any
+			if err := parsed.Claims(c.public, &claims); err != nil {
+				t.Fatalf("verifying the signature: %v", err)
+			}
+			if jti, _ := claims["jti"].(string); len(jti) != 36 {
+				t.Errorf("jti %q", jti)
+			}
+			delete(claims, "jti")
+			want := map[string]any{
+				"iss": "client-1", "sub": "client-1", "aud": "https://as.example/token",
+				"iat": float64(now.Unix() - 10), "exp": float64(now.Unix() + 60),
+			}
+			if diff := cmp.Diff(want, claims); diff != "" {
+				t.Error(diff)
+			}
+			first, _, _ := strings.Cut(text, ".")
+			raw, err := base64.RawURLEncoding.DecodeString(first)
+			if err == nil {
+				err = json.Unmarshal(raw, &header)
+			}
+			chain, _ := header["x5c"].([]any)
+			if err != nil || len(chain) != c.chain || c.chain > 0 && chain[0] != base64.StdEncoding.EncodeToString(leaf.Raw) {
+				t.Errorf("%v, x5c has %d certificates", err, len(chain))
+			}
+			for _, name := range []string{"x5c", "alg", "typ"} {
+				delete(header, name)
+			}
+			if len(header) != len(c.header) || len(header) > 0 && cmp.Diff(c.header, header) != "" {
+				t.Errorf("header %v", header)
+			}
+		})
 	}
+}
+
+// The formats with an expensive key derivation are left out: whoever writes the
+// key file may make the gateway compute.
+func FuzzLoadKey(f *testing.F) {
+	for _, name := range []string{"rsa-pkcs1.pem", "ec-sec1.pem", "rsa-combined.pem", "rsa-pkcs8.der",
+		"rsa-pkcs1-encrypted.pem", "one.jks", "two-keys.pem", "rsa-cert.der"} {
+		f.Add(read(f, fixture(name)))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if len(content) > 0 && content[0] == 0x30 {
+			return
+		}
+		file := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, src := range []string{"key=" + file, "store=" + file + " keypass=changeit", "key=rsa-pkcs8.pem cert=" + file} {
+			if k, err := authn.LoadKey(clientOf(src)); err == nil && len(k.Status(time.Now()).Fingerprint) != 64 {
+				t.Fatalf("an unusable key: %v", k)
+			}
+		}
+	})
 }

@@ -20,17 +20,68 @@ import (
 // with a long chain has a few dozen kilobytes.
 const maxKeyFile = 1 << 20
 
-// readPassword gives a password, of a file if one is named, which is read anew each time since
-// it may change with the key. A line break at its end, which editors add, is no part of it.
-func readPassword(text config.Secret, file string) ([]byte, error) {
-	if file == "" {
-		return []byte(text.Reveal()), nil
+// LoadKey reads the key of a client. Errors name the file and what to do about it,
+// and never hold key material or a password. A certificate that has expired or is
+// not yet valid is no error: only the Authorization Server decides what it
+// accepts, and a clock may be wrong.
+func LoadKey(c config.Client) (key *Key, err error) {
+	if err := guarded(func() (err error) { key, err = readKey(c); return err }); err != nil {
+		return nil, fmt.Errorf("loading key: %w", err)
 	}
-	b, err := readFile(file)
+	return key, nil
+}
+
+// guarded keeps a parser that panics on a damaged file from ending the gateway:
+// the decryption of some formats takes lengths from the file on trust.
+func guarded(parse func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the content of the files is damaged: copy them again")
+		}
+	}()
+	return parse()
+}
+
+// readKey is LoadKey, but for what a damaged file may do.
+func readKey(c config.Client) (*Key, error) {
+	var text config.Secret
+	var passwordFile string
+	switch {
+	case c.Keystore != nil:
+		text, passwordFile = c.Keystore.Password, c.Keystore.PasswordFile
+	case c.Key != nil:
+		text, passwordFile = c.Key.Password, c.Key.PasswordFile
+	default:
+		return nil, errors.New("neither a keystore nor a key file is configured")
+	}
+	file := c.KeyFile()
+	content, err := files.Text(file, maxKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading password: %w", err)
+		return nil, err
 	}
-	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r")), nil
+	password, err := readPassword(text, passwordFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	private, certs, err := parseKey(c, content, password)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	certFile := file
+	if c.Certificate != nil {
+		certFile = c.Certificate.File
+		if content, err = files.Text(certFile, maxKeyFile); err != nil {
+			return nil, fmt.Errorf("its certificate: %w", err)
+		}
+		if certs, err = parseCertificates(content); err != nil {
+			return nil, fmt.Errorf("its certificate: %s: %w", certFile, err)
+		}
+	}
+	key, err := newKey(c, private, certs, certFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return key, nil
 }
 
 // keyFiles are the files that a client's key is made of.
@@ -47,98 +98,55 @@ func keyFiles(c config.Client) (list []string) {
 	return list
 }
 
-func readFile(path string) ([]byte, error) {
-	return files.Text(path, maxKeyFile)
-}
-
-// readKey gives what the files of a client's key hold.
-func readKey(c config.Client) (material, error) {
-	var text config.Secret
-	var passwordFile string
-	switch {
-	case c.Keystore == nil && c.Key == nil:
-		return material{}, errors.New("loading key: neither a keystore nor a key file is configured")
-	case c.Keystore != nil:
-		text, passwordFile = c.Keystore.Password, c.Keystore.PasswordFile
-	default:
-		text, passwordFile = c.Key.Password, c.Key.PasswordFile
+// readPassword gives a password, of a file if one is named, which is read anew each time since
+// it may change with the key. A line break at its end, which editors add, is no part of it.
+func readPassword(text config.Secret, file string) ([]byte, error) {
+	if file == "" {
+		return []byte(text.Reveal()), nil
 	}
-	file := c.KeyFile()
-	content, err := readFile(file)
+	b, err := files.Text(file, maxKeyFile)
 	if err != nil {
-		return material{}, fmt.Errorf("loading key: %w", err)
+		return nil, fmt.Errorf("reading password: %w", err)
 	}
-	password, err := readPassword(text, passwordFile)
-	if err != nil {
-		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
-	}
-	m := material{certFile: file}
-	if err := guarded(func() error { return parseKey(c, &m, content, password) }); err != nil {
-		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
-	}
-	if c.Certificate == nil {
-		return m, nil
-	}
-	m.certFile = c.Certificate.File
-	if content, err = readFile(m.certFile); err != nil {
-		return material{}, fmt.Errorf("loading certificate: %w", err)
-	}
-	if err := guarded(func() error { m.certs, err = parseCertificates(content); return err }); err != nil {
-		return material{}, fmt.Errorf("loading certificate from %s: %w", m.certFile, err)
-	}
-	return m, nil
-}
-
-// guarded keeps a parser that panics on a damaged file from ending the gateway:
-// the decryption of some formats takes lengths from the file on trust.
-func guarded(parse func() error) (err error) {
-	defer func() {
-		if recover() != nil {
-			err = errors.New("the content is damaged: copy the file again")
-		}
-	}()
-	return parse()
+	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r")), nil
 }
 
 // parseKey recognises the format by the content. What the settings call the file
-// matters little: many a .jks is PKCS#12, and many a keystore is PEM.
-func parseKey(c config.Client, m *material, content, password []byte) error {
+// matters little: many a .jks is PKCS#12, and many a keystore is PEM. Certificates may come in any order.
+func parseKey(c config.Client, content, password []byte) (crypto.PrivateKey, []*x509.Certificate, error) {
 	switch {
 	case len(content) == 0:
-		return errors.New("the file is empty")
+		return nil, nil, errors.New("the file is empty")
 	case isPEM(content):
-		return parsePEM(m, content, password)
+		return parsePEM(content, password)
 	case bytes.HasPrefix(content, jceksMagic):
-		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s "+
-			"-srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", c.KeyFile())
+		return nil, nil, fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore "+
+			"%s -srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", c.KeyFile())
 	case bytes.HasPrefix(content, jksMagic):
-		return parseJKS(c.Keystore, m, content, password)
+		return parseJKS(c.Keystore, content, password)
 	case c.Keystore != nil:
-		return parsePKCS12(m, content, password, c.Keystore.Alias, c.Keystore.File)
-	default:
-		key, err := parseDER(content, password)
-		m.private = key
-		return err
+		return parsePKCS12(content, password, c.Keystore.Alias, c.Keystore.File)
 	}
+	key, err := parseDER(content, password)
+	return key, nil, err
 }
 
 func isPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
 
 // parsePEM reads the private key and the certificates of a PEM file.
-func parsePEM(m *material, content, password []byte) error {
+func parsePEM(content, password []byte) (crypto.PrivateKey, []*x509.Certificate, error) {
 	keys, certs, err := pemBlocks(content)
 	switch {
 	case err != nil:
-		return err
+		return nil, nil, err
 	case len(keys) > 1:
-		return errors.New("there is more than one private key: leave the one that is registered in Chaman")
+		return nil, nil, errors.New("there is more than one private key: leave the one that is registered in Chaman")
 	case len(keys) == 0:
-		return errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE KEY, BEGIN " +
-			"RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
+		return nil, nil, errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE " +
+			"KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
 	}
-	m.certs = certs
-	m.private, err = parsePEMKey(keys[0], password)
-	return err
+	key, err := parsePEMKey(keys[0], password)
+	return key, certs, err
 }
 
 // pemBlocks gives the private keys and the certificates of a PEM file, which may stand in any
@@ -163,28 +171,26 @@ func pemBlocks(content []byte) (keys []*pem.Block, certs []*x509.Certificate, er
 }
 
 func parsePEMKey(block *pem.Block, password []byte) (crypto.PrivateKey, error) {
-	der := block.Bytes
-	// The encryption of RFC 1421 has no integrity and weak key derivation, which
-	// is why the standard library deprecates it; existing files still have it.
-	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // see above
-		if len(password) == 0 {
-			return nil, errNoPassword
-		}
-		var err error
-		if der, err = x509.DecryptPEMBlock(block, password); err != nil { //nolint:staticcheck // see above
-			return nil, errWrongPassword
-		}
-		key, err := parsePlain(der)
-		if err != nil {
-			return nil, errWrongPassword // one time in 256 the padding fits by chance
-		}
-		return key, nil
-	}
-	if block.Type == "OPENSSH PRIVATE KEY" {
+	switch {
+	case block.Type == "OPENSSH PRIVATE KEY":
 		return nil, errors.New("a key in OpenSSH's own format cannot be read: convert a copy with " +
 			"ssh-keygen -p -m PKCS8 -f COPY")
+	// The encryption of RFC 1421 has no integrity and weak key derivation, which
+	// is why the standard library deprecates it; existing files still have it.
+	case !x509.IsEncryptedPEMBlock(block): //nolint:staticcheck // see above
+		return parseDER(block.Bytes, password)
+	case len(password) == 0:
+		return nil, errNoPassword
 	}
-	return parseDER(der, password)
+	der, err := x509.DecryptPEMBlock(block, password) //nolint:staticcheck // see above
+	if err != nil {
+		return nil, errWrongPassword
+	}
+	key, err := parsePlain(der)
+	if err != nil {
+		return nil, errWrongPassword // one time in 256 the padding fits by chance
+	}
+	return key, nil
 }
 
 var (
@@ -247,8 +253,8 @@ func parseDER(der, password []byte) (crypto.PrivateKey, error) {
 			"openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
 	}
 	if sealed.tooDear() {
-		return nil, errors.New("opening the key takes more memory or time than the gateway spends on it: encrypt it anew with " +
-			"openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
+		return nil, errors.New("opening the key takes more memory or time than the gateway spends on it: encrypt it anew " +
+			"with openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
 	}
 	key, err := pkcs8.ParsePKCS8PrivateKey(der, password)
 	if err != nil {

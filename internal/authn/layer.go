@@ -22,13 +22,11 @@ type Session struct {
 // Session makes the credential of one call.
 func (s *Source) Session() *Session { return &Session{source: s} }
 
-// Client implements call.Credential.
+// Client, Scopes and Again are call.Credential's.
 func (s *Session) Client() string { return s.source.Client() }
 
-// Scopes implements call.Credential.
 func (s *Session) Scopes() []string { return s.source.Scopes() }
 
-// Again implements call.Credential.
 func (s *Session) Again() call.Credential { return s.source.Session() }
 
 // sessionOf gives a call's session, nil if it has none.
@@ -40,10 +38,6 @@ func sessionOf(c *call.Call) *Session {
 // maxDrained is how much of a 401's body is read so that its connection can be
 // used again; a longer one costs the connection.
 const maxDrained = 16 << 10
-
-// errNoSource is a fault of the wiring: a request without a source must not go
-// out without credentials.
-var errNoSource = errors.New("sending a request through the token layer: its call has no credential of this package")
 
 // tokenLayer is the layer that NewTokenLayer makes.
 type tokenLayer struct {
@@ -71,9 +65,9 @@ func NewTokenLayer(next call.Sender, upstream string) call.Sender {
 // it returns those of Source.Token.
 func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	session := sessionOf(c)
-	if session == nil {
+	if session == nil { // a fault of the wiring, and no reason to go out without credentials
 		call.CloseBody(r)
-		return nil, errNoSource
+		return nil, errors.New("sending a request through the token layer: its call has no credential of this package")
 	}
 	token, err := session.renew(ctx, c)
 	if err != nil {
@@ -121,7 +115,7 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 
 // renew gets a token for the tries that follow, and notes how long that took.
 func (s *Session) renew(ctx context.Context, c *call.Call) (Token, error) {
-	now := s.source.client.tokens.now
+	now := s.source.client.tokens.o.Now
 	start := now()
 	token, err := s.source.Token(ctx)
 	c.Record.Phases.Token += now().Sub(start)

@@ -1,125 +1,87 @@
-package authn
+package authn_test
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
-// provider is an upstream that accepts some tokens, over a real socket.
+// provider is an upstream that accepts some values of Authorization, all if nil, and the transport to it.
 type provider struct {
-	*httptest.Server
-	accepts  func(authorization string) bool
-	refusal  int // 401 if 0
-	requests atomic.Int32
-	bodies   []string
+	accepts func(authorization string) bool
+	refusal int      // 401 if 0
+	bodies  []string // of the requests
 }
 
-func newProvider(t *testing.T, accepts func(string) bool) *provider {
-	p := &provider{accepts: accepts}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.requests.Add(1)
-		body, _ := io.ReadAll(r.Body)
-		p.bodies = append(p.bodies, string(body))
-		if !p.accepts(r.Header.Get("Authorization")) {
-			w.WriteHeader(cmp.Or(p.refusal, http.StatusUnauthorized))
-			_, _ = io.WriteString(w, "the upstream's own words")
-			return
-		}
-		_, _ = io.WriteString(w, "fine")
-	}))
-	t.Cleanup(p.Close)
-	return p
-}
-
-func layers(t *testing.T, allowHTTP bool) call.Sender {
-	pool := &http.Transport{}
-	t.Cleanup(pool.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(carrier{transport(pool.RoundTrip)}, allowHTTP), "nsso")
-}
-
-// carrier stands for the transport: what is below it sees the field where the wire has it.
-type carrier struct{ next call.Sender }
-
-func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request,
-	authorization string) (*http.Response, error) {
-	sent := r.Clone(ctx)
-	for name := range sent.Header {
-		if strings.EqualFold(name, "Authorization") {
-			delete(sent.Header, name)
-		}
+func (p *provider) SendAs(_ context.Context, _ *call.Call, r *http.Request, authorization string) (*http.Response,
+	error) {
+	body := []byte{}
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
 	}
-	sent.Header.Set("Authorization", authorization)
-	return c.next.Send(ctx, x, sent)
+	p.bodies = append(p.bodies, string(body))
+	answer := &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("fine"))}
+	if p.accepts != nil && !p.accepts(authorization) {
+		answer.StatusCode = cmp.Or(p.refusal, http.StatusUnauthorized)
+		answer.Body = io.NopCloser(strings.NewReader("the upstream's own words"))
+	}
+	return answer, nil
+}
+
+// layers are both over an upstream.
+func layers(p authn.Carrier) call.Sender {
+	return authn.NewTokenLayer(authn.NewCredentials(p, false), "nsso")
 }
 
 // callOf makes a call with tokens of s.
-func callOf(s *Source) *call.Call {
+func callOf(s *authn.Source) *call.Call {
 	c := call.New()
 	c.Credential = s.Session()
 	return c
 }
 
-func send(t *testing.T, layer call.Sender, c *call.Call, url string, body io.Reader) (int, string) {
+// send gives the status and the body of the answer, or else the error.
+func send(t *testing.T, layer call.Sender, c *call.Call, body io.Reader) (int, string, error) {
 	t.Helper()
-	method := "GET"
-	if body != nil {
-		method = "POST"
-	}
-	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", "https://nsso.example/", body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Accept", "application/json")
-	before := maps.Clone(r.Header)
 	answer, err := layer.Send(t.Context(), c, r)
+	if len(r.Header) > 0 {
+		t.Errorf("the request's own headers were changed: %v", r.Header)
+	}
 	if err != nil {
-		t.Fatal(err)
+		return 0, "", err
 	}
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(answer.Body)
-	if len(r.Header) != len(before) || r.Header.Get("Authorization") != "" {
-		t.Errorf("the request's own headers were changed: %v", r.Header)
-	}
-	return answer.StatusCode, string(text)
+	return answer.StatusCode, string(text), nil
 }
 
 func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
-	clock := &clock{now: time.Now()}
-	s := source(t, setup(t, newAuthServer(t, mustLoad(t, newSource)), func(o *Options) {
-		o.Now = func() time.Time { clock.add(time.Second); return clock.Now() }
-	}))
+	now := time.Now()
+	_, _, s := with(t, func(o *authn.Options) {
+		o.Now = func() time.Time { now = now.Add(time.Second); return now }
+	})
 	token := mustToken(t, s)
-	p := newProvider(t, func(got string) bool { return got == token.Authorization() })
-	c, layer := callOf(s), layers(t, false)
-	if status, body := send(t, layer, c, p.URL, nil); status != 200 || body != "fine" {
-		t.Fatalf("%d %s", status, body)
+	p := &provider{accepts: func(got string) bool { return got == token.Authorization() }}
+	c := callOf(s)
+	if status, body, err := send(t, layers(p), c, nil); status != 200 || body != "fine" {
+		t.Fatalf("%d %s %v", status, body, err)
 	}
 	if c.Record.TokenHash != token.Hash() || c.Record.Phases.Token != 2*time.Second {
 		t.Errorf("hash %q, after %s", c.Record.TokenHash, c.Record.Phases.Token)
-	}
-}
-
-func TestA403DropsNothing(t *testing.T) {
-	_, s := withSource(t)
-	token := mustToken(t, s)
-	p := newProvider(t, func(string) bool { return false })
-	p.refusal = http.StatusForbidden
-	if status, _ := send(t, layers(t, false), callOf(s), p.URL, nil); status != 403 || mustToken(t, s) != token {
-		t.Errorf("%d, or the token was dropped", status)
 	}
 }
 
@@ -127,44 +89,42 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 	same := func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"access_token":"secret-token-1","token_type":"Bearer","expires_in":3600}`)
 	}
-	cases := map[string]struct {
+	for name, of := range map[string]struct {
 		body    io.Reader
 		opening bool
+		refusal int              // 401 if 0
 		renewal http.HandlerFunc // nil for another token
 		status  int
-		sent    int32
+		sent    int
 	}{
-		"a request without a body":         {nil, false, nil, 200, 2},
-		"a body that can be sent again":    {strings.NewReader("content"), false, nil, 200, 2},
-		"a body that cannot be sent again": {io.MultiReader(strings.NewReader("content")), false, nil, 401, 1},
-		"the opening of a document":        {nil, true, nil, 401, 1},
-		"no new token to be had":           {strings.NewReader("content"), false, down, 401, 1},
-		"the same token once more":         {nil, false, same, 401, 1},
-	}
-	for name, of := range cases {
+		"a request without a body":         {status: 200, sent: 2},
+		"a body that can be sent again":    {body: strings.NewReader("content"), status: 200, sent: 2},
+		"a body that cannot be sent again": {body: io.MultiReader(strings.NewReader("content")), status: 401, sent: 1},
+		"the opening of a document":        {opening: true, status: 401, sent: 1},
+		"no new token to be had":           {body: strings.NewReader("content"), renewal: down, status: 401, sent: 1},
+		"the same token once more":         {renewal: same, status: 401, sent: 1},
+		"a 403, which drops nothing":       {refusal: 403, status: 403, sent: 1},
+	} {
 		t.Run(name, func(t *testing.T) {
-			as, s := withSource(t)
+			as, _, s := with(t)
 			revoked := mustToken(t, s)
 			as.set(func(as *authServer) { as.answer = of.renewal })
-			p := newProvider(t, func(got string) bool { return got != revoked.Authorization() })
+			p := &provider{refusal: of.refusal, accepts: func(got string) bool { return got != revoked.Authorization() }}
 			c := callOf(s)
 			c.Opening = of.opening
-			status, body := send(t, layers(t, false), c, p.URL, of.body)
-			if status != of.status || p.requests.Load() != of.sent {
-				t.Fatalf("%d %s after %d requests", status, body, p.requests.Load())
+			status, body, err := send(t, layers(p), c, of.body)
+			if status != of.status || len(p.bodies) != of.sent {
+				t.Fatalf("%d %s %v after %d requests", status, body, err, len(p.bodies))
 			}
-			if status == 401 && body != "the upstream's own words" {
-				t.Errorf("the 401 was changed: %q", body)
-			}
-			if of.sent == 2 && p.bodies[0] != p.bodies[1] {
-				t.Errorf("the second body is %q", p.bodies[1])
+			if status >= 400 && body != "the upstream's own words" || of.sent == 2 && p.bodies[0] != p.bodies[1] {
+				t.Errorf("the refusal was changed, or the second body: %q, %q", body, p.bodies)
 			}
 			if of.renewal != nil {
 				return
 			}
 			renewed := mustToken(t, s)
-			if renewed == revoked {
-				t.Error("the refused token was not dropped")
+			if (renewed == revoked) != (status == 403) {
+				t.Error("the refused token was not dropped, or another one was")
 			}
 			if of.sent == 2 && c.Record.TokenHash != renewed.Hash() {
 				t.Error("the record names the token that was refused")
@@ -174,47 +134,36 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 }
 
 func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
-	as, s := withSource(t)
-	p := newProvider(t, func(string) bool { return false })
-	layer := layers(t, false)
+	as, _, s := with(t)
+	p := &provider{accepts: func(string) bool { return false }}
+	layer := layers(p)
 	for range 10 {
-		if status, body := send(t, layer, callOf(s), p.URL, nil); status != 401 || body != "the upstream's own words" {
-			t.Fatalf("%d %s", status, body)
+		if status, body, err := send(t, layer, callOf(s), nil); status != 401 || body != "the upstream's own words" {
+			t.Fatalf("%d %s %v", status, body, err)
 		}
 	}
-	if as.count() != 2 || p.requests.Load() != 11 {
-		t.Errorf("%d token requests, %d to the upstream", as.count(), p.requests.Load())
+	if as.count() != 2 || len(p.bodies) != 11 {
+		t.Errorf("%d token requests, %d to the upstream", as.count(), len(p.bodies))
 	}
 }
 
 func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
-	_, s := withSource(t)
+	_, _, s := with(t)
 	refused := mustToken(t, s).Authorization()
-	p := newProvider(t, func(got string) bool { return got != refused })
-	layer := layers(t, false)
-	if status, body := send(t, layer, callOf(s), p.URL, nil); status != 200 {
-		t.Fatalf("after the first revocation %d %s", status, body)
+	layer := layers(&provider{accepts: func(got string) bool { return got != refused }})
+	if status, body, err := send(t, layer, callOf(s), nil); status != 200 {
+		t.Fatalf("after the first revocation %d %s %v", status, body, err)
 	}
 	refused = mustToken(t, s).Authorization()
-	r := httptest.NewRequest("GET", p.URL, nil)
-	answer, err := layer.Send(t.Context(), callOf(s), r)
-	var told problem.Reporter
-	if !errors.As(err, &told) {
-		t.Fatalf("answer %v, error %v", answer, err)
-	}
-	got := told.Problem()
-	if seconds, _ := strconv.Atoi(got.Header.Get("Retry-After")); got.Status != 503 || seconds < 1 || seconds > 60 ||
+	_, _, err := send(t, layer, callOf(s), nil)
+	got := problem.From(err)
+	if wait := got.Header.Get("Retry-After"); got.Status != 503 || wait == "" || len(wait) > 2 ||
 		!strings.Contains(got.Detail, "refuses the gateway's access token again") {
-		t.Errorf("%d, Retry-After %s: %s", got.Status, got.Header.Get("Retry-After"), got.Detail)
+		t.Errorf("%d, Retry-After %s: %s", got.Status, wait, got.Detail)
 	}
 	if mustToken(t, s).Authorization() != refused {
 		t.Error("the token was renewed twice within a minute")
 	}
-}
-
-// transport makes a function the lowest layer.
-func transport(f func(*http.Request) (*http.Response, error)) call.Sender {
-	return call.SenderFunc(func(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) { return f(r) })
 }
 
 // closable notes that a request body was closed.
@@ -226,7 +175,7 @@ type closable struct {
 func (c *closable) Close() error { c.closed = true; return nil }
 
 func TestTokensTravelOverHTTPSOnly(t *testing.T) {
-	as, s := withSource(t)
+	as, _, s := with(t)
 	for url, allowed := range map[string]bool{
 		"https://nsso.example/":          true,
 		"http://nsso.example/":           false,
@@ -240,56 +189,44 @@ func TestTokensTravelOverHTTPSOnly(t *testing.T) {
 		"ftp://nsso.example/":            false,
 	} {
 		for _, allowHTTP := range []bool{false, true} {
-			sent := false
-			next := transport(func(r *http.Request) (*http.Response, error) {
-				sent = r.Header.Get("Authorization") != ""
-				return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
-			})
-			body := &closable{Reader: strings.NewReader("x")}
+			p, body := new(provider), &closable{Reader: strings.NewReader("x")}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", url, body)
-			layer := NewTokenLayer(NewCredentials(carrier{next}, allowHTTP), "nsso")
-			_, err := layer.Send(t.Context(), callOf(s), r)
-			if sent != (allowed || allowHTTP) || (err == nil) != sent {
+			_, err := authn.NewTokenLayer(authn.NewCredentials(p, allowHTTP), "nsso").Send(t.Context(), callOf(s), r)
+			if sent := len(p.bodies) == 1; sent != (allowed || allowHTTP) || (err == nil) != sent {
 				t.Fatalf("%s, http allowed %t: sent %t, %v", url, allowHTTP, sent, err)
 			}
 			if err != nil {
 				as.leaks(err.Error())
-				if !body.closed {
-					t.Error("the body was left open")
-				}
+			}
+			if err != nil && !body.closed {
+				t.Error("the body was left open")
 			}
 		}
 	}
 }
 
 func TestNoRequestLeavesWithoutAToken(t *testing.T) {
-	next := transport(func(r *http.Request) (*http.Response, error) {
-		t.Error("a request was sent")
-		return nil, errors.New("no")
-	})
-	down := source(t, setup(t, nil, func(o *Options) {
-		o.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") })
-	}))
-	none := call.New()
+	down := source(t, setup(t, roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("no route")
+	})))
+	p := new(provider)
+	credentials := authn.NewCredentials(p, true)
 	foreign := call.New()
 	foreign.Credential = otherCredential{}
 	for name, of := range map[string]struct {
 		layer call.Sender
 		c     *call.Call
 	}{
-		"no credential":         {NewTokenLayer(next, "nsso"), none},
-		"one of somebody else":  {NewTokenLayer(next, "nsso"), foreign},
-		"no token layer above":  {NewCredentials(carrier{next}, true), callOf(down)},
-		"none, without a layer": {NewCredentials(carrier{next}, true), none},
-		"no token to be had":    {NewTokenLayer(NewCredentials(carrier{next}, true), "nsso"), callOf(down)},
+		"no credential":         {layers(p), call.New()},
+		"one of somebody else":  {layers(p), foreign},
+		"no token layer above":  {credentials, callOf(down)},
+		"none, without a layer": {credentials, call.New()},
+		"no token to be had":    {layers(p), callOf(down)},
 	} {
-		t.Run(name, func(t *testing.T) {
-			body := &closable{Reader: strings.NewReader("x")}
-			r, _ := http.NewRequestWithContext(t.Context(), "POST", "https://nsso.example/", body)
-			if _, err := of.layer.Send(t.Context(), of.c, r); err == nil || !body.closed {
-				t.Fatalf("%v, body closed: %v", err, body.closed)
-			}
-		})
+		body := &closable{Reader: strings.NewReader("x")}
+		if _, _, err := send(t, of.layer, of.c, body); err == nil || !body.closed || len(p.bodies) > 0 {
+			t.Errorf("%s: %v, body closed: %v, %d sent", name, err, body.closed, len(p.bodies))
+		}
 	}
 }
 
@@ -301,22 +238,21 @@ func (otherCredential) Scopes() []string       { return nil }
 func (otherCredential) Again() call.Credential { return otherCredential{} }
 
 func TestACredentialForAnotherCallHasNoTokenYet(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil), "a", "b")
-	p := newProvider(t, func(string) bool { return true })
-	c := callOf(s)
-	send(t, layers(t, false), c, p.URL, nil)
-	again, ok := c.Credential.Again().(*Session)
-	if !ok || again == c.Credential || again.token != (Token{}) {
-		t.Fatalf("%T that has a token", c.Credential.Again())
+	_, _, s := with(t)
+	c, p := callOf(s), new(provider)
+	if _, _, err := send(t, layers(p), c, nil); err != nil {
+		t.Fatal(err)
 	}
-	if again.Client() != s.Client() || !slices.Equal(again.Scopes(), s.Scopes()) {
+	again := c.Credential.Again()
+	if again == c.Credential || again.Client() != s.Client() || !slices.Equal(again.Scopes(), s.Scopes()) {
 		t.Errorf("client %q, scopes %q", again.Client(), again.Scopes())
 	}
 	beside := call.New()
 	beside.Credential = again
-	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 ||
-		beside.Record.TokenHash != c.Record.TokenHash {
-		t.Errorf("%d with token %q", status, beside.Record.TokenHash)
+	if _, _, err := send(t, authn.NewCredentials(p, false), beside, nil); err == nil {
+		t.Error("it has a token already")
+	}
+	if _, _, err := send(t, layers(p), beside, nil); err != nil || beside.Record.TokenHash != c.Record.TokenHash {
+		t.Errorf("%v with token %q", err, beside.Record.TokenHash)
 	}
 }

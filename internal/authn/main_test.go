@@ -1,17 +1,19 @@
-package authn
+package authn_test
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
@@ -34,42 +37,46 @@ const (
 	password = "changeit"
 	tokenURL = "https://as.example/REST/oauth/v5/token"
 
+	// What the pauses after failures are bounded by, and how often key files are read.
+	longestOutage  = 15 * time.Second
+	longestRefusal = 5 * time.Minute
+	poll           = 10 * time.Second
 	// requestTime is more than a machine stands still; where it ends a request, time is synctest's.
 	requestTime = 2 * time.Minute
 )
 
 func fixture(name string) string { return filepath.Join("testdata", name) }
 
-// authServer is an Authorization Server that believes nothing: it verifies
+// authServer is an Authorization Server that takes nothing on trust: it verifies
 // assertions with another JOSE implementation than the one that made them. It is
-// a RoundTripper too, for tests whose time does not run while a socket is read.
+// a RoundTripper: where a socket is read, the time of a bubble does not run.
 type authServer struct {
 	t testing.TB
 
 	mu         sync.Mutex
 	registered []crypto.PublicKey
-	lifetime   any // expires_in
+	anyKey     bool // no assertion is verified
+	lifetime   any  // expires_in
 	granted    func(asked string) string
 	answer     http.HandlerFunc             // instead of a token, if not nil
 	before     func(n int, r *http.Request) // before every answer
 	jtis       map[string]bool
-	requests   int
-	forms      []map[string][]string
+	forms      []url.Values
 	secrets    []string // all that must not show anywhere
 }
 
-func newAuthServer(t testing.TB, registered ...*Key) *authServer {
+// newAuthServer knows the certificates of clients.
+func newAuthServer(t testing.TB, registered ...config.Client) *authServer {
 	s := &authServer{t: t, lifetime: 3600, jtis: map[string]bool{}}
-	for _, k := range registered {
-		s.register(k)
+	for _, c := range registered {
+		s.register(c)
 	}
 	return s
 }
 
-func (s *authServer) register(k *Key) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.registered = append(s.registered, k.private.Public())
+func (s *authServer) register(c config.Client) {
+	public := certificateOf(s.t, c.Certificate.File).PublicKey
+	s.set(func(s *authServer) { s.registered = append(s.registered, public) })
 }
 
 func (s *authServer) set(f func(*authServer)) {
@@ -81,50 +88,55 @@ func (s *authServer) set(f func(*authServer)) {
 func (s *authServer) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.requests
+	return len(s.forms)
 }
 
 func (s *authServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	w := httptest.NewRecorder()
-	received := r.Clone(r.Context())
-	received.Form, received.PostForm = nil, nil
-	s.ServeHTTP(w, received)
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	return w.Result(), nil
-}
-
-func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if err := r.ParseForm(); err != nil {
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
 		s.t.Errorf("the form does not parse: %v", err)
 	}
 	s.mu.Lock()
-	s.requests++
-	n, before, answer := s.requests, s.before, s.answer
-	s.forms = append(s.forms, r.PostForm)
-	s.secrets = append(s.secrets, r.PostForm.Get("client_assertion"))
+	s.forms = append(s.forms, form)
+	n, before, answer := len(s.forms), s.before, s.answer
+	s.secrets = append(s.secrets, form.Get("client_assertion"))
 	s.mu.Unlock()
 	if before != nil {
 		before(n, r)
 	}
+	w := httptest.NewRecorder()
 	if answer != nil {
 		answer(w, r)
-		return
+	} else {
+		s.grant(w, n, form)
 	}
+	return w.Result(), r.Context().Err()
+}
+
+// grant answers the nth request with a token, if it was signed by a key that is registered.
+func (s *authServer) grant(w http.ResponseWriter, n int, form url.Values) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	if code := s.verify(r); code != "" {
-		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprintf(w, `{"error":%q,"error_description":"quite-private-description"}`, code)
+	assertion, err := jwt.ParseSigned(form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256, jose.PS256,
+		jose.ES256})
+	if err != nil {
+		s.t.Errorf("the assertion does not parse: %v", err)
 		return
 	}
+	var claims jwt.Claims
+	verified := s.anyKey || slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool {
+		return assertion.Claims(k, &claims) == nil
+	})
+	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" && !s.anyKey {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"error":"invalid_client","error_description":"quite-private-description"}`)
+		return
+	}
+	s.jtis[claims.ID] = !s.anyKey
 	secret := fmt.Sprintf("secret-token-%d", n)
 	s.secrets = append(s.secrets, secret)
 	reply := map[string]any{"access_token": secret, "token_type": "bearer"}
@@ -132,32 +144,9 @@ func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply["expires_in"] = s.lifetime
 	}
 	if s.granted != nil {
-		reply["scope"] = s.granted(r.PostForm.Get("scope"))
+		reply["scope"] = s.granted(form.Get("scope"))
 	}
 	_ = json.NewEncoder(w).Encode(reply)
-}
-
-// verify gives the OAuth error code, or "".
-func (s *authServer) verify(r *http.Request) string {
-	if r.Method != "POST" || r.PostForm.Get("grant_type") != "client_credentials" ||
-		r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
-		return "invalid_request"
-	}
-	assertion, err := jwt.ParseSigned(r.PostForm.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256,
-		jose.PS256, jose.ES256})
-	if err != nil {
-		s.t.Errorf("the assertion does not parse: %v", err)
-		return "invalid_client"
-	}
-	var claims jwt.Claims
-	verified := slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool {
-		return assertion.Claims(k, &claims) == nil
-	})
-	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" {
-		return "invalid_client"
-	}
-	s.jtis[claims.ID] = true
-	return ""
 }
 
 // leaks fails the test if text holds anything secret that this server saw or gave.
@@ -172,33 +161,50 @@ func (s *authServer) leaks(text string) {
 	}
 }
 
-func mustLoad(t testing.TB, c config.Client) *Key {
+func mustLoad(t testing.TB, c config.Client) *authn.Key {
 	t.Helper()
-	k, err := LoadKey(c)
+	k, err := authn.LoadKey(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-var (
-	oldSource = clientOf("key=rsa-pkcs8.pem cert=rsa-cert.pem")
-	newSource = clientOf("key=ec-pkcs8.pem cert=ec-cert.pem")
-)
-
-// setup makes tokens of one client "payroll" whose key is registered at as.
-func setup(t testing.TB, as *authServer, change func(*Options)) *Tokens {
-	t.Helper()
-	o := Options{Transport: as, Environment: "simulation", OAuth: config.OAuth{
-		TokenURL: tokenURL, Audience: tokenURL, Timeout: requestTime, Clients: map[string]config.Client{"payroll": newSource},
-	}}
-	if change != nil {
-		change(&o)
-	}
-	return New(o)
+// fingerprint is that of a client's key.
+func fingerprint(t testing.TB, c config.Client) string {
+	return mustLoad(t, c).Status(time.Now()).Fingerprint
 }
 
-func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {
+var (
+	oldClient = clientOf("key=rsa-pkcs8.pem cert=rsa-cert.pem")
+	newClient = clientOf("key=ec-pkcs8.pem cert=ec-cert.pem")
+)
+
+// setup makes tokens of one client "payroll" with the new key.
+func setup(t testing.TB, transport http.RoundTripper, changes ...func(*authn.Options)) *authn.Tokens {
+	t.Helper()
+	o := authn.Options{Transport: transport, Environment: "simulation", Now: time.Now, Log: textLog(io.Discard),
+		OAuth: config.OAuth{TokenURL: tokenURL, Audience: tokenURL, Timeout: requestTime,
+			Clients: map[string]config.Client{"payroll": newClient}}}
+	for _, change := range changes {
+		change(&o)
+	}
+	return authn.New(o)
+}
+
+// signedBy has a key sign, see clientOf.
+func signedBy(key string) func(*authn.Options) {
+	return func(o *authn.Options) { o.OAuth.Clients["payroll"] = clientOf(key) }
+}
+
+// logging has the tokens log to w.
+func logging(w io.Writer) func(*authn.Options) { return func(o *authn.Options) { o.Log = textLog(w) } }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func source(t testing.TB, tokens *authn.Tokens, scopes ...string) *authn.Source {
 	t.Helper()
 	if len(scopes) == 0 {
 		scopes = []string{"scope:a"}
@@ -210,7 +216,7 @@ func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {
 	return s
 }
 
-func mustToken(t testing.TB, s *Source) Token {
+func mustToken(t testing.TB, s *authn.Source) authn.Token {
 	t.Helper()
 	token, err := s.Token(t.Context())
 	if err != nil {
@@ -219,24 +225,36 @@ func mustToken(t testing.TB, s *Source) Token {
 	return token
 }
 
-// withSource is a server, and a source of tokens whose key it knows.
-func withSource(t testing.TB) (*authServer, *Source) {
+// with is a server that knows the new key, and tokens and a source of it.
+func with(t testing.TB, changes ...func(*authn.Options)) (*authServer, *authn.Tokens, *authn.Source) {
 	t.Helper()
-	as := newAuthServer(t, mustLoad(t, newSource))
-	return as, source(t, setup(t, as, nil))
+	as := newAuthServer(t, newClient)
+	tokens := setup(t, as, changes...)
+	return as, tokens, source(t, tokens)
 }
 
-// bubble runs a test with them in a synctest bubble.
-func bubble(t *testing.T, f func(t *testing.T, as *authServer, s *Source)) {
+// bubble runs a test with them in a synctest bubble, where Run is running.
+func bubble(t *testing.T, f func(t *testing.T, as *authServer, tokens *authn.Tokens, s *authn.Source)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		as, s := withSource(t)
-		f(t, as, s)
+		as, tokens, s := with(t)
+		running(t, tokens)
+		f(t, as, tokens, s)
 	})
 }
 
+// statusOf is that of the first source's token.
+func statusOf(tokens *authn.Tokens) authn.TokenStatus { return tokens.Status()[0].Tokens[0] }
+
+// failureOf is the failure that an error is; an empty one for another error.
+func failureOf(err error) authn.Failure {
+	var f *authn.Failure
+	errors.As(err, &f)
+	return *cmp.Or(f, new(authn.Failure))
+}
+
 // running starts Run, which ends with the test or when stop is called.
-func running(t testing.TB, tokens *Tokens) (stop func()) {
+func running(t testing.TB, tokens *authn.Tokens) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { tokens.Run(ctx); close(done) }()
@@ -281,7 +299,14 @@ func textLog(w io.Writer) *slog.Logger {
 }
 
 // again tells that an upstream refused a token, and whether another is worth a try.
-func again(s *Source, t Token, upstream string) bool {
+func again(s *authn.Source, t authn.Token, upstream string) bool {
 	again, _ := s.Refused(t, upstream)
 	return again
+}
+
+func down(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+
+func refuse(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
 }

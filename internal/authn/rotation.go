@@ -2,7 +2,6 @@ package authn
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -12,15 +11,12 @@ import (
 // a new key is loaded and set aside until the Authorization Server has issued a
 // token for it; the old one signs in the meantime.
 
-// maxProofs bounds the sets of scopes that one try of a pending key goes through.
-const maxProofs = 8
-
 // pendingKey is a key that was loaded and has not yet earned a token.
 type pendingKey struct {
 	key   *Key
 	since time.Time
 	// last is the last failure to get a token with it, nil before the first try.
-	last *failure
+	last *Failure
 }
 
 // watch looks at the key files every so often, and tries a pending key, until ctx
@@ -48,15 +44,18 @@ func (c *client) watch(ctx context.Context) {
 // are whole, their content has changed again.
 func (c *client) reload() {
 	key, err := LoadKey(c.config)
-	now := c.tokens.now()
-	log := c.tokens.log.With("client", c.name)
+	now := c.tokens.o.Now()
+	log := c.tokens.o.Log.With("client", c.name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	current := c.key.Load()
 	if err != nil {
 		c.pending = nil
-		c.keyFailure = c.keyFailure.next(err, now, 0)
-		c.keyFailure.until = time.Time{} // the next try comes with the next change
+		failed := &Failure{Client: c.name, Code: noKey, Since: now, reason: "there is no key to sign with", cause: err}
+		if c.keyFailure != nil {
+			failed.Since = c.keyFailure.Since
+		}
+		c.keyFailure = failed
 		log.Error("the key cannot be loaded", "error", err, "formerKeySigns", current != nil)
 		return
 	}
@@ -85,33 +84,24 @@ func (c *client) adoptKey(old *Key) {
 		return
 	}
 	if mine != nil {
-		c.pending = &pendingKey{key: mine, since: c.tokens.now()}
+		c.pending = &pendingKey{key: mine, since: c.tokens.o.Now()}
 	}
 	c.key.Store(old)
 }
 
-// prove asks for a token with the pending key, if there is one and its time has come. The sources
-// that have a token now come first: their scopes are known to be granted.
+// prove asks for a token with the pending key, if there is one and its time has come, with one set of
+// scopes after the other: a refusal of scopes says nothing about the key. Without a source there is
+// nothing to ask for yet; the next look asks again.
 func (c *client) prove(ctx context.Context) {
-	now := c.tokens.now()
 	c.mu.Lock()
 	p := c.pending
-	due := p != nil && (p.last == nil || !now.Before(p.last.until))
+	due := p != nil && (p.last == nil || !c.tokens.o.Now().Before(p.last.until))
 	c.mu.Unlock()
 	if !due {
 		return
 	}
-	var candidates, others []*Source
+	var refused error
 	for _, s := range c.sourceList() {
-		if h := s.current.Load(); h != nil && h.valid(now) {
-			candidates = append(candidates, s)
-		} else {
-			others = append(others, s)
-		}
-	}
-	candidates = append(candidates, others...)
-	candidates = candidates[:min(len(candidates), maxProofs)]
-	for i, s := range candidates {
 		t, err := s.asking(p.key).fetch(ctx)
 		if err == nil {
 			c.promote(p, s, t)
@@ -120,13 +110,13 @@ func (c *client) prove(ctx context.Context) {
 		if ctx.Err() != nil {
 			return // stopping is no failure of the key
 		}
-		if scopeRefused(err) && i < len(candidates)-1 {
-			continue
+		if refused = err; !scopeRefused(err) {
+			break
 		}
-		c.postpone(p, err)
-		return
 	}
-	// Without a source there is nothing to ask for yet; the next look asks again.
+	if refused != nil {
+		c.postpone(p, refused)
+	}
 }
 
 // promote makes the pending key the one that signs, with the token t of source s
@@ -141,12 +131,12 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	c.pending = nil
 	c.mu.Unlock()
 	c.warned = time.Time{}
-	c.tokens.log.Info("the new key signs from now on", "client", c.name, "key", p.key, "former", former, "subject",
+	c.tokens.o.Log.Info("the new key signs from now on", "client", c.name, "key", p.key, "former", former, "subject",
 		p.key.about.Subject, "notAfter", p.key.about.NotAfter)
 
 	// The former key's tokens are good until they expire, and are replaced in the
 	// background all the same: its registration may end any moment.
-	now := c.tokens.now()
+	now := c.tokens.o.Now()
 	for _, other := range c.sourceList() {
 		other.mu.Lock()
 		other.failure = nil
@@ -165,10 +155,10 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 func (c *client) postpone(p *pendingKey, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.last = p.last.next(err, c.tokens.now(), rand.Float64())
+	p.last = failureOf(err).after(p.last, c.tokens.o.Now(), rand.Float64())
 	if p.last.inRow == 1 && c.pending == p {
-		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.name, "key", p.key,
-			"error", err, "reason", p.reason(c.tokens.now()))
+		c.tokens.o.Log.Warn("the new key gets no token: the former one goes on signing", "client", c.name, "key", p.key,
+			"error", err, "reason", p.reason(c.tokens.o.Now()))
 	}
 }
 
@@ -187,12 +177,11 @@ func (p *pendingKey) reason(now time.Time) string {
 	case p.last == nil:
 		return "No token was asked for with it yet; that happens within seconds once a route of this client is in use."
 	}
-	var refused *RefusedError
-	if !errors.As(p.last.err, &refused) {
+	if !p.last.refused() {
 		return "The Authorization Server gave no usable answer; it is tried again." + formerSigns
 	}
-	if refused.Code != "invalid_client" {
-		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its " +
+	if p.last.Code != "invalid_client" {
+		return "The Authorization Server answers " + p.last.Code + ": look up the client's registration in Chaman and its " +
 			"onboarding." + formerSigns
 	}
 	subject := ""

@@ -1,4 +1,4 @@
-package authn
+package authn_test
 
 import (
 	"context"
@@ -7,19 +7,21 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/authn"
 )
 
 // sharedMap is a Shared for replicas in one process.
 type sharedMap struct {
 	mu     sync.Mutex
-	tokens map[string]Token
-	asked  []TokenKey
+	tokens map[string]authn.Token
+	asked  []authn.TokenKey
 	down   bool
 	panics bool
 }
 
-func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetch func(context.Context) (Token,
-	error)) (Token, error) {
+func (m *sharedMap) Obtain(ctx context.Context, key authn.TokenKey, stale string,
+	fetch func(context.Context) (authn.Token, error)) (authn.Token, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked = append(m.asked, key)
@@ -27,7 +29,7 @@ func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetc
 		panic("what Redis holds")
 	}
 	if m.down {
-		return Token{}, errors.New("an error that is not of this package")
+		return authn.Token{}, errors.New("an error that is not of this package")
 	}
 	if t, ok := m.tokens[key.Digest()]; ok && t.Hash() != stale && t.Valid(time.Now()) {
 		return t, nil
@@ -39,17 +41,19 @@ func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetc
 	return t, err
 }
 
+func sharing(m *sharedMap) func(*authn.Options) { return func(o *authn.Options) { o.Shared = m } }
+
 func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
-		shared := &sharedMap{tokens: map[string]Token{}}
-		var replicas []*Source
+		as := newAuthServer(t, newClient)
+		shared := &sharedMap{tokens: map[string]authn.Token{}}
+		var replicas []*authn.Source
 		for range 10 {
-			tokens := setup(t, as, func(o *Options) { o.Shared = shared })
+			tokens := setup(t, as, sharing(shared))
 			running(t, tokens)
 			replicas = append(replicas, source(t, tokens))
 		}
-		var first Token
+		var first authn.Token
 		for _, s := range replicas {
 			first = mustToken(t, s)
 		}
@@ -79,23 +83,20 @@ func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 
 func TestASharedCopyThatFailsIsAnOutage(t *testing.T) {
 	for _, shared := range []*sharedMap{{down: true}, {panics: true}} {
-		as := newAuthServer(t, mustLoad(t, newSource))
-		s := source(t, setup(t, as, func(o *Options) { o.Shared = shared }))
-		_, err := s.Token(t.Context())
-		var u *UnavailableError
-		if !errors.As(err, &u) || as.count() != 0 {
+		as, _, s := with(t, sharing(shared))
+		if _, err := s.Token(t.Context()); failureOf(err).Code != authn.Unavailable || as.count() != 0 {
 			t.Fatalf("%v", err)
 		}
 	}
 }
 
-func TestASharedCopyThatMixesUpTokensIsNotBelieved(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	shared := &sharedMap{tokens: map[string]Token{}}
-	tokens := setup(t, as, func(o *Options) { o.Shared = shared })
+func TestATokenOfAnotherKeyInTheSharedCopyIsRefused(t *testing.T) {
+	shared := &sharedMap{tokens: map[string]authn.Token{}}
+	_, tokens, s := with(t, sharing(shared))
 	other := mustToken(t, source(t, tokens, "scope:other"))
-	s := source(t, tokens)
-	shared.tokens[s.asking(s.client.key.Load()).tokenKey().Digest()] = other
+	wanted := other.Key()
+	wanted.Scopes = "scope:a"
+	shared.tokens[wanted.Digest()] = other
 	if got, err := s.Token(t.Context()); err == nil {
 		t.Fatalf("a token for %s was taken for one for %s", got.Key().Scopes, s.Scopes())
 	}

@@ -39,7 +39,7 @@ type Source struct {
 
 	// mu guards what follows. It is never held over the network.
 	mu      sync.Mutex
-	failure *failure
+	failure *Failure
 	// due is when current is to be replaced in the background.
 	due time.Time
 	// suspect is the token that an upstream refused last. It comes back if the
@@ -59,12 +59,12 @@ func (s *Source) Client() string { return s.client.name }
 func (s *Source) Scopes() []string { return s.scopes }
 
 // Token returns a valid token, fetching one if need be. ctx ends the waiting and
-// nothing else: the request goes on for the others. The error is a *RefusedError,
-// an *UnavailableError, or, if ctx was cancelled, has ctx's own in its chain.
+// nothing else: the request goes on for the others. The error is a *Failure, or, if ctx was
+// cancelled, has ctx's own in its chain.
 //
 // With a token at hand it takes no lock and allocates nothing.
 func (s *Source) Token(ctx context.Context) (Token, error) {
-	if h := s.current.Load(); h != nil && h.valid(s.client.tokens.now()) {
+	if h := s.current.Load(); h != nil && h.valid(s.client.tokens.o.Now()) {
 		if !h.used.Load() { // a plain store would move the line between cores at every request
 			h.used.Store(true)
 		}
@@ -73,43 +73,29 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	return s.wait(ctx)
 }
 
-// wait is Token without one at hand.
+// wait is Token without one at hand. A caller that went away, which is nobody's fault, is told from one
+// whose time ran out while the Authorization Server was thinking.
 func (s *Source) wait(ctx context.Context) (Token, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return Token{}, s.gaveUp(err)
-		}
+	for ctx.Err() == nil {
 		f, t, err := s.join()
 		if f == nil {
 			return t, err
 		}
 		t, err = f.Wait(ctx)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return Token{}, s.gaveUp(ctx.Err())
-		case err != nil:
+		if err != nil && ctx.Err() == nil {
 			return Token{}, err
 		}
 		// A waiter may wake up after a token of a few seconds has run out.
-		if t.Valid(s.client.tokens.now()) {
+		if t.Valid(s.client.tokens.o.Now()) {
 			t.h.used.Store(true)
 			return t, nil
 		}
 	}
-}
-
-// gaveUp tells a caller that went away, which is nobody's fault, from one whose
-// time ran out while the Authorization Server was thinking.
-func (s *Source) gaveUp(err error) error {
+	err := ctx.Err()
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &UnavailableError{Client: s.client.name, Reason: "the request's time ran out before the Authorization " +
-			"Server answered", Err: err}
+		return Token{}, s.client.unavailable("the request's time ran out before the Authorization Server answered", err)
 	}
-	return fmt.Errorf("waiting for a token of %s: %w", s.client.name, err)
-}
-
-func (s *Source) stopping() error {
-	return &UnavailableError{Client: s.client.name, Reason: "the gateway is stopping"}
+	return Token{}, fmt.Errorf("waiting for a token of %s: %w", s.client.name, err)
 }
 
 // join returns the flight to wait for, beginning one if there is none, or else a
@@ -117,7 +103,7 @@ func (s *Source) stopping() error {
 func (s *Source) join() (*flight.Flight[Token], Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.client.tokens.now()
+	now := s.client.tokens.o.Now()
 	if h := s.current.Load(); h != nil && h.valid(now) {
 		h.used.Store(true)
 		return nil, Token{h}, nil
@@ -126,7 +112,7 @@ func (s *Source) join() (*flight.Flight[Token], Token, error) {
 		return nil, Token{}, s.client.noKey()
 	}
 	if s.failure != nil && now.Before(s.failure.until) {
-		return nil, Token{}, s.failure.report(now)
+		return nil, Token{}, s.failure.at(now)
 	}
 	return s.begin(), Token{}, nil
 }
@@ -144,7 +130,7 @@ func (s *Source) begin() *flight.Flight[Token] {
 		stale = s.suspect.hash
 	}
 	if !s.client.tokens.spawn(func(ctx context.Context) { s.fetch(ctx, f, stale) }) {
-		f.Land(Token{}, s.stopping())
+		f.Land(Token{}, s.client.unavailable("the gateway is stopping", nil))
 		return f
 	}
 	s.counted.Requests++
@@ -153,14 +139,8 @@ func (s *Source) begin() *flight.Flight[Token] {
 
 // fetch is what a flight does.
 func (s *Source) fetch(ctx context.Context, f *flight.Flight[Token], stale string) {
-	key := s.client.key.Load()
-	var t Token
-	var err error
-	if key == nil {
-		err = s.client.noKey()
-	} else {
-		t, err = s.asking(key).obtain(ctx, stale)
-	}
+	key := s.client.key.Load() // there is one: once loaded, it is replaced and never given up
+	t, err := s.asking(key).obtain(ctx, stale)
 	s.mu.Lock()
 	defer s.mu.Unlock() // until it has landed, so that nobody joins what has ended
 	f.Land(s.end(key, t, err))
@@ -179,52 +159,53 @@ func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 		return t, nil
 	}
 	if tokens.base.Err() != nil { // what was cut off by our own end is nobody's failure
-		return Token{}, s.stopping()
+		return Token{}, s.client.unavailable("the gateway is stopping", nil)
 	}
-	var unavailable *UnavailableError
-	outage := errors.As(err, &unavailable)
-	if outage {
-		s.counted.Outages++
-	} else {
+	now := tokens.o.Now()
+	failed := failureOf(err).after(s.failure, now, rand.Float64())
+	if failed.refused() {
 		s.counted.Refusals++
+	} else {
+		s.counted.Outages++
 	}
-	now := tokens.now()
-	failed := s.failure.next(err, now, rand.Float64())
 	if s.client.key.Load() == key {
 		s.failure, s.due = failed, failed.until
-		s.logFailure(failed)
+		if failed.inRow == 1 { // callers log the rest
+			tokens.o.Log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", failed,
+				"retry", failed.until)
+		}
 	} else {
 		// The key that failed does not sign any more; what it earned is not held
 		// against the new one.
 		s.failure, s.due = nil, now
 	}
-	if outage && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
+	if !failed.refused() && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
 		s.current.Store(s.suspect)
 	}
-	return Token{}, failed.report(now)
+	return Token{}, failed.at(now)
 }
 
 // store makes h the current token, obtained with key. The caller holds mu.
 func (s *Source) store(h *held, key *Key) {
 	tokens := s.client.tokens
 	if s.failure != nil {
-		tokens.log.Info("tokens are issued again", "client", s.client.name, "scopes", s.scopes,
-			"failingSince", s.failure.since)
+		tokens.o.Log.Info("tokens are issued again", "client", s.client.name, "scopes", s.scopes,
+			"failingSince", s.failure.Since)
 		s.failure = nil
 	}
 	if s.suspect != nil && s.suspect.hash != h.hash {
 		s.suspect = nil
 	}
-	if old := s.current.Load(); len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
-		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
-			"more than they need", "client", s.client.name, "scopes", s.scopes, "extra", h.extra)
+	if old := s.current.Load(); len(s.scopes) > 0 && len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
+		tokens.o.Log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that "+
+			"opens more than they need", "client", s.client.name, "scopes", s.scopes, "extra", h.extra)
 	}
 	s.due = renewAt(h, rand.Float64())
 	if s.client.key.Load() != key { // promoted while this token was on its way
-		s.due = tokens.now()
+		s.due = tokens.o.Now()
 	}
 	s.current.Store(h)
-	tokens.log.Debug("token obtained", "client", s.client.name, "scopes", s.scopes, "token", Token{h})
+	tokens.o.Log.Debug("token obtained", "client", s.client.name, "scopes", s.scopes, "token", Token{h})
 }
 
 // renewAt is the moment to replace a token in the background: a fifth of its
@@ -244,7 +225,7 @@ func renewAt(h *held, jitter float64) time.Time {
 func (s *Source) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.client.tokens.now()
+	now := s.client.tokens.o.Now()
 	if h := s.current.Load(); h != nil && h.used.Load() && h.valid(now) && !now.Before(s.due) {
 		s.begin()
 	}
@@ -257,9 +238,7 @@ func (s *Source) retry() {
 	if s.failure == nil {
 		return
 	}
-	ended := *s.failure
-	ended.until = s.client.tokens.now()
-	s.failure = &ended
+	s.failure.until = s.client.tokens.o.Now()
 	s.begin()
 }
 
@@ -279,26 +258,18 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	if s.current.Load() != t.h {
 		return true, 0
 	}
-	now := s.client.tokens.now()
+	now := s.client.tokens.o.Now()
 	if s.failure != nil && now.Before(s.failure.until) {
 		return false, 0
 	}
-	for name, at := range s.forced {
-		if now.Sub(at) >= forcedPause {
-			delete(s.forced, name)
-		}
-	}
-	if at, recently := s.forced[upstream]; recently {
+	if at, once := s.forced[upstream]; once && now.Sub(at) < forcedPause {
 		return false, forcedPause - now.Sub(at)
-	}
-	if s.forced == nil {
-		s.forced = make(map[string]time.Time)
 	}
 	s.forced[upstream] = now
 	s.counted.Forced++
 	s.suspect = t.h
 	s.current.Store(nil)
-	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
+	s.client.tokens.o.Log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
 		"upstream", upstream, "token", t)
 	return true, 0
 }
@@ -306,7 +277,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 // adopt takes over a token of the generation before.
 func (s *Source) adopt(h *held) {
 	key := s.client.key.Load()
-	if h == nil || key == nil || h.key != s.asking(key).tokenKey() || !h.valid(s.client.tokens.now()) {
+	if h == nil || key == nil || h.key != s.asking(key).tokenKey() || !h.valid(s.client.tokens.o.Now()) {
 		return
 	}
 	s.mu.Lock()
@@ -321,16 +292,4 @@ func (s *Source) hasHadToken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counted.Granted > 0 || s.current.Load() != nil
-}
-
-// logFailure logs the first failure in a row as a warning, since callers log the
-// rest.
-func (s *Source) logFailure(f *failure) {
-	log := s.client.tokens.log
-	if f.inRow == 1 {
-		log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", f.err, "retry", f.until)
-		return
-	}
-	log.Debug("still no token", "client", s.client.name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since",
-		f.since, "retry", f.until)
 }

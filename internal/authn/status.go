@@ -95,16 +95,13 @@ type TokenStatus struct {
 	Forced   uint64 `json:"forcedRenewals"`
 }
 
-// Unavailable is FailureStatus.Code for an outage.
-const Unavailable = "unavailable"
-
 // expiryWarning is how long before its end a certificate is a warning: ordering
 // and registering a new one takes weeks.
 const expiryWarning = 30 * 24 * time.Hour
 
 // Status tells what there is to know of every client, in the order of their names.
 func (t *Tokens) Status() []ClientStatus {
-	now := t.now()
+	now := t.o.Now()
 	list := make([]ClientStatus, 0, len(t.clients))
 	for _, c := range t.clients {
 		list = append(list, c.status(now))
@@ -113,8 +110,8 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.oauth.TokenURL,
-		Audience: c.tokens.oauth.Audience, Clock: c.tokens.clock.Load(), Tokens: []TokenStatus{}}
+	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.o.OAuth.TokenURL,
+		Audience: c.tokens.o.OAuth.Audience, Clock: c.tokens.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
 		s.Key = new(key.Status(now))
 	}
@@ -126,7 +123,7 @@ func (c *client) status(now time.Time) ClientStatus {
 		}
 	}
 	if f := c.keyFailure; f != nil {
-		s.KeyError = &FailureStatus{Code: "key", Text: f.err.Error(), Since: f.since}
+		s.KeyError = &FailureStatus{Code: noKey, Text: f.cause.Error(), Since: f.Since}
 	}
 	c.mu.Unlock()
 	for _, source := range c.sourceList() {
@@ -158,7 +155,7 @@ func (s *Source) status(now time.Time) TokenStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.counted
-	status.Scopes, status.Error = s.scopes, s.failure.status()
+	status.Scopes, status.Error = s.scopes, s.failure.forStatus()
 	if h := s.current.Load(); h != nil && h.valid(now) {
 		status.Hash, status.Obtained, status.Expires, status.Extra = h.hash, h.obtained, h.expires, h.extra
 	}

@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// redacted is what a Token shows of itself.
-const redacted = "<token>"
-
 // Token is an access token and what is known about it. It is a small value that
 // can be copied freely; the zero Token is none. However it is printed, logged or
 // encoded, the secret does not show: whoever needs the header value asks for it
@@ -28,10 +25,7 @@ type held struct {
 	header string
 	hash   string
 	key    TokenKey
-	// extra are the scopes that were granted without being asked for.
-	extra []string
-	// granted are all scopes that the answer named, for one that was asked for without any.
-	granted []string
+	extra  []string // see Extra
 
 	obtained time.Time
 	// expires has a monotonic reading, expiresWall has none: a token is over when
@@ -70,10 +64,8 @@ func (t Token) held() *held {
 	return t.h
 }
 
-// Valid says whether the token may be sent at the moment now.
-func (t Token) Valid(now time.Time) bool {
-	return t.h != nil && t.h.valid(now)
-}
+// Valid reports whether the token may be sent at the moment now.
+func (t Token) Valid(now time.Time) bool { return t.h != nil && t.h.valid(now) }
 
 func (h *held) valid(now time.Time) bool {
 	return now.Before(h.expires) && now.UnixNano() < h.expiresWall
@@ -98,27 +90,18 @@ func (t Token) Obtained() time.Time { return t.held().obtained }
 // Key is what the token was issued for.
 func (t Token) Key() TokenKey { return t.held().key }
 
-// Granted are the scopes that the server named for a token that was asked for without
-// any: those of the client by default.
-func (t Token) Granted() []string { return t.held().granted }
-
-// Extra are the scopes that the token opens though they were not asked for.
+// Extra are the scopes that the token opens though they were not asked for: for one that was asked
+// for without any, all that the server names, which are the client's by default.
 func (t Token) Extra() []string { return t.held().extra }
 
-// String implements fmt.Stringer without the secret.
-func (t Token) String() string { return redacted }
+// Format is fmt.Formatter's: every verb prints the same. Without it, one that does not fit would print
+// all that is behind the pointer.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "<token>") }
 
-// Format implements fmt.Formatter: every verb prints the same placeholder.
-func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer with what is fit for a log.
+// LogValue is what is fit for a log.
 func (t Token) LogValue() slog.Value {
 	if t.h == nil {
 		return slog.StringValue("")
 	}
 	return slog.GroupValue(slog.String("hash", t.h.hash), slog.Time("expires", t.h.expires))
 }
-
-// MarshalText implements encoding.TextMarshaler without the secret, and so keeps
-// it out of JSON as well.
-func (t Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }

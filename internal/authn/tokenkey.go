@@ -2,7 +2,6 @@ package authn
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -28,17 +27,11 @@ type TokenKey struct {
 }
 
 // Digest is the SHA-256 of the key in hexadecimal, a name of fixed length that
-// tells nothing of the client. The parts are hashed with their lengths, so that
-// no two keys can be written to look alike.
+// tells nothing of the client. The parts are hashed in quotes, so that no two keys can be written to
+// look alike.
 func (k TokenKey) Digest() string {
-	h := sha256.New()
-	var length [8]byte
-	for _, part := range [...]string{k.TokenURL, k.Audience, k.ClientID, k.KeyFingerprint, k.Scopes} {
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
-		h.Write([]byte(part))
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", k))
+	return hex.EncodeToString(sum[:])
 }
 
 // canonicalScopes sorts the scopes, drops repetitions and refuses what RFC 6749,

@@ -50,9 +50,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Shared is a copy of the tokens that replicas share; nil for none.
 	Shared Shared
-	// Now tells the time; time.Now if nil.
-	Now func() time.Time
-	// Log receives what the platform team should know; discarded if nil.
+	Now    func() time.Time
+	// Log receives what the platform team should know.
 	Log *slog.Logger
 	// Environment is named in refusals, so that people look in the right Chaman.
 	Environment string
@@ -70,22 +69,16 @@ type Shared interface {
 
 // Tokens holds the OAuth clients, their keys and the sources of their tokens.
 type Tokens struct {
-	oauth       config.OAuth
-	environment string
-	transport   http.RoundTripper
-	shared      Shared
-	log         *slog.Logger
-	now         func() time.Time
-	clients     []*client // in the order of their names
+	o       Options
+	clients []*client // in the order of their names
 	// clock is what the last answer said of the server's clock.
 	clock atomic.Pointer[ClockStatus]
 
-	// base is the context of everything that runs in the background.
-	base   context.Context
-	cancel context.CancelFunc
-	mu     sync.Mutex // guards closed, and Add of running against its Wait
-	closed bool
-	// running counts the token requests under way, and flights holds them.
+	// base is the context of everything that runs in the background; running counts the token requests
+	// under way, and flights holds them. None begins after cancel, which mu guards.
+	base    context.Context
+	cancel  context.CancelFunc
+	mu      sync.Mutex
 	running sync.WaitGroup
 	flights flight.Group[*Source, Token]
 }
@@ -94,15 +87,7 @@ type Tokens struct {
 // until the files are mended, and Status says why. Tokens can be used at once; Run adds what
 // happens in the background.
 func New(o Options) *Tokens {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	t := &Tokens{
-		oauth: o.OAuth, environment: o.Environment, transport: o.Transport, shared: o.Shared, log: o.Log, now: o.Now,
-	}
+	t := &Tokens{o: o}
 	t.base, t.cancel = context.WithCancel(context.Background())
 	for _, name := range slices.Sorted(maps.Keys(o.OAuth.Clients)) {
 		t.clients = append(t.clients, newClient(t, name, o.OAuth.Clients[name]))
@@ -120,18 +105,26 @@ func (t *Tokens) client(name string) (*client, error) {
 	return nil, fmt.Errorf("looking up OAuth client %q: there is none of this name", name)
 }
 
+// find is client, and the scopes in their canonical form.
+func (t *Tokens) find(name string, scopes []string) (*client, []string, error) {
+	c, err := t.client(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if scopes, err = canonicalScopes(scopes); err != nil {
+		return nil, nil, fmt.Errorf("preparing tokens of %s: %w", name, err)
+	}
+	return c, scopes, nil
+}
+
 // Source returns the source of the tokens of a client with the scopes, the same
 // one for the same set of scopes in any order. Callers keep it rather than look it
 // up per request. No scopes at all means a token with every scope that the client
 // has, which only an upstream of one's own should see; it is logged as a warning.
 func (t *Tokens) Source(client string, scopes []string) (*Source, error) {
-	c, err := t.client(client)
+	c, canonical, err := t.find(client, scopes)
 	if err != nil {
 		return nil, err
-	}
-	canonical, err := canonicalScopes(scopes)
-	if err != nil {
-		return nil, fmt.Errorf("preparing tokens of %s: %w", client, err)
 	}
 	return c.source(canonical), nil
 }
@@ -174,13 +167,9 @@ func (t *Tokens) Retry() {
 // its failure. With another, its key is loaded and signs; without, it is the one that
 // signs now.
 func (t *Tokens) Try(ctx context.Context, client string, scopes []string, another *config.Client) (Token, error) {
-	c, err := t.client(client)
+	c, canonical, err := t.find(client, scopes)
 	if err != nil {
 		return Token{}, err
-	}
-	canonical, err := canonicalScopes(scopes)
-	if err != nil {
-		return Token{}, fmt.Errorf("preparing a token of %s: %w", client, err)
 	}
 	key := c.key.Load()
 	if another != nil {
@@ -218,9 +207,8 @@ func (t *Tokens) Run(ctx context.Context) {
 	})
 	<-ctx.Done()
 	t.mu.Lock()
-	t.closed = true
-	t.mu.Unlock()
 	t.cancel()
+	t.mu.Unlock()
 	loops.Wait()
 	t.running.Wait()
 }
@@ -239,7 +227,7 @@ func (t *Tokens) renew() {
 func (t *Tokens) spawn(f func(ctx context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.base.Err() != nil {
 		return false
 	}
 	t.running.Go(func() { f(t.base) })
@@ -255,7 +243,7 @@ func (t *Tokens) Adopt(from *Tokens) {
 	for _, c := range t.clients {
 		old, _ := from.client(c.name)
 		if old == nil || old.config.ClientID != c.config.ClientID ||
-			from.oauth.TokenURL != t.oauth.TokenURL || from.oauth.Audience != t.oauth.Audience {
+			from.o.OAuth.TokenURL != t.o.OAuth.TokenURL || from.o.OAuth.Audience != t.o.OAuth.Audience {
 			continue
 		}
 		c.adoptKey(old.key.Load())

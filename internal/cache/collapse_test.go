@@ -179,7 +179,7 @@ func TestAReadBegunBeforeAWriteIsNeitherJoinedNorStored(t *testing.T) {
 			n++
 			body := fmt.Sprint(n)
 			mu.Unlock()
-			time.Sleep(10 * time.Second)
+			time.Sleep(1900 * time.Millisecond) // soon enough to be waited for
 			return reply(200, body, "Cache-Control: max-age=60"), nil
 		})
 		var wg sync.WaitGroup

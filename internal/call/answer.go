@@ -55,17 +55,14 @@ func (q *Question) Apply(h http.Header) {
 	if q == nil {
 		return
 	}
-	delete(h, "Range")
-	delete(h, "If-Range")
-	set := func(name string, values []string) {
-		if values == nil {
-			delete(h, name)
-		} else {
+	for name, values := range map[string][]string{
+		"Range": nil, "If-Range": nil, "If-None-Match": q.IfNoneMatch, "If-Modified-Since": q.IfModifiedSince,
+	} {
+		delete(h, name)
+		if values != nil {
 			h[name] = values
 		}
 	}
-	set("If-None-Match", q.IfNoneMatch)
-	set("If-Modified-Since", q.IfModifiedSince)
 }
 
 // Send sends a call, as a question if that is not nil, and gives what came back.

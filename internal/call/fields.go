@@ -3,6 +3,7 @@ package call
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"ebox-gateway/internal/wire"
@@ -165,12 +166,7 @@ func owned(name string) bool {
 }
 
 func beginsWith(name string, prefixes []string) bool {
-	for _, prefix := range prefixes {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 // extended are beginnings of names behind "X-", by their first letter.

@@ -42,8 +42,10 @@ func Classify(err error) call.Failure {
 func (e *connectError) classify() call.Failure {
 	f := call.Failure{Proxy: e.proxy}
 	var (
-		dns     *net.DNSError
-		refusal *tunnelRefusal
+		dns         *net.DNSError
+		refusal     *tunnelRefusal
+		certificate *tls.CertificateVerificationError
+		operation   *net.OpError
 	)
 	switch {
 	case errors.Is(e.err, context.Canceled):
@@ -73,28 +75,16 @@ func (e *connectError) classify() call.Failure {
 		f.Kind = problem.ProxyIPUnroutable
 	case wire.IsTerminated(e.err):
 		f.Kind = problem.ProxyConnectionTerminated
+	case e.stage == stageTLS && errors.As(e.err, &certificate):
+		f.Kind = problem.ProxyTLSCertificateError
+	case e.stage == stageTLS && errors.As(e.err, &operation) && operation.Op == "remote error": // the peer's alert
+		f.Kind = problem.ProxyTLSAlertReceived
 	case e.stage == stageTLS:
-		f.Kind = classifyTLS(e.err)
+		f.Kind = problem.ProxyTLSProtocolError
 	case e.stage == stageTunnel:
 		f.Kind = problem.ProxyProtocolError
 	default:
 		f.Kind = problem.ProxyDestinationUnavail
 	}
 	return f
-}
-
-// classifyTLS is for errors of crypto/tls that are neither time-outs nor a closed
-// connection.
-func classifyTLS(err error) string {
-	var (
-		certificate *tls.CertificateVerificationError
-		operation   *net.OpError
-	)
-	switch {
-	case errors.As(err, &certificate):
-		return problem.ProxyTLSCertificateError
-	case errors.As(err, &operation) && operation.Op == "remote error": // crypto/tls: the peer's alert
-		return problem.ProxyTLSAlertReceived
-	}
-	return problem.ProxyTLSProtocolError
 }

@@ -45,6 +45,10 @@ type connectError struct {
 	err   error
 }
 
+func failed(ctx context.Context, at stage, proxy bool, err error) error {
+	return &connectError{stage: at, proxy: proxy, late: ctx.Err() == context.DeadlineExceeded, err: err}
+}
+
 func (e *connectError) Error() string {
 	to := "upstream"
 	if e.proxy {
@@ -74,63 +78,49 @@ func (d *dialer) open(ctx context.Context, scheme, address string) (net.Conn, er
 	if err != nil {
 		return nil, &connectError{stage: stageDial, err: err}
 	}
-	p := d.egress.proxy
-	if p == nil || !p.applies(scheme, address) {
-		raw, err := d.dial(ctx, address, false)
-		if err != nil || scheme == "http" {
-			return raw, err
+	p := d.egress.proxyFor(scheme, address)
+	if p == nil {
+		return d.connect(ctx, address, host, scheme == "https", false)
+	}
+	// A destination behind the proxy that is an address has to be one that an upstream may have; a name is
+	// the proxy's to resolve.
+	if addr, err := netip.ParseAddr(host); err == nil && !d.guard.exempts(host, port) {
+		if err := d.guard.check(addr); err != nil {
+			return nil, &connectError{stage: stageDial, err: err}
 		}
-		return d.handshake(ctx, raw, host, false)
 	}
-	if err := d.judge(host, port); err != nil {
-		return nil, err
-	}
-	raw, err := d.reachProxy(ctx)
+	raw, err := d.connect(ctx, p.address, p.host, p.tls, true)
 	if err != nil || scheme == "http" {
 		return raw, err
 	}
 	if err := tunnel(ctx, raw, address, p.authorization); err != nil {
 		raw.Close()
-		return nil, &connectError{stage: stageTunnel, proxy: true, late: ctx.Err() == context.DeadlineExceeded, err: err}
+		return nil, failed(ctx, stageTunnel, true, err)
 	}
 	return d.handshake(ctx, raw, host, false)
 }
 
 // absolute says which requests go to the egress proxy in absolute form, and with which credentials.
 func (d *dialer) absolute(scheme, address string) (bool, string) {
-	p := d.egress.proxy
-	if p == nil || scheme != "http" || !p.applies(scheme, address) {
-		return false, ""
+	if p := d.egress.proxyFor(scheme, address); p != nil && scheme == "http" {
+		return true, p.authorization
 	}
-	return true, p.authorization
+	return false, ""
 }
 
-// judge refuses a destination behind the proxy that is an address none may have.
-func (d *dialer) judge(host, port string) error {
-	addr, err := netip.ParseAddr(host)
-	if err != nil || d.guard.exempts(host, port) {
-		return nil //nolint:nilerr // a name is the proxy's to resolve
-	}
-	if err := d.guard.check(addr); err != nil {
-		return &connectError{stage: stageDial, err: err}
-	}
-	return nil
-}
-
-// reachProxy connects to the egress proxy.
-func (d *dialer) reachProxy(ctx context.Context) (net.Conn, error) {
-	p := d.egress.proxy
-	raw, err := d.dial(ctx, p.address, true)
-	if err != nil || !p.tls {
+// connect dials, and secures the connection for host if it is to be.
+func (d *dialer) connect(ctx context.Context, address, host string, secure, proxy bool) (net.Conn, error) {
+	raw, err := d.dial(ctx, address, proxy)
+	if err != nil || !secure {
 		return raw, err
 	}
-	return d.handshake(ctx, raw, p.host, true)
+	return d.handshake(ctx, raw, host, proxy)
 }
 
 // dial resolves and connects. The proxy's own address is the operator's word;
 // every other is checked as it is dialled, so that no second look-up can differ.
 func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn, error) {
-	out := net.Dialer{Resolver: d.egress.resolver, KeepAlive: 30 * time.Second}
+	out := net.Dialer{Resolver: d.egress.o.Resolver, KeepAlive: 30 * time.Second}
 	if host, port, err := net.SplitHostPort(address); err == nil && !proxy && !d.guard.exempts(host, port) {
 		out.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(resolved)
@@ -142,7 +132,7 @@ func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn
 	}
 	raw, err := out.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, &connectError{stage: stageDial, proxy: proxy, late: ctx.Err() == context.DeadlineExceeded, err: err}
+		return nil, failed(ctx, stageDial, proxy, err)
 	}
 	if descriptors.Last(raw) {
 		_ = raw.Close() // nothing was sent
@@ -157,7 +147,7 @@ func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, proxy
 	secured := wire.TLS(raw, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, &connectError{stage: stageTLS, proxy: proxy, late: ctx.Err() == context.DeadlineExceeded, err: err}
+		return nil, failed(ctx, stageTLS, proxy, err)
 	}
 	return secured, nil
 }

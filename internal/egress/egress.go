@@ -92,12 +92,9 @@ func GuardOfProvider(r *config.Registry, id string) Guard {
 
 // Egress makes the transports to upstreams. It is safe for concurrent use.
 type Egress struct {
-	roots    *x509.CertPool
-	resolver *net.Resolver
-	proxy    *proxy // nil: none
-	now      func() time.Time
-	calls    *wire.Calls
-	log      *slog.Logger
+	o     Options
+	roots *x509.CertPool // those of egress.caFile besides the system's; nil for the system's
+	proxy *proxy         // nil: none
 }
 
 // proxy is the egress proxy in the form that the dialer uses.
@@ -110,39 +107,29 @@ type proxy struct {
 	applies func(scheme, hostport string) bool
 }
 
-// New reads the authorities of caFile. The error names the file.
+// New reads the authorities of egress.caFile, which its error names. A file that holds a broken one is
+// refused whole: half a chain of trust is found out at night.
 func New(o Options) (*Egress, error) {
-	e := &Egress{resolver: o.Resolver, now: o.Now, calls: o.Calls, log: o.Log}
-	if err := e.trust(o.Egress.CAFile); err != nil {
-		return nil, err
-	}
+	e := &Egress{o: o}
 	if u := o.Egress.ProxyURL(); u != nil {
 		e.proxy = newProxy(u, o.Egress.NoProxy)
+	}
+	file := o.Egress.CAFile
+	if file == "" {
+		return e, nil
+	}
+	text, err := files.Text(file, files.Most)
+	if err != nil {
+		return nil, fmt.Errorf("reading the authorities of egress.caFile: %w", err)
+	}
+	if e.roots, err = files.Trusted(text); err != nil {
+		return nil, fmt.Errorf("reading egress.caFile %s: %w", file, err)
 	}
 	return e, nil
 }
 
-// trust adds the certificates of a PEM file to the system's. A file that holds a
-// broken one is refused whole: half a chain of trust is found out at night.
-func (e *Egress) trust(file string) error {
-	if file == "" {
-		return nil // with nil roots crypto/tls takes the system's
-	}
-	text, err := files.Text(file, files.Most)
-	if err != nil {
-		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
-	}
-	if e.roots, err = files.Trusted(text); err != nil {
-		return fmt.Errorf("reading egress.caFile %s: %w", file, err)
-	}
-	return nil
-}
-
 func newProxy(u *url.URL, noProxy []string) *proxy {
-	port := cmp.Or(u.Port(), "80")
-	if u.Scheme == "https" {
-		port = cmp.Or(u.Port(), "443")
-	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	p := &proxy{address: net.JoinHostPort(u.Hostname(), port), host: u.Hostname(), tls: u.Scheme == "https"}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -160,17 +147,23 @@ func newProxy(u *url.URL, noProxy []string) *proxy {
 	return p
 }
 
+// proxyFor is the egress proxy if requests to a destination go through it, or else nil.
+func (e *Egress) proxyFor(scheme, hostport string) *proxy {
+	if e.proxy == nil || !e.proxy.applies(scheme, hostport) {
+		return nil
+	}
+	return e.proxy
+}
+
 // Proxied gives the address of the egress proxy, host:port, that requests to u go
 // through; false if u is dialled directly.
 func (e *Egress) Proxied(u *url.URL) (string, bool) {
-	if e.proxy == nil {
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	p := e.proxyFor(u.Scheme, net.JoinHostPort(u.Hostname(), port))
+	if p == nil {
 		return "", false
 	}
-	port := cmp.Or(u.Port(), "443")
-	if u.Scheme == "http" {
-		port = cmp.Or(u.Port(), "80")
-	}
-	return e.proxy.address, e.proxy.applies(u.Scheme, net.JoinHostPort(u.Hostname(), port))
+	return p.address, true
 }
 
 // tlsConfig is the base of every handshake with an upstream.

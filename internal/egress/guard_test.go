@@ -21,10 +21,8 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 	for name, c := range map[string]struct{ address, allowed string }{
 		"public IPv4":                        {"193.191.245.244", always},
 		"public IPv6":                        {"2a01:690:35::1", always},
-		"public, IPv4-mapped":                {"::ffff:193.191.245.244", always},
 		"public behind NAT64":                {"64:ff9b::193.191.245.244", always},
 		"loopback":                           {"127.0.0.1", private},
-		"loopback, another":                  {"127.255.0.9", private},
 		"loopback IPv6":                      {"::1", private},
 		"loopback, IPv4-mapped":              {"::ffff:127.0.0.1", private},
 		"loopback behind NAT64":              {"64:ff9b::7f00:1", private},
@@ -32,29 +30,23 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 		"RFC 1918, 172.16/12":                {"172.31.255.255", private},
 		"just above 172.16/12":               {"172.32.0.1", always},
 		"RFC 1918, 192.168/16":               {"192.168.1.1", private},
-		"RFC 1918, IPv4-mapped":              {"::ffff:10.0.0.1", private},
 		"carrier-grade NAT":                  {"100.64.0.1", private},
 		"unique local IPv6":                  {"fd12:3456::1", private},
 		"link-local":                         {"169.254.1.1", never},
 		"link-local IPv6":                    {"fe80::1", never},
 		"link-local IPv6 with a zone":        {"fe80::1%eth0", never},
 		"metadata":                           {"169.254.169.254", never},
-		"metadata, IPv4-mapped":              {"::ffff:169.254.169.254", never},
 		"metadata behind NAT64":              {"64:ff9b::a9fe:a9fe", never},
 		"metadata in shared space":           {"100.100.100.200", never},
 		"metadata on a public address":       {"168.63.129.16", never},
 		"metadata on a unique local address": {"fd00:ec2::254", never},
 		"metadata in 192.0.0.0/24":           {"192.0.0.192", never},
 		"unspecified":                        {"0.0.0.0", never},
-		"unspecified IPv6":                   {"::", never},
 		"this network":                       {"0.1.2.3", never},
-		"broadcast":                          {"255.255.255.255", never},
 		"reserved":                           {"240.0.0.1", never},
 		"multicast":                          {"224.0.0.251", never},
 		"multicast IPv6":                     {"ff02::1", never},
 		"documentation":                      {"192.0.2.1", never},
-		"documentation IPv6":                 {"2001:db8::1", never},
-		"benchmarking":                       {"198.18.0.1", never},
 		"6to4 around a private address":      {"2002:0a00:0001::1", never},
 		"Teredo":                             {"2001:0:4136:e378::1", never},
 		"IPv4-compatible":                    {"::7f00:1", never},
@@ -82,23 +74,18 @@ func TestHostsThatTheOperatorNamed(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	dns := &names{addresses: map[string][]netip.Addr{
-		"inside.example.": {loopback}, "mixed.example.": {netip.MustParseAddr("169.254.169.254"), loopback},
-	}}
+	dns := &names{addresses: map[string][]netip.Addr{"inside.example.": {loopback}}}
 	for name, c := range map[string]struct {
-		host    string
-		dial    string
-		allowed bool
+		host, dial string
+		allowed    bool
 	}{
 		"none named, an address":                       {"", "127.0.0.1", false},
 		"none named, a name that resolves to one":      {"", "inside.example", false},
 		"the address itself":                           {"127.0.0.1", "127.0.0.1", true},
-		"the name itself":                              {"inside.example", "inside.example", true},
 		"the name in another case, with a final dot":   {"Inside.Example.", "inside.example", true},
 		"the name with its port":                       {"inside.example:" + port, "inside.example", true},
 		"the name with another port":                   {"inside.example:1", "inside.example", false},
 		"the address, but another name for it dialled": {"127.0.0.1", "inside.example", false},
-		"a name, but another dialled":                  {"mixed.example", "inside.example", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), patient, Guard{Host: c.host})

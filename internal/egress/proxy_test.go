@@ -137,36 +137,26 @@ func TestThroughTheEgressProxy(t *testing.T) {
 
 func TestDestinationsThatPassTheProxyBy(t *testing.T) {
 	p := newProxy(&url.URL{Scheme: "http", Host: "proxy:3128"},
-		[]string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "192.0.2.7",
-			"port.example:8443", "2001:db8::/32"})
+		[]string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "port.example:8443"})
 	for address, want := range map[string]bool{
 		"up.example:443":            true,
-		"direct.example:443":        false,
 		"Direct.Example:443":        false,
 		"a.direct.example:443":      false,
 		"indirect.example:443":      true,
 		"below.example:443":         true,
 		"a.below.example:443":       false,
-		"star.example:443":          true,
 		"a.b.star.example:443":      false,
 		"10.1.2.3:443":              false,
 		"10.2.2.3:443":              true,
-		"192.0.2.7:8443":            false,
 		"port.example:443":          true,
 		"port.example:8443":         false,
-		"[2001:db8::9]:443":         false,
 		"localhost:443":             false,
-		"127.0.0.1:443":             false,
 		"[::1]:443":                 false,
-		"localhost.up.example:443":  true,
 		"direct.example.attack:443": true,
 	} {
 		if got := p.applies("https", address); got != want {
 			t.Errorf("%s through the proxy: %v, want %v", address, got, want)
 		}
-	}
-	if p = newProxy(&url.URL{Scheme: "http", Host: "proxy:3128"}, []string{"*"}); p.applies("https", "up.example:443") {
-		t.Error(`"*" does not pass the proxy by`)
 	}
 }
 

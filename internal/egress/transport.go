@@ -35,7 +35,8 @@ type Transport struct{ *wire.Transport }
 func (e *Egress) Transport(t config.Timeouts, g Guard) *Transport {
 	d := &dialer{egress: e, guard: newGuard(g), limit: t.Connect, idle: t.Idle, config: e.tlsConfig()}
 	return &Transport{wire.New(wire.Config{
-		Dial: d.open, Absolute: d.absolute, Header: t.Header, IdleConn: idleConn, Now: e.now, Calls: e.calls, Log: e.log,
+		Dial: d.open, Absolute: d.absolute, Header: t.Header, IdleConn: idleConn,
+		Now: e.o.Now, Calls: e.o.Calls, Log: e.o.Log,
 		Age: func() time.Duration {
 			return time.Duration(float64(maxConnAge) * (0.9 + 0.2*rand.Float64()))
 		},

@@ -14,20 +14,6 @@ import (
 	"ebox-gateway/internal/call"
 )
 
-// connections is a server that counts the connections it gets.
-func connections(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *atomic.Int32) {
-	opened := new(atomic.Int32)
-	server := httptest.NewUnstartedServer(handler)
-	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			opened.Add(1)
-		}
-	}
-	server.Start()
-	t.Cleanup(server.Close)
-	return server, opened
-}
-
 func fetch(t *testing.T, tr *Transport, url string) string {
 	t.Helper()
 	answer, err := get(t, tr, url)
@@ -49,7 +35,10 @@ func (c *clock) now() time.Time        { return time.Unix(0, c.Load()) }
 func (c *clock) move(by time.Duration) { c.Add(int64(by)) }
 
 func TestANewNameServerAnswerIsFollowedAfterTheAge(t *testing.T) {
-	first, _ := connections(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "first") })
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "first")
+	}))
+	defer first.Close()
 	_, port, _ := net.SplitHostPort(first.Listener.Addr().String())
 	other, err := net.Listen("tcp", "127.0.0.2:"+port) // the same port elsewhere
 	if err != nil {
@@ -75,43 +64,16 @@ func TestANewNameServerAnswerIsFollowedAfterTheAge(t *testing.T) {
 	}
 }
 
-func TestClosingIdleConnectionsCutsNoRequest(t *testing.T) {
-	release := make(chan struct{})
-	server, opened := connections(t, func(w http.ResponseWriter, r *http.Request) {
-		w.(http.Flusher).Flush()
-		if r.URL.Path == "/slow" {
-			<-release
-		}
-		io.WriteString(w, "whole")
-	})
-	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
-	answer, err := get(t, tr, server.URL+"/slow")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr.CloseIdleConnections()
-	close(release)
-	if body, err := io.ReadAll(answer.Body); string(body) != "whole" || err != nil {
-		t.Fatalf("%q: %v", body, err)
-	}
-	answer.Body.Close()
-	fetch(t, tr, server.URL)
-	tr.CloseIdleConnections()
-	fetch(t, tr, server.URL)
-	if n := opened.Load(); n != 3 {
-		t.Fatalf("%d connections, want a new one after each closing", n)
-	}
-}
-
 func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 	var header http.Header
-	server, _ := connections(t, func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header = r.Header.Clone()
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Set("Location", "/elsewhere")
 		w.WriteHeader(http.StatusFound)
 		io.WriteString(w, "as it came")
-	})
+	}))
+	defer server.Close()
 	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
 	r.Header.Set("User-Agent", "")

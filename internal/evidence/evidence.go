@@ -87,17 +87,11 @@ func (k *Keeper) Open(cfg *config.Config, p audit.Options) error {
 		return err
 	}
 	o.Version, o.OpenFile, o.Now, o.Log = p.Version, p.OpenFile, p.Now, p.Log
-	switch to := cfg.Audit.Checkpoints; to {
-	case "":
-	case "stdout":
-		o.Ship = os.Stdout
-	case "stderr":
-		o.Ship = os.Stderr
-	default:
-		if k.ship, err = logfile.Open(to, 0, 0); err != nil {
-			return fmt.Errorf("opening audit.checkpoints: %w", err)
-		}
-		o.Ship, o.Shipped = k.ship, to
+	if o.Ship, k.ship, err = openOutput(cfg.Audit.Checkpoints, 0, 0); err != nil {
+		return fmt.Errorf("opening audit.checkpoints: %w", err)
+	}
+	if k.ship != nil {
+		o.Shipped = cfg.Audit.Checkpoints
 	}
 	log, err := audit.Open(o)
 	if err != nil {
@@ -153,11 +147,25 @@ func Fixed(old, next *config.Config) error {
 }
 
 func (k *Keeper) useRefusals(to string) error {
-	streams := map[string]io.Writer{"stdout": telemetry.Locked(os.Stdout), "stderr": telemetry.Locked(os.Stderr)}
-	if err := k.refusals.use(to, streams, k.log.Load(), telemetry.Mask); err != nil {
+	if err := k.refusals.use(to, k.log.Load()); err != nil {
 		return fmt.Errorf("opening log.security: %w", err)
 	}
 	return nil
+}
+
+// openOutput opens where lines go: "stdout" and "stderr" are the streams, anything else is a file,
+// which is given a second time to be closed, empty is nowhere. most and keep are those of logfile.Open.
+func openOutput(to string, most int64, keep int) (io.Writer, *logfile.File, error) {
+	switch to {
+	case "":
+		return nil, nil, nil
+	case "stdout":
+		return telemetry.Locked(os.Stdout), nil, nil
+	case "stderr":
+		return telemetry.Locked(os.Stderr), nil, nil
+	}
+	file, err := logfile.Open(to, most, keep)
+	return file, file, err
 }
 
 // Event records something that is no call. The fields are names and values in turn.

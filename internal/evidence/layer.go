@@ -30,33 +30,25 @@ const (
 // below has an outcome that says so. A write whose intent cannot be recorded, where that is not
 // tolerated, gets a problem (503).
 func NewLayer(next call.Sender, intent func(context.Context, *call.Record) error) call.Sender {
-	return &layer{next, intent}
-}
-
-type layer struct {
-	next   call.Sender
-	intent func(context.Context, *call.Record) error
-}
-
-// Send implements call.Sender.
-func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	if c.Internal || !audit.Writes(c.Method, c.Action) {
-		return l.next.Send(ctx, c, r)
-	}
-	if err := l.intent(ctx, c.Record); err != nil {
-		call.CloseBody(r)
-		if errors.Is(err, audit.ErrNotRecorded) {
-			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing "+
-				"was sent. The platform team finds the reason in its status; send the request again later.", refusedWait).
-				Proxy(problem.ProxyInternalError).Because(err)
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		if c.Internal || !audit.Writes(c.Method, c.Action) {
+			return next.Send(ctx, c, r)
 		}
-		return nil, err
-	}
-	answer, err := l.next.Send(ctx, c, r)
-	if err == nil && c.Record.Intent && r.Method == http.MethodPost && answer.StatusCode/100 == 2 {
-		noteCreated(answer, c.Record)
-	}
-	return answer, err
+		if err := intent(ctx, c.Record); err != nil {
+			call.CloseBody(r)
+			if errors.Is(err, audit.ErrNotRecorded) {
+				err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. "+
+					"Nothing was sent. The platform team finds the reason in its status; send the request again later.",
+					refusedWait).Proxy(problem.ProxyInternalError).Because(err)
+			}
+			return nil, err
+		}
+		answer, err := next.Send(ctx, c, r)
+		if err == nil && c.Record.Intent && r.Method == http.MethodPost && answer.StatusCode/100 == 2 {
+			noteCreated(answer, c.Record)
+		}
+		return answer, err
+	})
 }
 
 // noteCreated notes the id of what a POST made: the last segment of Location, and the id that
@@ -65,7 +57,7 @@ func noteCreated(answer *http.Response, rec *call.Record) {
 	if location, err := url.Parse(answer.Header.Get("Location")); err == nil {
 		addCreated(rec, path.Base(location.EscapedPath()))
 	}
-	if !strings.Contains(answer.Header.Get("Content-Type"), "json") || isCoded(answer.Header) {
+	if !strings.Contains(answer.Header.Get("Content-Type"), "json") {
 		return
 	}
 	call.Watch(answer, maxAnswer, nil, func(body []byte, _ bool) {
@@ -74,7 +66,7 @@ func noteCreated(answer *http.Response, rec *call.Record) {
 			MandateID json.RawMessage `json:"mandateId"`
 			MessageID json.RawMessage `json:"messageId"`
 		}
-		if json.Unmarshal(body, &made) == nil { // or the answer is something else
+		if json.Unmarshal(body, &made) == nil { // or the answer is something else, or coded
 			for _, raw := range [...]json.RawMessage{made.ID, made.MandateID, made.MessageID} {
 				addCreated(rec, simpleID(raw))
 			}
@@ -99,10 +91,4 @@ func simpleID(raw json.RawMessage) string {
 		return string(raw)
 	}
 	return ""
-}
-
-// isCoded tells a body that is not the JSON itself.
-func isCoded(h http.Header) bool {
-	coding := strings.Trim(strings.Join(h["Content-Encoding"], ","), " \t")
-	return coding != "" && !strings.EqualFold(coding, "identity")
 }

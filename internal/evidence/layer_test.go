@@ -43,7 +43,6 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 		err          error
 	}{
 		{"a change of messages", "PATCH", ebox.Change, announced{}, 1, 0, nil},
-		{"a publication", "POST", ebox.Publish, announced{}, 1, 0, nil},
 		{"a mandate", "DELETE", ebox.Mandates, announced{}, 1, 0, nil},
 		{"a read", "GET", ebox.List, announced{}, 0, 0, nil},
 		{"a search", "POST", ebox.List, announced{}, 0, 0, nil},

@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/logfile"
 	"ebox-gateway/internal/printable"
+	"ebox-gateway/internal/telemetry"
 )
 
 const (
@@ -37,7 +37,6 @@ type refusals struct {
 	log   *slog.Logger  // nil if there is no log of its own
 	file  *logfile.File // nil if it is a stream
 	chain *audit.Log    // nil if no evidence is kept
-	mask  func(string) string
 	// sources are those of the last minute, until timer ends it; recorded is how many refusals of
 	// theirs were recorded. All are nil and 0 while nobody is refused.
 	sources  map[netip.Addr]*refused
@@ -48,17 +47,11 @@ type refusals struct {
 // refused counts the refusals of one source in a minute.
 type refused struct{ recorded, leftOut int }
 
-// use sets where refusals go from now on: "stdout" and "stderr" are the streams that are
-// given, anything else is a file, empty none. chain may be nil.
-func (r *refusals) use(to string, streams map[string]io.Writer, chain *audit.Log, mask func(string) string) error {
-	var file *logfile.File
-	w, ok := streams[to]
-	if !ok && to != "" {
-		var err error
-		if file, err = logfile.Open(to, securitySize, securityFiles); err != nil {
-			return err
-		}
-		w = file
+// use sets where refusals go from now on. chain may be nil.
+func (r *refusals) use(to string, chain *audit.Log) error {
+	w, file, err := openOutput(to, securitySize, securityFiles)
+	if err != nil {
+		return err
 	}
 	var log *slog.Logger
 	if w != nil {
@@ -67,7 +60,7 @@ func (r *refusals) use(to string, streams map[string]io.Writer, chain *audit.Log
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.file
-	r.log, r.file, r.chain, r.mask = log, file, chain, mask
+	r.log, r.file, r.chain = log, file, chain
 	return old.Close()
 }
 
@@ -145,10 +138,10 @@ func (r *refusals) write(message string, at time.Time, c *call.Record, leftOut i
 	}
 	r.log.LogAttrs(context.Background(), slog.LevelWarn, message,
 		slog.String("requestId", c.ID), slog.String("parentId", c.Parent), slog.String("source", source),
-		slog.String("listener", c.Listener), slog.String("caller", c.Caller), slog.String("actor", r.mask(c.Actor)),
-		slog.String("purpose", r.mask(c.Purpose)), slog.String("claimed", r.mask(c.Claimed)),
+		slog.String("listener", c.Listener), slog.String("caller", c.Caller), slog.String("actor", telemetry.Mask(c.Actor)),
+		slog.String("purpose", telemetry.Mask(c.Purpose)), slog.String("claimed", telemetry.Mask(c.Claimed)),
 		slog.String("route", c.Route), slog.String("method", printable.Text(c.Method, printable.MaxAsserted)),
-		slog.String("path", printable.Text(r.mask(c.Path), audit.MaxURL)), slog.Int("status", c.Status),
+		slog.String("path", printable.Text(telemetry.Mask(c.Path), audit.MaxURL)), slog.Int("status", c.Status),
 		slog.String("problem", c.ProblemType), slog.String("detail", printable.Text(c.Detail, maxDetail)),
 		slog.Int("leftOut", leftOut))
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
@@ -23,7 +22,7 @@ func (g *Gateway) administration() http.Handler {
 		Unable:   func() string { return status.Unable(g.View()) },
 		Health:   func() admin.Health { return status.Health(g.View()) },
 		Status:   func() any { return status.Of(g.View()) },
-		Activity: func() any { return recently{g.activity.Snapshot()} },
+		Activity: func() any { return g.activity.Snapshot() },
 		Refused:  func() any { return g.activity.Refused(0) },
 		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge,
 		Maintain: g.switches.Switch, Maintenance: g.switches.List,
@@ -80,9 +79,3 @@ func (g *Gateway) takeLevel(old, next *config.Config) {
 		g.o.Level.Set(level)
 	}
 }
-
-// recently is thousands of numbers.
-type recently struct{ activity.Activity }
-
-// Compact has it written without indentation.
-func (recently) Compact() {}

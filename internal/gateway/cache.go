@@ -13,9 +13,9 @@ import (
 // kept is how answers of one upstream are kept for one route: what the composition
 // knows of a call's partition and policy before there is a call.
 type kept struct {
-	// partitions lack the enterprise alone; they are by the source of the token, nil
-	// for none.
-	partitions map[*authn.Source]call.Partition
+	// partition is what all calls have in common, clients those whose tokens they may carry.
+	partition call.Partition
+	clients   map[string]config.Client
 	// policy is nil if the route keeps nothing and only tells of its writes.
 	policy *call.Policy
 	rules  []keptRule
@@ -47,25 +47,11 @@ func (g *generation) keeps(route *config.Route) bool {
 }
 
 // newKept prepares the keeping of an upstream's answers; nil if there is nothing to do.
-func (g *generation) newKept(route *config.Route, rules *scopeRules, base string) *kept {
+func (g *generation) newKept(route *config.Route, base string) *kept {
 	if !g.keeps(route) {
 		return nil
 	}
-	k := &kept{partitions: map[*authn.Source]call.Partition{nil: {Route: route.Name, Upstream: base}}}
-	if rules != nil {
-		for client, sources := range rules.sources {
-			for _, s := range sources {
-				if s != nil {
-					k.partitions[s] = call.Partition{
-						Route: route.Name, Upstream: base,
-						// The name may become another client's with the next configuration.
-						Client: client + " " + g.cfg.OAuth.Clients[client].ClientID,
-						Scopes: strings.Join(s.Scopes(), " "),
-					}
-				}
-			}
-		}
-	}
+	k := &kept{partition: call.Partition{Route: route.Name, Upstream: base}, clients: g.cfg.OAuth.Clients}
 	c := route.Cache
 	if !c.Enabled {
 		return k
@@ -118,9 +104,12 @@ func (k *kept) of(source *authn.Source, segments []string) call.Keep {
 	if k == nil {
 		return call.Keep{}
 	}
-	partition, ok := k.partitions[source]
-	if !ok { // a token that nobody prepared for: nothing of it is kept
-		return call.Keep{}
+	partition := k.partition
+	if source != nil {
+		client := source.Client()
+		// The name may become another client's with the next configuration.
+		partition.Client = client + " " + k.clients[client].ClientID
+		partition.Scopes = strings.Join(source.Scopes(), " ")
 	}
 	keep := call.Keep{Partition: partition, Told: true, Reads: k.policy != nil, Shares: k.shares}
 	if keep.Reads {

@@ -3,19 +3,10 @@ package gateway
 import (
 	"context"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"ebox-gateway/internal/audit"
-	"ebox-gateway/internal/config"
 )
-
-// openEvidence begins to keep evidence, before the first request is served.
-func (g *Gateway) openEvidence(cfg *config.Config) error {
-	return g.evidence.Open(cfg, audit.Options{
-		Version: g.o.Version, OpenFile: g.o.OpenFile, Now: g.o.Now, Log: g.o.Log,
-	})
-}
 
 // closeEvidence signs the end. Requests that were cut a moment ago are waited for.
 func (g *Gateway) closeEvidence() error {
@@ -27,13 +18,6 @@ func (g *Gateway) closeEvidence() error {
 			"requests", g.serving.Load())
 	}
 	return g.evidence.Close()
-}
-
-// rejectedEvidence records that a configuration was not taken.
-func (g *Gateway) rejectedEvidence(r *rejection) {
-	g.evidence.Event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash",
-		g.current.Load().cfg.Hash(), "newHash", r.Hash,
-		"errors", strconv.Itoa(len(r.Errors)), "firstError", r.Errors[0])
 }
 
 // followKeys records when an OAuth client signs with another key.

@@ -157,7 +157,8 @@ func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
 // Start opens the evidence and the listeners, or none of them.
 func (g *Gateway) Start() error {
 	cfg := g.current.Load().cfg
-	if err := g.openEvidence(cfg); err != nil {
+	o := audit.Options{Version: g.o.Version, OpenFile: g.o.OpenFile, Now: g.o.Now, Log: g.o.Log}
+	if err := g.evidence.Open(cfg, o); err != nil {
 		return errors.Join(err, g.closeEvidence())
 	}
 	listeners, err := g.prepareListeners(cfg)
@@ -254,7 +255,12 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
 	defer g.cache.Close()
-	defer g.stopBackground()
+	defer func() {
+		// No configuration that is being taken can start anything after it.
+		g.replacing.Lock()
+		defer g.replacing.Unlock()
+		g.background.stop()
+	}()
 
 	<-ctx.Done()
 	g.internal.Leave() // first: who reads that it is not ready may count on closing connections
@@ -280,14 +286,6 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		}
 	}
 	return err
-}
-
-// stopBackground ends what works by itself. No configuration that is being taken can
-// start anything after it.
-func (g *Gateway) stopBackground() {
-	g.replacing.Lock()
-	defer g.replacing.Unlock()
-	g.background.stop()
 }
 
 // empty waits until the requests that n counts are done. The error is that of ctx.

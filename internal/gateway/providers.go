@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"ebox-gateway/internal/authn"
@@ -44,8 +43,7 @@ func (g *generation) noListYet() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		_, err := g.registryToken.Token(ctx)
-		var refused *authn.RefusedError
-		if errors.As(err, &refused) {
+		if refused := authn.Refusal(err); refused != nil {
 			return refused
 		}
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/evidence"
@@ -277,6 +280,7 @@ func (g *Gateway) reject(cfg *config.Config, err error) {
 		return
 	}
 	g.rejected.Store(r)
-	g.rejectedEvidence(r)
+	g.evidence.Event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash",
+		g.current.Load().cfg.Hash(), "newHash", r.Hash, "errors", strconv.Itoa(len(r.Errors)), "firstError", r.Errors[0])
 	g.o.Log.Error("the configuration was not taken; the one before stays in force", "cause", err.Error())
 }

@@ -66,7 +66,7 @@ func (g *generation) newUpstream(route *config.Route, rules *scopeRules, name st
 		name: name, base: base.String(), timeouts: route.Timeouts, guard: guard, allowHTTP: allowHTTP,
 		withoutToken: !route.SendsToken(), protection: protectionOf(route),
 	}
-	u := &upstream{rules: rules, kept: g.newKept(route, rules, o.base)}
+	u := &upstream{rules: rules, kept: g.newKept(route, o.base)}
 	u.stack, u.key = g.stackOf(o)
 	var err error
 	if u.to, err = call.NewUpstream(name, base, u.stack.stack, route.RewriteLinks); err != nil {

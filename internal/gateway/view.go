@@ -51,7 +51,7 @@ func (g *generation) assume(route int, base *url.URL, c *call.Call) (server.Targ
 	if err != nil {
 		return server.Target{}, err
 	}
-	up := &upstream{to: to, rules: rules, kept: g.newKept(&g.cfg.Routes[route], rules, base.String())}
+	up := &upstream{to: to, rules: rules, kept: g.newKept(&g.cfg.Routes[route], base.String())}
 	return up.target(c, apiVersion)
 }
 

@@ -5,6 +5,7 @@ package links
 import (
 	"bytes"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -216,38 +217,23 @@ func (m *Map) Header(values []string) []string {
 	return values
 }
 
+// target is the target of a link in a Link field. An angle bracket within a quoted parameter is none.
+var target = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|<[^>]*>`)
+
 // LinkHeader rewrites the targets of Link fields (RFC 8288, section 3), all that
-// stand in one value. An angle bracket within a quoted parameter is no target.
+// stand in one value.
 func (m *Map) LinkHeader(values []string) []string {
 	for i, v := range values {
-		var out []byte
-		done, quoted := 0, false
-		for j := 0; j < len(v); j++ {
-			switch {
-			case quoted && v[j] == '\\':
-				j++
-			case v[j] == '"':
-				quoted = !quoted
-			case !quoted && v[j] == '<':
-				end := strings.IndexByte(v[j:], '>')
-				if end < 0 {
-					j = len(v)
-					break
+		rewritten := target.ReplaceAllStringFunc(v, func(part string) string {
+			if part[0] == '<' {
+				if link, ok := m.appendLink(nil, []byte(part[1:len(part)-1]), false); ok {
+					return "<" + string(link) + ">"
 				}
-				target := []byte(v[j+1 : j+end])
-				mark := len(out)
-				out = append(out, v[done:j+1]...)
-				var ok bool
-				if out, ok = m.appendLink(out, target, false); ok {
-					done = j + end
-				} else {
-					out = out[:mark]
-				}
-				j += end
 			}
-		}
-		if done > 0 {
-			values = replace(values, i, string(append(out, v[done:]...)))
+			return part
+		})
+		if rewritten != v {
+			values = replace(values, i, rewritten)
 		}
 	}
 	return values

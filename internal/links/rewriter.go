@@ -57,10 +57,8 @@ func (w *Rewriter) End(dst []byte) []byte {
 // or the beginning of a string.
 func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 	done := 0 // b[:done] is in dst
-	i := 0
-	for i < len(b) {
-		switch w.state {
-		case inLong:
+	for i := 0; ; {
+		if w.state == inLong {
 			end, odd := stringEnd(b[i:], w.odd)
 			w.odd = odd
 			if end < 0 {
@@ -68,53 +66,14 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 			}
 			i += end + 1
 			w.state = outside
-			continue
-		case afterKey, atValue, afterEmbedded, atEmbedded:
-			switch c := b[i]; {
-			case isBlank(c):
-				i++
-				continue
-			case c == ':' && (w.state == afterKey || w.state == afterEmbedded):
-				i++
-				w.state++ // atValue or atEmbedded
-				continue
-			case c == '{' && w.state == atEmbedded, c == '[' && w.state == atEmbedded:
-				i++
-				w.state, w.depth = outside, 1
-				continue
-			case c == '"':
-			default:
-				w.state = outside
-				continue
-			}
-		default:
-			if w.depth > 0 {
-				if b[i] == '"' {
-					break
-				}
-				switch b[i] {
-				case '{', '[':
-					w.depth++
-				case '}', ']':
-					w.depth--
-				}
-				i++
-				continue
-			}
-			// Between strings there is mostly one byte or two.
-			if b[i] != '"' {
-				if i++; i < len(b) && b[i] == '"' {
-					break
-				}
-				quote := bytes.IndexByte(b[i:], '"')
-				if quote < 0 {
-					return append(dst, b[done:]...), nil
-				}
-				i += quote
-			}
 		}
-
-		// b[i] is a quote.
+		quote := bytes.IndexByte(b[i:], '"')
+		if quote < 0 {
+			w.between(b[i:])
+			return append(dst, b[done:]...), nil
+		}
+		w.between(b[i : i+quote])
+		i += quote
 		end, odd := stringEnd(b[i+1:], false)
 		if end < 0 {
 			if len(b)-i-1 <= maxLink {
@@ -154,7 +113,28 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 		}
 		i += end + 2
 	}
-	return append(dst, b[done:]...), nil
+}
+
+// between goes through what stands between two strings: a colon, brackets, other values.
+func (w *Rewriter) between(b []byte) {
+	if w.state == outside && w.depth == 0 {
+		return
+	}
+	for _, c := range b {
+		opens := c == '{' || c == '['
+		switch {
+		case isBlank(c):
+			continue
+		case c == ':' && (w.state == afterKey || w.state == afterEmbedded):
+			w.state++ // atValue or atEmbedded
+			continue
+		case opens && (w.depth > 0 || w.state == atEmbedded):
+			w.depth++
+		case w.depth > 0 && (c == '}' || c == ']'):
+			w.depth--
+		}
+		w.state = outside
+	}
 }
 
 // stringEnd finds the quote that ends the string that b continues; odd tells that

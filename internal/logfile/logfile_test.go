@@ -10,21 +10,25 @@ import (
 	"ebox-gateway/internal/logfile"
 )
 
-func open(t *testing.T, path string, most int64, keep int) *logfile.File {
+func must(t *testing.T, err error) {
 	t.Helper()
-	f, err := logfile.Open(path, most, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func open(t *testing.T, path string, most int64, keep int) *logfile.File {
+	t.Helper()
+	f, err := logfile.Open(path, most, keep)
+	must(t, err)
 	t.Cleanup(func() { _ = f.Close() }) // a test that cares closes it itself
 	return f
 }
 
 func write(t *testing.T, f *logfile.File, line string) {
 	t.Helper()
-	if _, err := f.Write([]byte(line)); err != nil {
-		t.Fatal(err)
-	}
+	_, err := f.Write([]byte(line))
+	must(t, err)
 }
 
 func want(t *testing.T, path, text string) {
@@ -55,33 +59,18 @@ func TestAFileThatWasRenamedOrRemovedIsOpenedAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	f := open(t, path, 0, 0)
 	write(t, f, "one\n")
-	if err := os.Rename(path, path+".old"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(path, path+".old"))
 	write(t, f, "two\n")
 	want(t, path+".old", "one\n")
 	want(t, path, "two\n")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(path))
 	write(t, f, "three\n")
 	want(t, path, "three\n")
-	if err := os.Truncate(path, 2); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Truncate(path, 2))
 	write(t, f, "four\n")
 	want(t, path, "four\n")
-}
-
-func TestReopenMakesTheFileAtOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "security.log")
-	f := open(t, path, 0, 0)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Reopen(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(path))
+	must(t, f.Reopen()) // makes it at once
 	want(t, path, "")
 }
 
@@ -89,9 +78,7 @@ func TestHalfALineIsCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
 	for text, whole := range map[string]string{"one\ntw": "one\n", "on": "", strings.Repeat("x", 200_000): "",
 		"a\n" + strings.Repeat("x", 200_000): "a\n"} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(text), 0o600))
 		f := open(t, path, 0, 0)
 		write(t, f, "three\n")
 		want(t, path, whole+"three\n")
@@ -101,9 +88,7 @@ func TestHalfALineIsCutOff(t *testing.T) {
 func TestAClosedFileOpensNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	f := open(t, path, 0, 0)
-	if err := errors.Join(f.Close(), os.Remove(path)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(f.Close(), os.Remove(path)))
 	if _, err := f.Write([]byte("late\n")); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
 	}

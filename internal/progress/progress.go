@@ -17,23 +17,6 @@ const (
 	elsewhere  = time.Minute
 )
 
-// Reporter shows what is done, what is left, the rate and the time to go: on a terminal in
-// one line that is rewritten, elsewhere (a file, a journal) in a line a minute. A nil
-// *Reporter shows nothing. It is safe for concurrent use.
-type Reporter struct {
-	mu       sync.Mutex
-	w        io.Writer
-	terminal bool
-	what     string
-	amount   func(int64) string
-	now      func() time.Time
-	total    int64
-	done     int64
-	began    time.Time
-	next     time.Time // of the next report
-	shown    bool      // a line stands on the terminal
-}
-
 // Options are what a Reporter is made of.
 type Options struct {
 	// W receives the reports, usually standard error. Terminal tells that it is a terminal
@@ -46,61 +29,59 @@ type Options struct {
 	Total int64
 	// Amount writes a quantity, as Bytes does. Default: the plain number.
 	Amount func(int64) string
-	// Now is time.Now if nil.
-	Now func() time.Time
+}
+
+// Reporter shows what is done, what is left, the rate and the time to go: on a terminal in
+// one line that is rewritten, elsewhere (a file, a journal) in a line a minute. It is safe for
+// concurrent use.
+type Reporter struct {
+	Options
+	mu    sync.Mutex
+	done  int64
+	began time.Time
+	next  time.Time // of the next report
+	shown bool      // a line stands on the terminal
 }
 
 // New begins to measure.
 func New(o Options) *Reporter {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Amount == nil {
 		o.Amount = func(n int64) string { return fmt.Sprint(n) }
 	}
-	began := o.Now()
-	r := &Reporter{
-		w: o.W, terminal: o.Terminal, what: o.What, amount: o.Amount, now: o.Now, total: o.Total, began: began,
-		next: began.Add(elsewhere),
-	}
+	r := &Reporter{Options: o, began: time.Now()}
+	r.next = r.began.Add(elsewhere)
 	if o.Terminal {
-		r.next = began.Add(quiet)
+		r.next = r.began.Add(quiet)
 	}
 	return r
 }
 
 // Add counts n more as done, and reports if it is time to.
 func (r *Reporter) Add(n int64) {
-	if r == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done += n
-	now := r.now()
+	now := time.Now()
 	if now.Before(r.next) {
 		return
 	}
-	if r.terminal {
+	if r.Terminal {
 		r.next = now.Add(onTerminal)
 		r.shown = true
 		// To the first column, and the rest of the line before erased (ECMA-48, EL).
-		fmt.Fprintf(r.w, "\r%s\x1b[K", r.text(now))
+		fmt.Fprintf(r.W, "\r%s\x1b[K", r.text(now))
 		return
 	}
 	r.next = now.Add(elsewhere)
-	fmt.Fprintln(r.w, r.text(now))
+	fmt.Fprintln(r.W, r.text(now))
 }
 
 // Clear takes the line off the terminal: call it at the end, and before other output.
 func (r *Reporter) Clear() {
-	if r == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.shown {
-		fmt.Fprint(r.w, "\r\x1b[K")
+		fmt.Fprint(r.W, "\r\x1b[K")
 		r.shown = false
 	}
 }
@@ -108,16 +89,16 @@ func (r *Reporter) Clear() {
 func (r *Reporter) text(now time.Time) string {
 	seconds := now.Sub(r.began).Seconds()
 	rate := float64(r.done) / max(seconds, 0.001)
-	if r.total <= 0 {
-		return fmt.Sprintf("%s: %s done, %s/s", r.what, r.amount(r.done), r.amount(int64(rate)))
+	if r.Total <= 0 {
+		return fmt.Sprintf("%s: %s done, %s/s", r.What, r.Amount(r.done), r.Amount(int64(rate)))
 	}
-	left := max(r.total-r.done, 0)
+	left := max(r.Total-r.done, 0)
 	toGo := "unknown"
 	if rate > 0 {
 		toGo = time.Duration(float64(left) / rate * float64(time.Second)).Round(time.Second).String()
 	}
-	return fmt.Sprintf("%s: %s of %s done (%d %%), %s left, %s/s, %s to go", r.what, r.amount(r.done), r.amount(r.total),
-		min(100*r.done/r.total, 100), r.amount(left), r.amount(int64(rate)), toGo)
+	return fmt.Sprintf("%s: %s of %s done (%d %%), %s left, %s/s, %s to go", r.What, r.Amount(r.done), r.Amount(r.Total),
+		min(100*r.done/r.Total, 100), r.Amount(left), r.Amount(int64(rate)), toGo)
 }
 
 // Bytes writes a number of bytes, in decimal units.

@@ -3,61 +3,47 @@ package progress_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/progress"
 )
 
-type clock struct{ time.Time }
-
-func (c *clock) now() time.Time { return c.Time }
-
-func TestAShortCommandShowsNothing(t *testing.T) {
-	c := &clock{time.Unix(0, 0)}
-	var out strings.Builder
-	r := progress.New(progress.Options{W: &out, Terminal: true, What: "verifying", Total: 10, Now: c.now})
-	c.Time = c.Add(time.Second)
-	r.Add(10)
-	r.Clear()
-	if out.Len() > 0 {
-		t.Errorf("%q", out.String())
+func TestHowFarACommandIs(t *testing.T) {
+	step := func(r *progress.Reporter, takes time.Duration, n int64) {
+		time.Sleep(takes)
+		r.Add(n)
 	}
-}
-
-func TestATerminalShowsWhatIsLeftInOneLine(t *testing.T) {
-	c := &clock{time.Unix(0, 0)}
-	var out strings.Builder
-	r := progress.New(progress.Options{W: &out, Terminal: true, What: "verifying", Total: 40e6,
-		Amount: progress.Bytes, Now: c.now})
-	c.Time = c.Add(5 * time.Second)
-	r.Add(10e6)
-	r.Add(1) // too soon for another report
-	c.Time = c.Add(time.Second)
-	r.Add(2e6 - 1)
-	r.Clear()
-	want := "\rverifying: 10.0 MB of 40.0 MB done (25 %), 30.0 MB left, 2.0 MB/s, 15s to go\x1b[K" +
-		"\rverifying: 12.0 MB of 40.0 MB done (30 %), 28.0 MB left, 2.0 MB/s, 14s to go\x1b[K\r\x1b[K"
-	if out.String() != want {
-		t.Errorf("%q", out.String())
+	for name, c := range map[string]struct {
+		terminal bool
+		total    int64
+		amount   func(int64) string
+		work     func(*progress.Reporter)
+		want     string
+	}{
+		"a short command shows nothing": {true, 10, nil, func(r *progress.Reporter) { step(r, time.Second, 10) }, ""},
+		"a terminal shows what is left in one line": {true, 40e6, progress.Bytes, func(r *progress.Reporter) {
+			step(r, 5*time.Second, 10e6)
+			step(r, 0, 1) // too soon for another report
+			step(r, time.Second, 2e6-1)
+		}, "\rdoing: 10.0 MB of 40.0 MB done (25 %), 30.0 MB left, 2.0 MB/s, 15s to go\x1b[K" +
+			"\rdoing: 12.0 MB of 40.0 MB done (30 %), 28.0 MB left, 2.0 MB/s, 14s to go\x1b[K\r\x1b[K"},
+		"elsewhere a line a minute is written": {false, 0, nil, func(r *progress.Reporter) {
+			for range 120 {
+				step(r, time.Second, 1)
+			}
+		}, "doing: 60 done, 1/s\ndoing: 120 done, 1/s\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out strings.Builder
+				r := progress.New(progress.Options{W: &out, Terminal: c.terminal, What: "doing", Total: c.total, Amount: c.amount})
+				c.work(r)
+				r.Clear()
+				if out.String() != c.want {
+					t.Errorf("%q", out.String())
+				}
+			})
+		})
 	}
-}
-
-func TestElsewhereALineAMinuteIsWritten(t *testing.T) {
-	c := &clock{time.Unix(0, 0)}
-	var out strings.Builder
-	r := progress.New(progress.Options{W: &out, What: "asking", Now: c.now})
-	for range 120 {
-		c.Time = c.Add(time.Second)
-		r.Add(1)
-	}
-	r.Clear()
-	if want := "asking: 60 done, 1/s\nasking: 120 done, 1/s\n"; out.String() != want {
-		t.Errorf("%q", out.String())
-	}
-}
-
-func TestNoReporterShowsNothing(t *testing.T) {
-	var r *progress.Reporter
-	r.Add(1)
-	r.Clear()
 }

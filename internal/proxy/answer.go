@@ -109,15 +109,9 @@ func rewritesBody(a *call.Answer, c *call.Call) bool {
 }
 
 func isJSON(contentType string) bool {
-	if contentType == "application/json" {
-		return true
-	}
 	media, _, _ := strings.Cut(contentType, ";")
-	media = strings.TrimRight(media, " \t")
-	const suffix = "+json"
-	return strings.EqualFold(media, "application/json") ||
-		len(media) > len(suffix) && strings.EqualFold(media[len(media)-len(suffix):], suffix) &&
-			!strings.EqualFold(media, problem.ContentType)
+	media = strings.ToLower(strings.TrimRight(media, " \t"))
+	return media == "application/json" || strings.HasSuffix(media, "+json") && media != problem.ContentType
 }
 
 // hasBody reports whether an answer to this method with this status can have a body.

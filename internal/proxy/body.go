@@ -110,8 +110,6 @@ func (a *attempt) Read(p []byte) (int, error) {
 		n := copy(p, kept[a.off:])
 		a.off += int64(n)
 		return n, nil
-	case a.off < read:
-		return 0, errBodyNotKept
 	case s.err != nil:
 		return 0, s.end()
 	}

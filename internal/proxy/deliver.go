@@ -198,17 +198,14 @@ func (x *exchange) stream(held []byte) {
 		if n > 0 {
 			send(chunk[:n])
 		}
+		if err != nil && rw != nil {
+			x.write(rw.End(out[:0]))
+		}
 		switch {
 		case err == io.EOF:
-			if rw != nil {
-				x.write(rw.End(out[:0]))
-			}
 			x.trailers()
 			return
 		case err != nil:
-			if rw != nil {
-				x.write(rw.End(out[:0]))
-			}
 			x.cut(err)
 		case flushes && n > 0 && n < len(chunk):
 			x.flush()

@@ -84,6 +84,18 @@ func TestATryAfterARefusalIsAskedAnew(t *testing.T) {
 	}
 }
 
+func TestABodyOverTheLimitIsRefusedBefore100(t *testing.T) {
+	g := behindRaw(t, func(_ int, c *peer) { c.t.Errorf("the upstream was asked: %s", c.head()) })
+	g.limit(4)
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
+	text, err := c.rest()
+	if err != nil || !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) ||
+		!strings.Contains(text, "Connection: close\r\n") {
+		t.Fatalf("the caller received\n%s", text)
+	}
+}
+
 func TestABodyThatProvesTooLargeEndsTheExchange(t *testing.T) {
 	cut := make(chan string, 1)
 	g := behindRaw(t, func(_ int, c *peer) {

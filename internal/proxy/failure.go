@@ -105,7 +105,14 @@ func upstreamProblem(f call.Failure, c *call.Call, sent bool) *problem.Problem {
 			kind = problem.ProxyProtocolError
 		}
 	}
-	detail := explain(kind, f.Timeout)
+	detail, known := explanations[kind]
+	switch {
+	case known:
+	case f.Timeout:
+		detail = "The upstream did not answer in time."
+	default:
+		detail = "The upstream gave no usable answer."
+	}
 	safe := c.Method == http.MethodGet || c.Method == http.MethodHead || c.Method == http.MethodOptions
 	switch {
 	case c.Opening && sent:
@@ -136,35 +143,23 @@ func upstreamProblem(f call.Failure, c *call.Call, sent bool) *problem.Problem {
 	return p
 }
 
-// explain says in a sentence what happened, without a host, an address or a text
-// of a library.
-func explain(kind string, timeout bool) string {
-	switch kind {
-	case problem.ProxyDNSError, problem.ProxyDNSTimeout:
-		return "The name of the upstream could not be resolved."
-	case problem.ProxyConnectionRefused:
-		return "The upstream refused the connection."
-	case problem.ProxyConnectionTimeout:
-		return "No connection to the upstream could be made in time."
-	case problem.ProxyConnectionTerminated:
-		return "The upstream ended the connection before it had answered."
-	case problem.ProxyTLSProtocolError, problem.ProxyTLSAlertReceived:
-		return "No TLS connection to the upstream could be made."
-	case problem.ProxyTLSCertificateError:
-		return "The upstream's certificate could not be trusted."
-	case problem.ProxyIPProhibited, problem.ProxyIPUnroutable, problem.ProxyDestinationUnavail:
-		return "The upstream has no address that the gateway may connect to."
-	case problem.ProxyResponseIncomplete:
-		return "The upstream's answer was cut short."
-	case problem.ProxyInternalError:
-		return "The gateway gave up before the upstream had answered."
-	case problem.ProxyHeaderSectionSize:
-		return "The header of the upstream's answer was too large."
-	case problem.ProxyContentCoding:
-		return "The upstream's answer has a content coding that was not asked for and that cannot be undone."
-	}
-	if timeout {
-		return "The upstream did not answer in time."
-	}
-	return "The upstream gave no usable answer."
+// explanations say in a sentence what happened, without a host, an address or a text of a
+// library, by the error type of RFC 9209.
+var explanations = map[string]string{
+	problem.ProxyDNSError:             "The name of the upstream could not be resolved.",
+	problem.ProxyDNSTimeout:           "The name of the upstream could not be resolved.",
+	problem.ProxyConnectionRefused:    "The upstream refused the connection.",
+	problem.ProxyConnectionTimeout:    "No connection to the upstream could be made in time.",
+	problem.ProxyConnectionTerminated: "The upstream ended the connection before it had answered.",
+	problem.ProxyTLSProtocolError:     "No TLS connection to the upstream could be made.",
+	problem.ProxyTLSAlertReceived:     "No TLS connection to the upstream could be made.",
+	problem.ProxyTLSCertificateError:  "The upstream's certificate could not be trusted.",
+	problem.ProxyIPProhibited:         "The upstream has no address that the gateway may connect to.",
+	problem.ProxyIPUnroutable:         "The upstream has no address that the gateway may connect to.",
+	problem.ProxyDestinationUnavail:   "The upstream has no address that the gateway may connect to.",
+	problem.ProxyResponseIncomplete:   "The upstream's answer was cut short.",
+	problem.ProxyInternalError:        "The gateway gave up before the upstream had answered.",
+	problem.ProxyHeaderSectionSize:    "The header of the upstream's answer was too large.",
+	problem.ProxyContentCoding: "The upstream's answer has a content coding that was not asked for and that cannot be " +
+		"undone.",
 }

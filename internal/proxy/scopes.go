@@ -68,13 +68,7 @@ func addScopes(rec *call.Record, scopes ...string) {
 }
 
 func isScope(s string) bool {
-	if s == "" || len(s) > maxScope {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
+	return s != "" && len(s) <= maxScope && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || r == '"' || r == '\\'
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -443,8 +444,10 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 		stop, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
 		defer func() { cancel(); wg.Wait() }()
+		var opened atomic.Bool
 		for _, who := range c.callers {
 			wg.Go(func() {
+				defer opened.Store(true)
 				for stop.Err() == nil && u.State().Circuit == Closed {
 					ctx, leave := context.WithCancel(stop)
 					time.AfterFunc(seconds(who.patience), leave)
@@ -462,7 +465,9 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 			})
 		}
 		time.Sleep(seconds(c.closed))
-		circuitIs(t, u, Closed)
+		if circuitIs(t, u, Closed); opened.Load() {
+			t.Fatal("the circuit has been open")
+		}
 		if c.open == 0 {
 			return
 		}

@@ -105,18 +105,14 @@ func (r *room) admits(e *entry) bool {
 	return r.all < r.max-r.reserve*r.beyond(e)/2 && (!e.batch || r.batch < r.batchMax)
 }
 
-// before reports whether e is served before o, who came earlier: the one who is less beyond
-// its share; then interactive before batch; then the one whose caller and enterprise hold
-// less.
+// before reports whether e is served before o, who came earlier: interactive before batch; then
+// the one whose caller and enterprise hold less.
 func (q *queue) before(e, o *entry) bool {
-	held := &q.places
-	if a, b := held.beyond(e), held.beyond(o); a != b {
-		return a < b
-	}
 	if e.batch != o.batch {
 		return o.batch
 	}
-	return held.of[e.parties[0]]+held.of[e.parties[1]] < held.of[o.parties[0]]+held.of[o.parties[1]]
+	held := q.places.of
+	return held[e.parties[0]]+held[e.parties[1]] < held[o.parties[0]]+held[o.parties[1]]
 }
 
 // enter takes a place for c, waiting for one for at most wait. Without one it returns

@@ -129,18 +129,11 @@ func open(t *testing.T, edits ...func(*testing.T, string) string) *house {
 // build is open without waiting for the list of providers.
 func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 	t.Helper()
-	return buildIn(t, clientDir, nil, edits...)
+	return buildBefore(t, startSimulator(t, simulator.Options{}), clientDir, nil, edits...)
 }
 
-// buildIn is build with the files of another directory, and a way to read the
-// configuration anew.
-func buildIn(t *testing.T, dir string, load func() (*config.Config, error),
-	edits ...func(*testing.T, string) string) *house {
-	t.Helper()
-	return buildBefore(t, startSimulator(t, simulator.Options{}), dir, load, edits...)
-}
-
-// buildBefore is buildIn before a simulator that is there, as that of another replica.
+// buildBefore is build before a simulator that is there, as that of another replica, with the files of
+// another directory, and a way to read the configuration anew.
 func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func() (*config.Config, error),
 	edits ...func(*testing.T, string) string) *house {
 	t.Helper()

@@ -57,7 +57,7 @@ func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
 		}
 		return cfg, err
 	}
-	f.house = buildIn(t, f.dir, load, append(edits, keep)...)
+	f.house = buildBefore(t, startSimulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { f.gw.Watch(ctx, 10*time.Millisecond, f.hup) })

@@ -11,9 +11,6 @@ import (
 	"ebox-gateway/internal/simulator"
 )
 
-// tokenRequests counts the requests at the token endpoint.
-func (h *house) tokenRequests() uint64 { return h.sim.RequestCount(simulator.UpstreamToken) }
-
 // keepsSecrets fails the test if anything that the gateway wrote or shows holds a
 // token that an upstream saw, an assertion, a key or one of the further secrets.
 func (h *house) keepsSecrets(further ...string) {
@@ -82,42 +79,33 @@ func TestA401RenewsTheTokenOnceAndTheCallSucceeds(t *testing.T) {
 	h.keepsSecrets()
 }
 
-func TestARefusedClientIsToldAtOnceAndTheServerNotHammered(t *testing.T) {
+// That the server is not hammered is in package authn.
+func TestARefusedClientIsToldWhyAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, code, scope, hint string }{
-		{"client", "invalid_client", "", "Chaman"},
-		{"scope", "invalid_scope", simulator.ScopeDocumentConsumer, "terms of use"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := open(t)
-			if c.code == "invalid_client" {
-				h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultUnauthorized})
-			} else {
-				poor := client
-				poor.Scopes = []string{simulator.ScopeRegistry}
-				if err := h.sim.RegisterClient(poor); err != nil {
-					t.Fatal(err)
-				}
-			}
-			before, began := h.tokenRequests(), time.Now()
-			for range 30 {
-				got := h.get(box).want(t, 502)
-				p := got.problem(t)
-				if p["type"] != "urn:problem-type:ebox-gateway:clientRefused" || p["error"] != c.code ||
-					got.header.Get("Retry-After") != "" {
-					t.Fatalf("%v %s", got.header, got.body)
-				}
-				if c.scope != "" && p["scope"] != c.scope || !strings.Contains(p["detail"].(string), c.hint) {
-					t.Fatalf("%s", got.body)
-				}
-			}
-			// The first pause is of at least 3.75 s, and the next ones are longer.
-			if n, most := h.tokenRequests()-before, 1+time.Since(began)/(3*time.Second); n == 0 || int64(n) > int64(most) {
-				t.Errorf("30 calls led to %d token requests", n)
-			}
-			h.keepsSecrets()
-		})
+	h := open(t)
+	refused := func(code, hint string) map[string]any {
+		t.Helper()
+		got := h.get(box).want(t, 502)
+		p := got.problem(t)
+		if p["type"] != "urn:problem-type:ebox-gateway:clientRefused" || p["error"] != code ||
+			got.header.Get("Retry-After") != "" || !strings.Contains(p["detail"].(string), hint) {
+			t.Fatalf("%v %s", got.header, got.body)
+		}
+		return p
 	}
+	poor := client
+	poor.Scopes = []string{simulator.ScopeRegistry}
+	if err := h.sim.RegisterClient(poor); err != nil {
+		t.Fatal(err)
+	}
+	if p := refused("invalid_scope", "terms of use"); p["scope"] != simulator.ScopeDocumentConsumer {
+		t.Errorf("%v", p)
+	}
+	h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultUnauthorized})
+	h.operate("POST", "/tokens/retry").want(t, 200)
+	eventually(t, "the refusal of the client", func() bool { return strings.Contains(h.get(box).body, "invalid_client") })
+	refused("invalid_client", "Chaman")
+	h.keepsSecrets()
 }
 
 const rotatedPassword = "correct horse battery"

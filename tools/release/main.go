@@ -27,10 +27,12 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/mod/semver"
 )
 
 func main() {
@@ -59,10 +61,9 @@ func (r *release) buildArguments(binary string) []string {
 var documents = []string{"README.md", "CHANGELOG.md", "SECURITY.md", "config.yaml",
 	"config.schema.json", "deploy", "docs"}
 
-// semantic is the expression of semver.org, version 2.0.0.
-var semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
-	`(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?` +
-	`(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$`)
+// isSemantic reports whether a version is one of Semantic Versioning 2.0.0, written out and without
+// the metadata of a build.
+func isSemantic(version string) bool { return semver.Canonical("v"+version) == "v"+version }
 
 type release struct {
 	version string
@@ -98,7 +99,7 @@ func (r *release) make(platforms []string, key string) error {
 
 // check compares the version with what people are told.
 func (r *release) check() error {
-	if !semantic.MatchString(r.version) {
+	if !isSemantic(r.version) {
 		return fmt.Errorf("the version %q is not Semantic Versioning: give -version as 1.2.3 or 1.2.3-rc.1", r.version)
 	}
 	for file, line := range map[string]string{"CHANGELOG.md": "## " + r.version + " ", "k8s/helm/Chart.yaml": "version: " +
@@ -200,28 +201,27 @@ func (r *release) archive(name, root string, content map[string]string) error {
 	}
 	t := tar.NewWriter(zip)
 	for _, as := range slices.Sorted(maps.Keys(files)) {
-		bytes, err := os.ReadFile(files[as])
+		info, err := os.Stat(files[as])
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(files[as])
 		if err != nil {
 			return err
 		}
 		mode := int64(0o644)
-		if info, err := os.Stat(files[as]); err != nil {
-			return err
-		} else if info.Mode()&0o100 != 0 {
+		if info.Mode()&0o100 != 0 {
 			mode = 0o755
 		}
-		if err := t.WriteHeader(&tar.Header{Name: as, Mode: mode, Size: int64(len(bytes)), ModTime: r.time,
+		if err := t.WriteHeader(&tar.Header{Name: as, Mode: mode, Size: int64(len(content)), ModTime: r.time,
 			Format: tar.FormatPAX}); err != nil {
 			return err
 		}
-		if _, err := t.Write(bytes); err != nil {
+		if _, err := t.Write(content); err != nil {
 			return err
 		}
 	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	if err := zip.Close(); err != nil {
+	if err := errors.Join(t.Close(), zip.Close()); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.out, name), b.Bytes(), 0o644)
@@ -233,17 +233,13 @@ func collect(files map[string]string, as, source string) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(resolved)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
+	entries, err := os.ReadDir(resolved)
+	if errors.Is(err, syscall.ENOTDIR) {
 		if !strings.HasSuffix(resolved, ".go") {
 			files[as] = resolved
 		}
 		return nil
 	}
-	entries, err := os.ReadDir(resolved)
 	if err != nil {
 		return err
 	}

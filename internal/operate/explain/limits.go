@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
@@ -26,7 +25,7 @@ func (x *explainer) explainLimits(route *config.Route) {
 		class := string(caller.Class)
 		if caller.Class == config.Batch {
 			class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate "+
-				"and places", orWait(caller.Wait))
+				"and places", caller.Wait)
 		}
 		x.row("caller's class", class)
 		x.row("caller's rate", rateText(caller.Rate))
@@ -61,13 +60,6 @@ func (x *explainer) explainLimits(route *config.Route) {
 		body = fmt.Sprintf("at most %d bytes", c.MaxBody)
 	}
 	x.row("body", body)
-}
-
-func orWait(d time.Duration) time.Duration {
-	if d == 0 {
-		return 30 * time.Second
-	}
-	return d
 }
 
 func rateText(r *config.Rate) string {

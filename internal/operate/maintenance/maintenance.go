@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +35,7 @@ type Options struct {
 // second or two, and a restart keeps them; without, each replica has its own, until
 // it ends.
 type Switches struct {
-	o   Options
-	now func() time.Time
+	o Options
 	// changing serialises changes and looks at the shared copy.
 	changing sync.Mutex
 	current  atomic.Pointer[switched]
@@ -55,14 +53,14 @@ type switched struct {
 
 // New makes switches of which none is on.
 func New(o Options) *Switches {
-	s := &Switches{o: o, now: o.Now}
+	s := &Switches{o: o}
 	s.current.Store(new(switched))
 	return s
 }
 
 // Gateway is the maintenance of the whole gateway, if it is in it.
 func (s *Switches) Gateway() (admin.Maintenance, bool) {
-	if m := s.current.Load().Gateway; m != nil && m.Until.After(s.now()) {
+	if m := s.current.Load().Gateway; m != nil && m.Until.After(s.o.Now()) {
 		return *m, true
 	}
 	return admin.Maintenance{}, false
@@ -70,12 +68,8 @@ func (s *Switches) Gateway() (admin.Maintenance, bool) {
 
 // Provider is the maintenance that a provider was switched to, if it is in it.
 func (s *Switches) Provider(id string) (admin.Maintenance, bool) {
-	now := s.current.Load()
-	if len(now.Providers) == 0 {
-		return admin.Maintenance{}, false
-	}
-	m, ok := now.Providers[id]
-	return m, ok && m.Until.After(s.now())
+	m := s.current.Load().Providers[id]
+	return m, m.Until.After(s.o.Now())
 }
 
 // List are those in force, the gateway's first, then by provider.
@@ -96,27 +90,26 @@ func (s *Switches) List() []admin.Maintenance {
 // returns false if there was nothing to end.
 func (s *Switches) change(m admin.Maintenance) bool {
 	old := s.current.Load()
-	next := &switched{Changed: s.now().UTC(), Gateway: old.Gateway, Providers: maps.Clone(old.Providers)}
+	next := &switched{Changed: s.o.Now().UTC(), Gateway: old.Gateway, Providers: maps.Clone(old.Providers)}
 	if !next.Changed.After(old.Changed) { // the clock of another replica is ahead
 		next.Changed = old.Changed.Add(time.Millisecond)
 	}
-	maps.DeleteFunc(next.Providers, func(_ string, m admin.Maintenance) bool { return !m.Until.After(s.now()) })
+	maps.DeleteFunc(next.Providers, func(_ string, m admin.Maintenance) bool { return !m.Until.After(s.o.Now()) })
 	if next.Providers == nil {
 		next.Providers = make(map[string]admin.Maintenance)
 	}
-	ends := m.Until.IsZero()
-	switch {
+	_, on := s.Provider(m.Provider)
+	if m.Gateway {
+		_, on = s.Gateway()
+	}
+	switch ends := m.Until.IsZero(); {
+	case ends && !on:
+		return false
 	case m.Gateway && ends:
-		if _, on := s.Gateway(); !on {
-			return false
-		}
 		next.Gateway = nil
 	case m.Gateway:
 		next.Gateway = &m
 	case ends:
-		if _, on := s.Provider(m.Provider); !on {
-			return false
-		}
 		delete(next.Providers, m.Provider)
 	default:
 		next.Providers[m.Provider] = m
@@ -148,7 +141,7 @@ func (s *Switches) look(ctx context.Context, store directory.Shared) (changed bo
 	}
 	s.seen = body
 	next := new(switched)
-	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) || !next.believable(s.now()) {
+	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) || !next.believable(s.o.Now()) {
 		return false
 	}
 	s.current.Store(next)
@@ -160,16 +153,13 @@ func (s *Switches) look(ctx context.Context, store directory.Shared) (changed bo
 // gateway down for ever, and no switch after it passed on.
 func (s *switched) believable(now time.Time) bool {
 	const skew = 24 * time.Hour // of another replica's clock
-	last := now.Add(admin.MaxMaintenance + skew)
-	if s.Changed.After(now.Add(skew)) || s.Gateway != nil && s.Gateway.Until.After(last) {
-		return false
+	all := slices.Collect(maps.Values(s.Providers))
+	if s.Gateway != nil {
+		all = append(all, *s.Gateway)
 	}
-	for _, m := range s.Providers {
-		if m.Until.After(last) {
-			return false
-		}
-	}
-	return true
+	return !s.Changed.After(now.Add(skew)) && !slices.ContainsFunc(all, func(m admin.Maintenance) bool {
+		return m.Until.After(now.Add(admin.MaxMaintenance + skew))
+	})
 }
 
 // lookPeriod is how often a replica looks for the others' switches.
@@ -213,12 +203,11 @@ func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 		return problem.NotFound(fmt.Sprintf("Nothing ends: %s was not switched to maintenance. What the registry announces "+
 			"cannot be ended here.", what))
 	}
-	attrs := []any{"what", what, "by", m.By}
 	if m.Until.IsZero() {
-		s.o.Log.Warn("maintenance was ended", attrs...)
-		return nil
+		s.o.Log.Warn("maintenance was ended", "what", what, "by", m.By)
+	} else {
+		s.o.Log.Warn("maintenance was switched on", "what", what, "by", m.By, "until", m.Until, "reason", m.Reason)
 	}
-	s.o.Log.Warn("maintenance was switched on", append(attrs, "until", m.Until, "reason", m.Reason)...)
 	return nil
 }
 
@@ -245,10 +234,9 @@ func (s *Switches) Closed() error {
 
 // Sentence says of a maintenance what the page and the health say.
 func Sentence(m admin.Maintenance) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "switched to maintenance until %s", m.Until.UTC().Format("2006-01-02 15:04 MST"))
+	text := "switched to maintenance until " + m.Until.UTC().Format("2006-01-02 15:04 MST")
 	if m.Reason != "" {
-		b.WriteString(": " + m.Reason)
+		text += ": " + m.Reason
 	}
-	return b.String()
+	return text
 }

@@ -1,6 +1,7 @@
 package mandates
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,14 +60,12 @@ func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise)
 		return f, 0
 	}
 	f.Problem, f.Reason = whatTheySay(body)
-	switch resp.StatusCode {
-	case http.StatusUnauthorized:
+	switch status := resp.StatusCode; {
+	case status == http.StatusUnauthorized:
 		f.Reason = "the token is refused: " + f.Reason
 		return f, -1
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return f, wire.RetryAfter(resp.Header, c.v.Now())
-	}
-	if resp.StatusCode >= 500 {
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
+		status >= 500:
 		return f, wire.RetryAfter(resp.Header, c.v.Now())
 	}
 	f.Result = Refused
@@ -84,7 +83,11 @@ func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *ht
 	if err != nil {
 		return nil, nil, err
 	}
-	what.To, what.Credential, what.Query = to.Upstream, to.Credential, t.query(e.Number)
+	what.Query = t.query
+	if strings.HasSuffix(t.query, "=") {
+		what.Query += e.Number.String()
+	}
+	what.To, what.Credential = to.Upstream, to.Credential
 	u, err := what.URL()
 	if err != nil {
 		return nil, nil, err
@@ -102,14 +105,11 @@ func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *ht
 // whyUnanswered says why there is no answer of the upstream. It is for the platform
 // team, so it may name hosts.
 func whyUnanswered(err error, now time.Time) (reason string, wait time.Duration) {
-	var (
-		refused *authn.RefusedError
-		known   problem.Reporter
-	)
-	switch {
-	case errors.As(err, &refused):
+	var known problem.Reporter
+	if refused := authn.Refusal(err); refused != nil {
 		return legible(refused.Error() + ". " + refused.Problem().Detail), -1
-	case errors.As(err, &known):
+	}
+	if errors.As(err, &known) {
 		p := known.Problem()
 		return legible(p.Detail), wire.RetryAfter(p.Header, now)
 	}
@@ -124,16 +124,7 @@ func whatTheySay(body []byte) (kind, words string) {
 	if err := json.Unmarshal(body, &said); err != nil && !errors.As(err, &other) {
 		return "", "the answer is no problem document"
 	}
-	kind, words = said.Type, said.Detail
-	if kind == "" {
-		kind = said.Code
-	}
-	for _, other := range []string{said.Title, said.Message} {
-		if words == "" {
-			words = other
-		}
-	}
-	return legible(kind), legible(words)
+	return legible(cmp.Or(said.Type, said.Code)), legible(cmp.Or(said.Detail, said.Title, said.Message))
 }
 
 // legible is a text of somebody else's, fit for one line of a terminal or a table.

@@ -81,13 +81,16 @@ type Check struct {
 type mandateTarget struct {
 	mandate, provider string
 	route             string
-	// path and query give what is asked for an enterprise.
-	path  string
-	query func(enterprise.Number) string
+	// path and query are what is asked; a query that ends with "=" is followed by the enterprise's number.
+	path, query string
 	// target gives the upstream and the token of a client.
 	target func(*call.Call) (server.Target, error)
 	// failing counts the enterprises in a row for which there was no answer.
 	failing atomic.Int32
+}
+
+func (t *mandateTarget) about(n enterprise.Number) question {
+	return question{n, t.mandate, t.provider}
 }
 
 // New prepares a check of the providers with the given ids, of all that
@@ -97,84 +100,77 @@ func New(ctx context.Context, v *operate.View, providers []string, dmfa bool) (*
 	if err := v.Directory.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("%w; \"gateway check --online\" says where it fails", err)
 	}
-	c := &Check{PerSecond: 5, AtOnce: 4, Patience: time.Minute, v: v}
-	if err := c.addProviders(providers); err != nil {
-		return nil, err
-	}
-	c.addDmfa(dmfa)
-	return c, nil
-}
-
-func (c *Check) addProviders(ids []string) error {
-	v := c.v
-	route := slices.IndexFunc(v.Config.Routes, func(r config.Route) bool { return r.Registry })
-	if route < 0 {
-		c.Untested = append(c.Untested,
-			Untested{MandateConsumer, "", "no route of this configuration leads to Document Providers"})
-		return nil
-	}
-	for _, id := range ids {
+	for _, id := range providers {
 		if _, ok := v.Directory.Lookup(id); !ok {
-			return fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id,
+			return nil, fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id,
 				strings.Join(v.Directory.ActiveIDs(), ", "))
 		}
 	}
+	c := &Check{PerSecond: 5, AtOnce: 4, Patience: time.Minute, v: v}
+	// ask has an upstream of a route asked, or says why it is not.
+	ask := func(mandate, provider string, route int, why, path, query string) {
+		if why != "" {
+			c.Untested = append(c.Untested, Untested{mandate, provider, why})
+			return
+		}
+		c.targets = append(c.targets, &mandateTarget{mandate: mandate, provider: provider, path: path, query: query,
+			route: v.Config.Routes[route].Name, target: v.Routes[route].Target})
+	}
+	routes := v.Config.Routes
+	route := slices.IndexFunc(routes, func(r config.Route) bool { return r.Registry })
+	if route < 0 {
+		ask(MandateConsumer, "", route, "no route of this configuration leads to Document Providers", "", "")
+	}
 	for _, p := range v.Directory.List() {
-		if len(ids) > 0 && !slices.Contains(ids, p.ID) {
+		if route < 0 || len(providers) > 0 && !slices.Contains(providers, p.ID) {
 			continue
 		}
-		switch state := p.State(v.Now()); state {
-		case directory.Active:
-			// The newest message's entry in the list is what every program that reads begins
-			// with. Neither the list nor the summary marks anything read; the list needs the
-			// scope with which messages are read, and a registry of version 2 gives the
-			// summary to another.
-			c.targets = append(c.targets, &mandateTarget{
-				mandate: MandateConsumer, provider: p.ID, route: v.Config.Routes[route].Name, target: v.Routes[route].Target,
-				path: "/ebox/messages", query: func(enterprise.Number) string { return "pageSize=1" },
-			})
-		case directory.HostNotAllowed:
-			c.Untested = append(c.Untested, Untested{MandateConsumer, p.ID, p.Refusal})
-		default:
-			c.Untested = append(c.Untested, Untested{MandateConsumer, p.ID, "the provider's state is " + string(state)})
+		why := ""
+		if state := p.State(v.Now()); state == directory.HostNotAllowed {
+			why = p.Refusal
+		} else if state != directory.Active {
+			why = "the provider's state is " + string(state)
 		}
+		// The newest message's entry in the list is what every program that reads begins
+		// with. Neither the list nor the summary marks anything read; the list needs the
+		// scope with which messages are read, and a registry of version 2 gives the
+		// summary to another.
+		ask(MandateConsumer, p.ID, route, why, "/ebox/messages", "pageSize=1")
 	}
-	return nil
-}
-
-func (c *Check) addDmfa(ask bool) {
-	routes := c.v.Config.Routes
-	i := slices.IndexFunc(routes, func(r config.Route) bool { return r.Kind == config.KindMandates && r.Upstream != nil })
-	switch {
-	case i < 0:
-		c.Untested = append(c.Untested, Untested{MandateDmfa, "", "this environment has no REST/grant/citizen"})
-	case !ask:
-		c.Untested = append(c.Untested, Untested{MandateDmfa, "",
-			"grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is requested, " +
-				"and its answer left unread"})
-	default:
-		c.targets = append(c.targets, &mandateTarget{
-			mandate: MandateDmfa, route: routes[i].Name, target: c.v.Routes[i].Target,
-			path:  "/mandates",
-			query: func(n enterprise.Number) string { return "pageSize=1&representedEnterpriseNumber=" + n.String() },
-		})
+	why := ""
+	route = slices.IndexFunc(routes, func(r config.Route) bool {
+		return r.Kind == config.KindMandates && r.Upstream != nil
+	})
+	if route < 0 {
+		why = "this environment has no REST/grant/citizen"
+	} else if !dmfa {
+		why = "grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is " +
+			"requested, and its answer left unread"
 	}
+	ask(MandateDmfa, "", route, why, "/mandates", "pageSize=1&representedEnterpriseNumber=")
+	return c, nil
 }
 
 // Upstreams counts the upstreams that are asked for each enterprise.
 func (c *Check) Upstreams() int { return len(c.targets) }
 
-// Done tells that nothing is left to be asked for an enterprise.
-func (c *Check) Done(n enterprise.Number, known func(n enterprise.Number, mandate, provider string) bool) bool {
-	return !slices.ContainsFunc(c.targets, func(t *mandateTarget) bool { return !known(n, t.mandate, t.provider) })
+// Open gives the enterprises for which something is still to be asked, the first most
+// of them if most is above zero.
+func (c *Check) Open(list []config.Enterprise, known Answered, most int) []config.Enterprise {
+	open := slices.DeleteFunc(list, func(e config.Enterprise) bool {
+		return !slices.ContainsFunc(c.targets, func(t *mandateTarget) bool { return !known[t.about(e.Number)] })
+	})
+	if most > 0 && len(open) > most {
+		open = open[:most]
+	}
+	return open
 }
 
 // Run asks for each enterprise. known says what need not be asked again; found is
 // given what was found, an enterprise's findings one after the other, and never from
 // two goroutines at once. An error of found ends the check, as ctx does, whose error
 // is then returned; enterprises that were begun but not finished are left out.
-func (c *Check) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate,
-	provider string) bool, found func([]Finding) error) error {
+func (c *Check) Run(ctx context.Context, list []config.Enterprise, known Answered, found func([]Finding) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pace := rate.NewLimiter(rate.Limit(c.PerSecond), 1)
@@ -217,10 +213,9 @@ feeding:
 
 // askAll asks every upstream for one enterprise. The error is that of ctx.
 func (c *Check) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise,
-	known func(enterprise.Number, string, string) bool) ([]Finding, error) {
-	var findings []Finding
+	known Answered) (findings []Finding, err error) {
 	for _, t := range c.targets {
-		if known(e.Number, t.mandate, t.provider) {
+		if known[t.about(e.Number)] {
 			continue
 		}
 		f, err := c.askPatiently(ctx, pace, t, e)
@@ -265,11 +260,9 @@ func (c *Check) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandate
 		if wait == 0 {
 			wait = firstWait << (ask - 1)
 		}
-		pause := time.NewTimer(min(wait, c.Patience))
 		select {
-		case <-pause.C:
+		case <-time.After(min(wait, c.Patience)):
 		case <-ctx.Done():
-			pause.Stop()
 			return Finding{}, context.Cause(ctx)
 		}
 	}

@@ -25,8 +25,9 @@ func numbers(n int) []config.Enterprise {
 	return list
 }
 
-// start starts a simulator and gives its client with the folder of its files.
-func start(t *testing.T) (*simulator.Simulator, simulator.Client, string) {
+// newCheck prepares a check of one provider before a simulator, in haste, and gives the client that
+// asks. more is put into the registry's section.
+func newCheck(t *testing.T, more string) (*simulator.Simulator, *mandates.Check, simulator.Client) {
 	t.Helper()
 	dir := t.TempDir()
 	client, err := demo.NewClient(dir)
@@ -38,20 +39,8 @@ func start(t *testing.T) (*simulator.Simulator, simulator.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return sim, client, dir
-}
-
-// newEnterpriseCheck prepares a check before a simulator, in haste. more is put into the
-// registry's section.
-func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator, dir, more string) *mandates.Check {
-	t.Helper()
-	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
-	text = strings.Replace(text, "registry:\n", "registry:\n"+more, 1)
+	t.Cleanup(func() { _ = sim.Close() })
+	text := strings.Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"), "registry:\n", "registry:\n"+more, 1)
 	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
@@ -65,15 +54,15 @@ func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator, dir, more string
 		t.Fatal(err)
 	}
 	check.PerSecond, check.Patience = 100_000, time.Millisecond
-	return check
+	return sim, check, client
 }
 
-func nothingKnown(enterprise.Number, string, string) bool { return false }
+var mandated = []config.Enterprise{{Number: 206731645, Client: "demo", Name: "Mandated"}}
 
 func collect(t *testing.T, check *mandates.Check, list []config.Enterprise) []mandates.Finding {
 	t.Helper()
 	var all []mandates.Finding
-	err := check.Run(t.Context(), list, nothingKnown, func(f []mandates.Finding) error {
+	err := check.Run(t.Context(), list, nil, func(f []mandates.Finding) error {
 		all = append(all, f...)
 		return nil
 	})
@@ -84,9 +73,8 @@ func collect(t *testing.T, check *mandates.Check, list []config.Enterprise) []ma
 }
 
 func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
-	sim, _, dir := start(t)
-	check := newEnterpriseCheck(t, sim, dir, "")
-	found := collect(t, check, []config.Enterprise{{Number: 206731645, Client: "demo", Name: "Mandated"}})
+	sim, check, _ := newCheck(t, "")
+	found := collect(t, check, mandated)
 	if len(found) != 1 || found[0].Result != mandates.Usable || found[0].Name != "Mandated" {
 		t.Fatalf("%+v", found)
 	}
@@ -102,26 +90,22 @@ func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
 }
 
 func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
-	fail := func(count int) simulator.Fault {
-		return simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
-			Status: 500, Count: count}
-	}
-	t.Run("twice, and all is well", func(t *testing.T) {
-		sim, _, dir := start(t)
-		if _, err := sim.Fault(fail(2)); err != nil {
+	failing := func(t *testing.T, count int) (*simulator.Simulator, *mandates.Check) {
+		sim, check, _ := newCheck(t, "")
+		if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
+			Status: 500, Count: count}); err != nil {
 			t.Fatal(err)
 		}
-		found := collect(t, newEnterpriseCheck(t, sim, dir, ""), []config.Enterprise{{Number: 206731645, Client: "demo"}})
-		if found[0].Result != mandates.Usable {
+		return sim, check
+	}
+	t.Run("twice, and all is well", func(t *testing.T) {
+		_, check := failing(t, 2)
+		if found := collect(t, check, mandated); found[0].Result != mandates.Usable {
 			t.Errorf("%+v", found)
 		}
 	})
 	t.Run("for ever, and forty enterprises are not waited for", func(t *testing.T) {
-		sim, _, dir := start(t)
-		if _, err := sim.Fault(fail(0)); err != nil {
-			t.Fatal(err)
-		}
-		check := newEnterpriseCheck(t, sim, dir, "")
+		sim, check := failing(t, 0)
 		check.AtOnce = 1
 		found := collect(t, check, numbers(40))
 		for _, f := range found {
@@ -137,24 +121,22 @@ func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 }
 
 func TestARefusedClientIsNoRefusedMandate(t *testing.T) {
-	sim, few, dir := start(t)
-	check := newEnterpriseCheck(t, sim, dir, "  client: demo\n")
+	sim, check, few := newCheck(t, "  client: demo\n")
 	few.Scopes = []string{simulator.ScopeRegistry}
 	if err := sim.RegisterClient(few); err != nil {
 		t.Fatal(err)
 	}
-	found := collect(t, check, []config.Enterprise{{Number: 206731645, Client: "demo"}})
+	found := collect(t, check, mandated)
 	if f := found[0]; f.Result != mandates.NotTested || !strings.Contains(f.Reason, "invalid_scope") {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
-	sim, _, dir := start(t)
-	check := newEnterpriseCheck(t, sim, dir, "")
+	_, check, _ := newCheck(t, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(map[enterprise.Number]bool)
-	err := check.Run(ctx, numbers(10_000), nothingKnown, func(f []mandates.Finding) error {
+	err := check.Run(ctx, numbers(10_000), nil, func(f []mandates.Finding) error {
 		for _, one := range f {
 			if one.Result != mandates.Refused || seen[one.Enterprise] {
 				t.Errorf("%+v", one)
@@ -173,11 +155,10 @@ func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
 
 // Who writes the findings down has a full disk: the next ones would stand behind the half of a line.
 func TestNothingIsReportedAfterAReportThatFailed(t *testing.T) {
-	sim, _, dir := start(t)
-	check := newEnterpriseCheck(t, sim, dir, "")
+	sim, check, _ := newCheck(t, "")
 	full := errors.New("the disk is full")
 	reports := 0
-	err := check.Run(t.Context(), numbers(50), nothingKnown, func([]mandates.Finding) error {
+	err := check.Run(t.Context(), numbers(50), nil, func([]mandates.Finding) error {
 		reports++
 		for len(sim.RequestsTo(simulator.ProviderUpstream("nsso"))) < check.AtOnce { // the others have findings, too
 			time.Sleep(time.Millisecond)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -26,26 +27,43 @@ const incomplete = "incomplete"
 
 // Report writes findings as they come, one row each, and counts them.
 type Report struct {
-	// One of these is set.
-	table *bufio.Writer
-	csv   *csv.Writer
-	json  *json.Encoder
-	begun bool
-
-	count map[string]int // by result
-	parts map[string]map[string]int
+	row func(Finding) error
+	// counts are by kind of mandate and provider, and by result.
+	counts map[string]map[string]int
 }
 
+// NewReport makes a report as CSV, as a JSON object a line, or else as a table.
 func NewReport(w io.Writer, asCSV, asJSON bool) *Report {
-	r := &Report{count: make(map[string]int), parts: make(map[string]map[string]int)}
+	r := &Report{counts: make(map[string]map[string]int)}
 	switch {
 	case asCSV:
-		r.csv = csv.NewWriter(w)
+		rows := csv.NewWriter(w)
+		_ = rows.Write(columns) // is on its way with the first row, whose error tells of both
+		r.row = func(f Finding) error {
+			_ = rows.Write(cells(f))
+			rows.Flush()
+			return rows.Error()
+		}
 	case asJSON:
-		r.json = json.NewEncoder(w)
-		r.json.SetEscapeHTML(false)
+		lines := json.NewEncoder(w)
+		lines.SetEscapeHTML(false)
+		r.row = func(f Finding) error { return lines.Encode(f) }
 	default:
-		r.table = bufio.NewWriter(w)
+		const line = "%-10s  %-24s  %-14s  %-10s  %-6s  %s\n"
+		table := bufio.NewWriter(w)
+		fmt.Fprintf(table, line, "ENTERPRISE", "MANDATE", "PROVIDER", "RESULT", "STATUS", "REASON")
+		r.row = func(f Finding) error {
+			why := f.Reason
+			if f.Problem != "" {
+				why += " (" + f.Problem + ")"
+			}
+			if f.Result == incomplete {
+				fmt.Fprintf(table, "%s: %s\n", strings.ToUpper(incomplete), why)
+			} else {
+				fmt.Fprintf(table, line, f.Enterprise, f.Mandate, f.Provider, f.Result, number(f.Status), why)
+			}
+			return table.Flush()
+		}
 	}
 	return r
 }
@@ -53,45 +71,13 @@ func NewReport(w io.Writer, asCSV, asJSON bool) *Report {
 // Write writes a row and counts it; each is on its way when it returns, so that
 // whatever ends the process leaves whole rows.
 func (r *Report) Write(f Finding) error {
-	if f.Result != incomplete {
-		r.count[f.Result]++
-		at := At(f.Mandate, f.Provider)
-		if r.parts[at] == nil {
-			r.parts[at] = make(map[string]int)
+	if at := At(f.Mandate, f.Provider); f.Result != incomplete {
+		if r.counts[at] == nil {
+			r.counts[at] = make(map[string]int)
 		}
-		r.parts[at][f.Result]++
+		r.counts[at][f.Result]++
 	}
-	first := !r.begun
-	r.begun = true
-	switch {
-	case r.json != nil:
-		return r.json.Encode(f)
-	case r.csv != nil:
-		if first {
-			if err := r.csv.Write(columns); err != nil {
-				return err
-			}
-		}
-		if err := r.csv.Write(cells(f)); err != nil {
-			return err
-		}
-		r.csv.Flush()
-		return r.csv.Error()
-	}
-	const line = "%-10s  %-24s  %-14s  %-10s  %-6s  %s\n"
-	if first {
-		fmt.Fprintf(r.table, line, "ENTERPRISE", "MANDATE", "PROVIDER", "RESULT", "STATUS", "REASON")
-	}
-	if f.Result == incomplete {
-		fmt.Fprintf(r.table, "%s: %s\n", strings.ToUpper(incomplete), f.Reason)
-		return r.table.Flush()
-	}
-	why := f.Reason
-	if f.Problem != "" {
-		why += " (" + f.Problem + ")"
-	}
-	fmt.Fprintf(r.table, line, f.Enterprise, f.Mandate, f.Provider, f.Result, number(f.Status), why)
-	return r.table.Flush()
+	return r.row(f)
 }
 
 // cells are those of a CSV row. Some of them are the provider's own words.
@@ -111,27 +97,30 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// Close ends the report; partial says why it is not whole, empty if it is.
-func (r *Report) Close(partial string) error {
-	if partial == "" {
-		return nil
-	}
-	return r.Write(Finding{Result: incomplete, Reason: partial, At: time.Now().UTC().Truncate(time.Second)})
+// Incomplete writes the last row of a report that is not whole, with the reason.
+func (r *Report) Incomplete(reason string) error {
+	return r.Write(Finding{Result: incomplete, Reason: reason, At: time.Now().UTC().Truncate(time.Second)})
 }
 
 // Summary says for each kind of mandate and provider how many there were of what.
-func (r *Report) Summary() []string {
-	var lines []string
-	for at, counts := range r.parts {
-		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at,
-			counts[Usable], counts[Refused], counts[NotTested]))
+func (r *Report) Summary() (lines []string) {
+	for _, at := range slices.Sorted(maps.Keys(r.counts)) {
+		n := r.counts[at]
+		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at, n[Usable], n[Refused],
+			n[NotTested]))
 	}
-	slices.Sort(lines)
 	return lines
 }
 
 // AllUsable reports whether everything that was asked can be used.
-func (r *Report) AllUsable() bool { return r.count[Refused]+r.count[NotTested] == 0 }
+func (r *Report) AllUsable() bool {
+	for _, n := range r.counts {
+		if n[Refused]+n[NotTested] > 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // At names a kind of mandate and who was asked about it.
 func At(mandate, provider string) string {
@@ -144,13 +133,10 @@ func At(mandate, provider string) string {
 // Answered are the questions that earlier results answer.
 type Answered map[question]bool
 
+// question is whether there is a mandate for an enterprise at a provider.
 type question struct {
 	enterprise        enterprise.Number
 	mandate, provider string
-}
-
-func (a Answered) Has(n enterprise.Number, mandate, provider string) bool {
-	return a[question{n, mandate, provider}]
 }
 
 // TakeOver reads the results of an earlier check, CSV or JSON, and writes those that
@@ -165,21 +151,9 @@ func (a Answered) TakeOver(path string, list []config.Enterprise, out *Report) e
 	for _, e := range list {
 		wanted[e.Number] = true
 	}
-	words := make(map[string]string) // kinds and ids repeat: each is kept once
-	keep := func(s string) string {
-		if kept, ok := words[s]; ok {
-			return kept
-		}
-		s = strings.Clone(s)
-		words[s] = s
-		return s
-	}
 	return eachRow(file, func(f Finding) error {
-		if f.Result != Usable && f.Result != Refused || !wanted[f.Enterprise] {
-			return nil
-		}
-		q := question{f.Enterprise, keep(f.Mandate), keep(f.Provider)}
-		if a[q] {
+		q := question{f.Enterprise, f.Mandate, f.Provider}
+		if f.Result != Usable && f.Result != Refused || !wanted[f.Enterprise] || a[q] {
 			return nil
 		}
 		a[q] = true
@@ -214,7 +188,7 @@ func eachRow(r io.Reader, take func(Finding) error) error {
 		}
 	}
 	rows := csv.NewReader(in)
-	rows.FieldsPerRecord, rows.ReuseRecord = -1, true
+	rows.FieldsPerRecord = -1
 	header, err := rows.Read()
 	if err != nil || !slices.Equal(header, columns) {
 		return errors.New("reading earlier results: they are neither the CSV nor the JSON of this command (a " +
@@ -247,14 +221,4 @@ func eachRow(r io.Reader, take func(Finding) error) error {
 			return err
 		}
 	}
-}
-
-// Open gives the enterprises for which something is still to be asked, the first most
-// of them if most is above zero.
-func (a Answered) Open(list []config.Enterprise, check *Check, most int) []config.Enterprise {
-	open := slices.DeleteFunc(list, func(e config.Enterprise) bool { return check.Done(e.Number, a.Has) })
-	if most > 0 && len(open) > most {
-		open = open[:most]
-	}
-	return open
 }

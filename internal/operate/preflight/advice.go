@@ -25,18 +25,13 @@ func adviceOnDNS(err error) string {
 	return "look at /etc/resolv.conf"
 }
 
-func adviceOnTCP(kind string) string {
-	switch kind {
-	case problem.ProxyConnectionRefused:
-		return "the host is there and nothing listens on the port: look at the port in the URL, or whether the service runs"
-	case problem.ProxyConnectionTimeout:
-		return "nobody answers: a firewall drops the packets. Have it opened, or set egress.proxy if that is the way out"
-	case problem.ProxyIPUnroutable:
-		return "there is no route to the address: set egress.proxy if that is the way out"
-	case problem.ProxyIPProhibited:
-		return "" // the error says it
-	}
-	return ""
+// adviceOnTCP is by the kind of failure. Of an address that is prohibited, the error says it.
+var adviceOnTCP = map[string]string{
+	problem.ProxyConnectionRefused: "the host is there and nothing listens on the port: look at the port in the URL, or " +
+		"whether the service runs",
+	problem.ProxyConnectionTimeout: "nobody answers: a firewall drops the packets. Have it opened, or set egress.proxy " +
+		"if that is the way out",
+	problem.ProxyIPUnroutable: "there is no route to the address: set egress.proxy if that is the way out",
 }
 
 // adviceOnTLS says what is wrong with the other side's certificate and what to do.

@@ -35,6 +35,12 @@ type Check struct {
 	Advice string
 }
 
+// is gives the check with what came of it.
+func (c Check) is(result Result, detail, advice string) Check {
+	c.Result, c.Detail, c.Advice = result, detail, advice
+	return c
+}
+
 // Result is a check in one word.
 type Result int
 
@@ -85,29 +91,28 @@ func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bo
 func checkKey(name string, client config.Client, now time.Time) Check {
 	c := Check{Part: "key of client " + name, Where: client.KeyFile()}
 	key, err := authn.LoadKey(client)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.is(Failed, err.Error(), "put the file there, readable for the gateway's user alone, or correct "+
+			"oauth.clients."+name)
+	}
 	if err != nil {
-		c.Detail = err.Error()
-		if errors.Is(err, fs.ErrNotExist) {
-			c.Advice = "put the file there, readable for the gateway's user alone, or correct oauth.clients." + name
-		}
-		return c
+		return c.is(Failed, err.Error(), "")
 	}
 	k := key.Status(now)
 	if k.NotAfter.IsZero() {
-		c.Result, c.Detail = OK, k.Algorithm+", no certificate beside it"
-		return c
+		return c.is(OK, k.Algorithm+", no certificate beside it", "")
 	}
-	c.Result, c.Detail = validity(k.Subject, k.NotBefore, k.NotAfter, now)
-	c.Detail = k.Algorithm + ", " + c.Detail
+	result, detail := validity(k.Subject, k.NotBefore, k.NotAfter, now)
+	advice := ""
 	switch {
 	case now.After(k.NotAfter):
-		c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
-	case c.Result == Failed:
-		c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
-	case c.Result == Warning:
-		c.Advice = "request a new certificate now: ordering and registering one takes weeks"
+		advice = "request a new certificate, register it in Chaman, and put it in this file's place"
+	case result == Failed:
+		advice = "set this machine's clock if it is behind, or keep the old certificate until then"
+	case result == Warning:
+		advice = "request a new certificate now: ordering and registering one takes weeks"
 	}
-	return c
+	return c.is(result, k.Algorithm+", "+detail, advice)
 }
 
 // Validity says to people whose a key's certificate is and when it is valid; nothing
@@ -127,16 +132,18 @@ const soonExpired = 30 * 24 * time.Hour
 // validity says whose a certificate is and when it is valid.
 func validity(subject string, from, until, now time.Time) (Result, string) {
 	left := until.Sub(now)
-	switch days := int(left.Abs().Hours() / 24); {
+	days := int(left.Abs().Hours() / 24)
+	switch {
 	case left < 0:
 		return Failed, fmt.Sprintf("%s: it has expired on %s, %d days ago", subject, until.UTC().Format(time.DateOnly), days)
 	case now.Before(from):
 		return Failed, fmt.Sprintf("%s: it is not valid before %s UTC", subject, from.UTC().Format(time.DateTime))
-	case left < soonExpired:
-		return Warning, fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
-	default:
-		return OK, fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
 	}
+	text := fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
+	if left < soonExpired {
+		return Warning, text
+	}
+	return OK, text
 }
 
 // Online goes the way that a call goes, in its order: the way to the Authorization
@@ -146,7 +153,6 @@ func validity(subject string, from, until, now time.Time) (Result, string) {
 // and no e-Box is touched. patience bounds each way, as Patience does.
 func Online(ctx context.Context, v *operate.View, patience time.Duration) []Check {
 	g := check{v, patience}
-	ways := newWays(g)
 	tokenURL, err := url.Parse(g.Config.OAuth.TokenURL)
 	if err != nil {
 		return []Check{{Part: "token endpoint", Where: g.Config.OAuth.TokenURL, Detail: err.Error()}}
@@ -161,22 +167,20 @@ func Online(ctx context.Context, v *operate.View, patience time.Duration) []Chec
 				egress.GuardOf(route.Upstream, route.AllowPrivateNetworks)})
 		}
 	}
-	ways.walk(ctx, first)
-	checks := append(ways.proxy(), ways.rows(first)...)
-	checks = append(checks, ways.clocks()...)
-	checks = append(checks, g.checkTokens(ctx, ways.open(first[0]))...)
-	if ways.open(first[0]) {
-		checks = append(checks, g.checkPublication(ctx)...)
-		checks = append(checks, g.checkDefaultScopes(ctx)...)
-	}
+	gone, shown := g.walkAll(ctx, first), make(map[string]bool)
+	checks := append(proxyRow(gone), g.rows(gone, shown)...)
+	checks = append(checks, clocks(gone)...)
+	checks = append(checks, g.checkClients(ctx, gone[0].err == nil)...)
 	if g.Config.Registry.URL != nil {
 		checks = append(checks, g.checkRegistry(ctx))
 	}
 	if g.Redis != nil {
 		checks = append(checks, checkRedis(ctx, g.Redis))
 	}
-	checks = append(checks, g.checkCollector(ctx)...)
-	return append(checks, g.checkProviders(ctx, ways)...)
+	if u := g.Config.Tracing.Endpoint; u != nil {
+		checks = append(checks, g.checkCollector(ctx, u))
+	}
+	return append(checks, g.checkProviders(ctx, shown)...)
 }
 
 // check is the online check of one gateway.
@@ -185,111 +189,103 @@ type check struct {
 	patience time.Duration
 }
 
-// checkTokens asks for one token per client and set of scopes, unless the way to the
-// token endpoint is not open.
-func (g check) checkTokens(ctx context.Context, open bool) []Check {
-	var checks []Check
-	for _, n := range g.neededTokens() {
-		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes), Where: hostOf(g.Config.OAuth.TokenURL)}
-		if !open {
-			c.Result, c.Detail = Skipped, "the token endpoint cannot be reached, see above"
-			checks = append(checks, c)
-			continue
-		}
-		began := g.Now()
-		token, err := g.Tokens.Try(ctx, n.client, n.scopes, nil)
-		c.Took = g.Now().Sub(began)
-		var refused *authn.RefusedError
-		switch {
-		case errors.As(err, &refused):
-			c.Detail, c.Advice = refused.Error(), refused.Problem().Detail
-		case err != nil:
-			c.Detail = err.Error()
-		default:
-			c.Result, c.Detail = OK, "obtained, valid until "+token.Expires().Format(time.RFC3339)
-		}
+// checkClients asks for the tokens of each client, unless the way to the token endpoint is not open.
+// They are thrown away.
+func (g check) checkClients(ctx context.Context, open bool) (checks []Check) {
+	host := ""
+	if u, err := url.Parse(g.Config.OAuth.TokenURL); err == nil {
+		host = u.Host
+	}
+	add := func(part string, c Check) {
+		c.Part, c.Where = part, host
 		checks = append(checks, c)
+	}
+	for _, client := range slices.Sorted(maps.Keys(g.Config.OAuth.Clients)) {
+		sets := g.scopesOf(client)
+		for _, scopes := range sets {
+			token := Check{Result: Skipped, Detail: "the token endpoint cannot be reached, see above"}
+			if open {
+				token = g.checkToken(ctx, client, scopes)
+			}
+			add("token "+client+" for "+shortScopes(scopes), token)
+		}
+		asked := slices.Concat(sets...)
+		spellings := config.PublicationScopes()
+		publishing := slices.DeleteFunc(slices.Clone(asked), func(s string) bool { return !slices.Contains(spellings[:], s) })
+		if open && len(publishing) > 0 {
+			add("publication scope of "+client, g.checkPublication(ctx, client, publishing))
+		}
+		if open && slices.Contains(g.Config.UsedClients(), client) {
+			add("default scopes of "+client, g.checkDefaultScopes(ctx, client, asked))
+		}
 	}
 	return checks
 }
 
-// checkPublication asks with both spellings of the scope for publishing, for each client
-// that needs it: which of them the Authorization Server knows is not public. The tokens are
-// thrown away.
-func (g check) checkPublication(ctx context.Context) (checks []Check) {
-	spellings := config.PublicationScopes()
-	asked := make(map[string][]string) // by client, what the routes ask for
-	for _, n := range g.neededTokens() {
-		for _, scope := range spellings {
-			if slices.Contains(n.scopes, scope) {
-				asked[n.client] = append(asked[n.client], scope)
-			}
-		}
+func (g check) checkToken(ctx context.Context, client string, scopes []string) (c Check) {
+	began := g.Now()
+	token, err := g.Tokens.Try(ctx, client, scopes, nil)
+	c.Took = g.Now().Sub(began)
+	if err == nil {
+		c.Result, c.Detail = OK, "obtained, valid until "+token.Expires().Format(time.RFC3339)
+		return c
 	}
-	for _, client := range slices.Sorted(maps.Keys(asked)) {
-		c := Check{Part: "publication scope of " + client, Where: hostOf(g.Config.OAuth.TokenURL)}
-		var granted, refused []string
-		for _, scope := range spellings {
-			_, err := g.Tokens.Try(ctx, client, []string{scope}, nil)
-			var no *authn.RefusedError
-			switch {
-			case err == nil:
-				granted = append(granted, scope)
-			case errors.As(err, &no):
-				refused = append(refused, scope)
-			default:
-				c.Result, c.Detail = Skipped, "not known: "+err.Error()
-			}
-		}
-		wrong := beyond(asked[client], granted)
-		switch {
-		case c.Result == Skipped:
-		case len(granted) == 0:
-			c.Detail = "neither spelling is granted: " + strings.Join(refused, ", ")
-			c.Advice = "have the scope activated for the client in Chaman, or leave the rule out if nobody publishes"
-		case len(wrong) > 0:
-			c.Detail = "granted is " + granted[0] + ", and routes ask for " + strings.Join(wrong, ", ")
-			c.Advice = "write the one that is granted into the rules of the routes"
-		default:
-			c.Result, c.Detail = OK, "granted is "+strings.Join(granted, ", and ")
-			if len(refused) > 0 {
-				c.Detail += "; refused is " + refused[0]
-			}
-		}
-		checks = append(checks, c)
+	c.Detail = err.Error()
+	if refused := authn.Refusal(err); refused != nil {
+		c.Advice = refused.Problem().Detail
 	}
-	return checks
+	return c
 }
 
-// checkDefaultScopes asks for a token without scopes for each client: what is granted then
-// is what the client may by default, and a scope that a route asks for and that is not
-// among it is the first to look up in Chaman. The tokens are thrown away.
-func (g check) checkDefaultScopes(ctx context.Context) (checks []Check) {
-	asked := make(map[string][]string)
-	for _, n := range g.neededTokens() {
-		asked[n.client] = append(asked[n.client], n.scopes...)
-	}
-	for _, client := range g.Config.UsedClients() {
-		c := Check{Part: "default scopes of " + client, Where: hostOf(g.Config.OAuth.TokenURL), Result: OK}
-		token, err := g.Tokens.Try(ctx, client, nil, nil)
-		switch granted := token.Granted(); {
-		case err != nil:
-			c.Result, c.Detail = Skipped, "no token is given without a scope: "+err.Error()
-		case len(granted) == 0:
-			c.Result, c.Detail = Skipped, "the answer to a request without a scope does not say what it grants"
+// checkPublication asks with both spellings of the scope for publishing: which of them the
+// Authorization Server knows is not public.
+func (g check) checkPublication(ctx context.Context, client string, asked []string) Check {
+	var granted, refused []string
+	for _, scope := range config.PublicationScopes() {
+		switch _, err := g.Tokens.Try(ctx, client, []string{scope}, nil); {
+		case err == nil:
+			granted = append(granted, scope)
+		case authn.Refusal(err) != nil:
+			refused = append(refused, scope)
 		default:
-			slices.Sort(granted)
-			c.Detail = "without a scope, it grants " + strings.Join(granted, " ")
-			if missing := beyond(asked[client], granted); len(missing) > 0 {
-				c.Detail += "; routes ask besides for " + strings.Join(missing, " ")
-			}
-			if more := beyond(granted, asked[client]); len(more) > 0 {
-				c.Detail += "; no route asks for " + strings.Join(more, " ")
-			}
+			return Check{Result: Skipped, Detail: "not known: " + err.Error()}
 		}
-		checks = append(checks, c)
 	}
-	return checks
+	if len(granted) == 0 {
+		return Check{Detail: "neither spelling is granted: " + strings.Join(refused, ", "),
+			Advice: "have the scope activated for the client in Chaman, or leave the rule out if nobody publishes"}
+	}
+	if wrong := beyond(asked, granted); len(wrong) > 0 {
+		return Check{Detail: "granted is " + granted[0] + ", and routes ask for " + strings.Join(wrong, ", "),
+			Advice: "write the one that is granted into the rules of the routes"}
+	}
+	c := Check{Result: OK, Detail: "granted is " + strings.Join(granted, ", and ")}
+	if len(refused) > 0 {
+		c.Detail += "; refused is " + refused[0]
+	}
+	return c
+}
+
+// checkDefaultScopes asks for a token without scopes: what is granted then is what the client may by
+// default, and a scope that a route asks for and that is not among it is the first to look up in
+// Chaman.
+func (g check) checkDefaultScopes(ctx context.Context, client string, asked []string) Check {
+	token, err := g.Tokens.Try(ctx, client, nil, nil)
+	if err != nil {
+		return Check{Result: Skipped, Detail: "no token is given without a scope: " + err.Error()}
+	}
+	granted := slices.Sorted(slices.Values(token.Extra()))
+	if len(granted) == 0 {
+		return Check{Result: Skipped, Detail: "the answer to a request without a scope does not say what it grants"}
+	}
+	c := Check{Result: OK, Detail: "without a scope, it grants " + strings.Join(granted, " ")}
+	if missing := beyond(asked, granted); len(missing) > 0 {
+		c.Detail += "; routes ask besides for " + strings.Join(missing, " ")
+	}
+	if more := beyond(granted, asked); len(more) > 0 {
+		c.Detail += "; no route asks for " + strings.Join(more, " ")
+	}
+	return c
 }
 
 // beyond gives the members of a that b has not, each once.
@@ -302,39 +298,27 @@ func beyond(a, b []string) (list []string) {
 	return list
 }
 
-// neededToken is one token that the configuration can ask for.
-type neededToken struct {
-	client string
-	scopes []string
-}
-
-func (g check) neededTokens() (needs []neededToken) {
-	add := func(client string, scopes []string) {
-		if len(scopes) == 0 {
-			return
-		}
-		if !slices.ContainsFunc(needs, func(n neededToken) bool {
-			return n.client == client &&
-				slices.Equal(n.scopes, scopes)
-		}) {
-			needs = append(needs, neededToken{client, scopes})
+// scopesOf are the sets of scopes that a client's calls can ask for.
+func (g check) scopesOf(client string) (sets [][]string) {
+	add := func(scopes []string) {
+		known := slices.ContainsFunc(sets, func(s []string) bool { return slices.Equal(s, scopes) })
+		if len(scopes) > 0 && !known {
+			sets = append(sets, scopes)
 		}
 	}
-	for _, client := range slices.Sorted(maps.Keys(g.Config.OAuth.Clients)) {
-		if client == cmp.Or(g.Config.Registry.Client, g.Config.Tenancy.DefaultClient) && g.Config.Registry.URL != nil {
-			add(client, g.Config.Registry.Scopes)
+	if client == cmp.Or(g.Config.Registry.Client, g.Config.Tenancy.DefaultClient) && g.Config.Registry.URL != nil {
+		add(g.Config.Registry.Scopes)
+	}
+	for _, route := range g.Config.Routes {
+		if route.Client != "" && route.Client != client {
+			continue
 		}
-		for _, route := range g.Config.Routes {
-			if route.Client != "" && route.Client != client {
-				continue
-			}
-			add(client, route.Scopes)
-			for _, rule := range route.Rules {
-				add(client, rule.Scopes)
-			}
+		add(route.Scopes)
+		for _, rule := range route.Rules {
+			add(rule.Scopes)
 		}
 	}
-	return needs
+	return sets
 }
 
 // shortScopes keeps the last part of each scope, which is what tells them apart.
@@ -344,13 +328,6 @@ func shortScopes(scopes []string) string {
 		short[i] = s[strings.LastIndexByte(s, ':')+1:]
 	}
 	return strings.Join(short, " ")
-}
-
-func hostOf(raw string) string {
-	if u, err := url.Parse(raw); err == nil {
-		return u.Host
-	}
-	return ""
 }
 
 func (g check) checkRegistry(ctx context.Context) Check {
@@ -364,24 +341,19 @@ func (g check) checkRegistry(ctx context.Context) Check {
 	}
 	s := g.Directory.Status()
 	c.Result, c.Detail = OK, fmt.Sprintf("%d Document Providers", s.Providers)
-	if broken := entriesLeftOut(s); len(broken) > 0 {
+	// Hosts that are refused have a row of their own.
+	broken := slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool {
+		return strings.Contains(p, "allowedHosts: [")
+	})
+	if len(broken) > 0 {
 		c.Result = Warning
 		c.Detail += "; entries that cannot be used: " + strings.Join(broken, "; ")
 	}
 	return c
 }
 
-// entriesLeftOut are the problems of the list without those of refused hosts, which
-// have a row of their own.
-func entriesLeftOut(s directory.Status) []string {
-	return slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool {
-		return strings.Contains(p, "allowedHosts: [")
-	})
-}
-
 // checkProviders goes to every provider that may be called now.
-func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
-	var checks []Check
+func (g check) checkProviders(ctx context.Context, shown map[string]bool) (checks []Check) {
 	var probes []probe
 	for _, p := range g.Directory.List() {
 		part := "provider " + p.ID
@@ -395,6 +367,5 @@ func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 				Detail: string(state) + ", not asked"})
 		}
 	}
-	ways.walk(ctx, probes)
-	return append(ways.rows(probes), checks...)
+	return append(g.rows(g.walkAll(ctx, probes), shown), checks...)
 }

@@ -105,24 +105,21 @@ func checkCertificate(key string, l config.Listener, now time.Time) Check {
 	c := Check{Part: "certificate of " + key, Where: l.TLS.CertFile}
 	made, _, err := listen.LoadTLS(*l.TLS)
 	if err != nil {
-		c.Detail = err.Error()
-		c.Advice = "the gateway does not start like this: put certificate and key there, in PEM, and the authorities of " +
-			"callers into clientCaFile"
-		return c
+		return c.is(Failed, err.Error(), "the gateway does not start like this: put certificate and key there, in PEM, and "+
+			"the authorities of callers into clientCaFile")
 	}
 	leaf, err := x509.ParseCertificate(made.Certificates[0].Certificate[0])
 	if err != nil {
-		c.Detail = err.Error()
-		return c
+		return c.is(Failed, err.Error(), "")
 	}
-	c.Result, c.Detail = validity(leaf.Subject.String(), leaf.NotBefore, leaf.NotAfter, now)
+	result, detail := validity(leaf.Subject.String(), leaf.NotBefore, leaf.NotAfter, now)
 	switch {
 	case now.After(leaf.NotAfter):
-		c.Advice = "callers refuse it: put a new one in its place"
-	case c.Result == Warning:
-		c.Advice = "request a new one now"
+		return c.is(result, detail, "callers refuse it: put a new one in its place")
+	case result == Warning:
+		return c.is(result, detail, "request a new one now")
 	}
-	return c
+	return c.is(result, detail, "")
 }
 
 func checkAuthorities(key, file string, now time.Time) Check {
@@ -133,10 +130,9 @@ func checkAuthorities(key, file string, now time.Time) Check {
 		list, err = files.Certificates(text)
 	}
 	if err != nil {
-		c.Detail = files.Bare(err)
-		return c
+		return c.is(Failed, files.Bare(err), "")
 	}
-	c.Result, c.Detail = OK, fmt.Sprintf("%d authorities", len(list))
+	c = c.is(OK, fmt.Sprintf("%d authorities", len(list)), "")
 	for _, authority := range list {
 		if now.After(authority.NotAfter) {
 			c.Result = Warning
@@ -152,18 +148,18 @@ func checkAuthorities(key, file string, now time.Time) Check {
 const leastToken = 16
 
 // checkAdminToken looks at what protects changes from elsewhere.
-func checkAdminToken(cfg *config.Config) (checks []Check) {
+func checkAdminToken(cfg *config.Config) []Check {
+	const makes = "openssl rand -hex 32 makes one"
 	c := Check{Part: "admin token", Where: cfg.Admin.TokenFile}
-	beyond := slices.IndexFunc(cfg.Admin.Listen, func(l config.Listener) bool { return !l.OnLoopback() })
 	if cfg.Admin.TokenFile == "" {
+		beyond := slices.IndexFunc(cfg.Admin.Listen, func(l config.Listener) bool { return !l.OnLoopback() })
 		if beyond < 0 {
 			return nil
 		}
-		c.Where, c.Result = cfg.Admin.Listen[beyond].Name, Warning
-		c.Detail = "the admin listener can be reached from elsewhere, and there is no admin.tokenFile: it can be read, and " +
-			"changed from this machine alone"
-		c.Advice = "if changes from elsewhere are wanted, add admin.tokenFile: openssl rand -hex 32"
-		return []Check{c}
+		c.Where = cfg.Admin.Listen[beyond].Name
+		return []Check{c.is(Warning, "the admin listener can be reached from elsewhere, and there is no admin.tokenFile: it "+
+			"can be read, and changed from this machine alone",
+			"if changes from elsewhere are wanted, add admin.tokenFile: "+makes)}
 	}
 	text, err := files.Text(cfg.Admin.TokenFile, files.Most)
 	token := strings.TrimSpace(string(text))
@@ -173,14 +169,13 @@ func checkAdminToken(cfg *config.Config) (checks []Check) {
 	}
 	switch {
 	case err != nil:
-		c.Detail, c.Advice = files.Bare(err), "without it no change from elsewhere is taken: openssl rand -hex 32 makes one"
+		c = c.is(Failed, files.Bare(err), "without it no change from elsewhere is taken: "+makes)
 	case token == "":
-		c.Detail, c.Advice = "the file is empty", "openssl rand -hex 32 makes one"
+		c = c.is(Failed, "the file is empty", makes)
 	case len(token) < leastToken || len(distinct) < leastToken/2:
-		c.Result, c.Detail = Warning, "the token can be guessed: it is short, or has few different characters"
-		c.Advice = "openssl rand -hex 32 makes a good one"
+		c = c.is(Warning, "the token can be guessed: it is short, or has few different characters", makes)
 	default:
-		c.Result, c.Detail = OK, "there"
+		c = c.is(OK, "there", "")
 	}
 	return []Check{c}
 }
@@ -220,10 +215,9 @@ func checkPorts(cfg *config.Config, running func(config.Listener) bool) (checks 
 		c := Check{Part: "address", Where: l.Address, Detail: err.Error()}
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE) && running(l):
-			c.Result, c.Detail = OK, "in use, by the gateway that runs"
+			c = c.is(OK, "in use, by the gateway that runs", "")
 		case errors.Is(err, syscall.EADDRINUSE):
-			c.Detail = "another program uses it"
-			c.Advice = "find it with ss -ltnp, or take another port"
+			c = c.is(Failed, "another program uses it", "find it with ss -ltnp, or take another port")
 		case errors.Is(err, fs.ErrPermission):
 			c.Advice = "ports below 1024 need AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or take another port"
 		}

@@ -12,15 +12,15 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/testkit"
 )
 
 func nobodyRuns(config.Listener) bool { return false }
 
-func everybodyRuns(config.Listener) bool { return true }
-
 // What a start or a night would find, a check finds first.
 func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
-	gateway, another := identity(t, "gateway.example", time.Now().AddDate(0, 0, 1)), identity(t, "another", time.Now())
+	cert, key := testkit.NewCertificate(t, nil).PEM()
+	_, another := testkit.NewCertificate(t, nil).PEM()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 	defer busy.Close()
 	dir := t.TempDir()
 	write(t, dir, map[string][]byte{
-		"cert.pem": certificatePEM(gateway), "key.pem": keyPEM(t, gateway), "other.pem": keyPEM(t, another),
+		"cert.pem": cert, "key.pem": key, "other.pem": another,
 		"trivial": []byte("secret\n"), "same": bytes.Repeat([]byte("a"), 40), "empty": nil, "key.p12": nil, "$NAME": nil,
 		"good":       []byte("5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n"),
 		"broken.pem": []byte("-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"),
@@ -36,64 +36,46 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 	tls := func(cert, key string) string {
 		return "server: {listen: [{address: 127.0.0.1:0, tls: {certFile: " + cert + ", keyFile: " + key + "}}]}"
 	}
+	admin := func(file string) string { return "admin: {listen: 127.0.0.1:0, tokenFile: " + file + "}" }
 	for name, c := range map[string]struct {
 		lines string
-		now   time.Time
-		runs  func(config.Listener) bool
-		want  row
+		later time.Duration
+		runs  bool
+		want  string
 	}{
-		"a listener's certificate is good": {
-			lines: tls("cert.pem", "key.pem"), want: row{"certificate of server.listen", "warning",
-				"CN=gateway.example,C=BE, valid until", "new one"}},
-		"it is not there": {
-			lines: tls("none.pem", "key.pem"), want: row{"certificate of server.listen", "failed", "none.pem",
-				"does not start"}},
-		"it is for another key": {
-			lines: tls("cert.pem", "other.pem"), want: row{"certificate of server.listen", "failed", "does not match",
-				"does not start"}},
-		"it has expired": {
-			lines: tls("cert.pem", "key.pem"), now: time.Now().AddDate(0, 0, 3),
-			want: row{"certificate of server.listen", "failed", "has expired", "callers refuse it"}},
-		"an authority cannot be read": {
-			lines: "egress: {caFile: broken.pem}", want: row{"egress.caFile", "failed", "certificate 1 of 1", ""}},
-		"a bundle is not there": {
-			lines: "egress: {caFile: none.pem}", want: row{"egress.caFile", "failed", "no such file", ""}},
-		"the admin token is trivial": {
-			lines: "admin: {listen: 127.0.0.1:0, tokenFile: trivial}", want: row{"admin token", "warning",
-				"can be guessed", "openssl rand"}},
-		"it is one character over and over": {
-			lines: "admin: {listen: 127.0.0.1:0, tokenFile: same}", want: row{"admin token", "warning", "can be guessed", ""}},
-		"it is empty": {
-			lines: "admin: {listen: 127.0.0.1:0, tokenFile: empty}", want: row{"admin token", "failed", "empty", ""}},
-		"no token is there": {
-			lines: "admin: {listen: 127.0.0.1:0, tokenFile: none}", want: row{"admin token", "failed", "no such file", ""}},
-		"it is good": {
-			lines: "admin: {listen: 127.0.0.1:0, tokenFile: good}", want: row{"admin token", "ok", "there", ""}},
-		"the admin listener is open without": {
-			lines: "admin: {listen: \"0.0.0.0:0\"}", want: row{"admin token", "warning", "no admin.tokenFile", "openssl rand"}},
-		"an address is in use": {
-			lines: "server: {listen: \"" + busy.Addr().String() + "\"}",
-			want:  row{"address", "failed", "another program", "ss -ltnp"}},
-		"an address is in use by the gateway": {
-			lines: "server: {listen: \"" + busy.Addr().String() + "\"}", runs: everybodyRuns,
-			want: row{"address", "ok", "the gateway that runs", ""}},
-		"more connections than files": {
-			lines: "server: {limits: {maxConnections: 2000000000}}", want: row{"open files", "warning",
-				"maxConnections is 2000000000", "LimitNOFILE"}},
-		"a variable without braces": {lines: "server: {publicUrl: \"http://gw.example/$SITE_NAME\", listen: \"127.0.0.1:0\"}",
-			want: row{"configuration", "warning", "$SITE_NAME without braces", ""}},
+		"a listener's certificate is good": {lines: tls("cert.pem", "key.pem"),
+			want: "certificate of server.listen|warning|CN=made in a test, valid until|new one"},
+		"it is not there": {lines: tls("none.pem", "key.pem"),
+			want: "certificate of server.listen|failed|none.pem|does not start"},
+		"it is for another key": {lines: tls("cert.pem", "other.pem"),
+			want: "certificate of server.listen|failed|does not match|does not start"},
+		"it has expired": {lines: tls("cert.pem", "key.pem"), later: 72 * time.Hour,
+			want: "certificate of server.listen|failed|has expired|callers refuse it"},
+		"an authority cannot be read": {lines: "egress: {caFile: broken.pem}", want: "egress.caFile|failed|1 of 1"},
+		"a bundle is not there":       {lines: "egress: {caFile: none.pem}", want: "egress.caFile|failed|no such file"},
+		"the admin token is trivial": {lines: admin("trivial"),
+			want: "admin token|warning|can be guessed|openssl rand"},
+		"it is one character over and over": {lines: admin("same"), want: "admin token|warning|can be guessed"},
+		"it is empty":                       {lines: admin("empty"), want: "admin token|failed|empty"},
+		"no token is there":                 {lines: admin("none"), want: "admin token|failed|no such file"},
+		"it is good":                        {lines: admin("good"), want: "admin token|ok|there"},
+		"the admin listener is open without": {lines: "admin: {listen: \"0.0.0.0:0\"}",
+			want: "admin token|warning|no admin.tokenFile|openssl rand"},
+		"an address is in use": {lines: "server: {listen: \"" + busy.Addr().String() + "\"}",
+			want: "address|failed|another program|ss -ltnp"},
+		"an address is in use by the gateway": {lines: "server: {listen: \"" + busy.Addr().String() + "\"}", runs: true,
+			want: "address|ok|the gateway that runs"},
+		"more connections than files": {lines: "server: {limits: {maxConnections: 2000000000}}",
+			want: "open files|warning|maxConnections is 2000000000|LimitNOFILE"},
+		"a variable without braces": {
+			lines: "server: {publicUrl: \"http://gw.example/$SITE_NAME\", listen: \"127.0.0.1:0\"}",
+			want:  "configuration|warning|$SITE_NAME without braces"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.now.IsZero() {
-				c.now = time.Now()
-			}
-			if c.runs == nil {
-				c.runs = nobodyRuns
-			}
 			text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: key.p12, password: " +
 				"x}}}}\n" + c.lines + "\n"
 			for _, key := range []string{"server", "admin"} {
-				if !strings.Contains(c.lines, key+": {listen") && !strings.Contains(c.lines, key+":") {
+				if !strings.Contains(c.lines, key+":") {
 					text += key + ": {listen: \"127.0.0.1:0\"}\n"
 				}
 			}
@@ -101,7 +83,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			expectRow(t, preflight.Offline(cfg, c.now, c.runs), c.want)
+			expect(t, preflight.Offline(cfg, time.Now().Add(c.later), func(config.Listener) bool { return c.runs }), c.want)
 		})
 	}
 }

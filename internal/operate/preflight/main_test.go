@@ -1,14 +1,10 @@
 package preflight_test
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
@@ -33,47 +29,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// edit changes the text of the configuration: replace old by new, which must be there.
-func edit(old, new string) func(*testing.T, string) string {
-	return func(t *testing.T, text string) string {
-		t.Helper()
-		if !strings.Contains(text, old) {
-			t.Fatalf("the configuration does not hold %q:\n%s", old, text)
-		}
-		return strings.Replace(text, old, new, 1)
-	}
-}
-
-// add appends lines to the configuration.
-func add(lines string) func(*testing.T, string) string {
-	return func(_ *testing.T, text string) string { return text + lines }
-}
-
-// identity is a key with a self-signed certificate that ends at a time.
-func identity(t *testing.T, name string, end time.Time) *simulator.Identity {
-	t.Helper()
-	id, err := simulator.SelfSigned(name, end.AddDate(-1, 0, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-// keyPEM is the private key of an identity.
-func keyPEM(t *testing.T, id *simulator.Identity) []byte {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(id.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
-
-// certificatePEM is the certificate of an identity.
-func certificatePEM(id *simulator.Identity) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Certificate.Raw})
 }
 
 // write makes files in a folder.

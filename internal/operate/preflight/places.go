@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -30,29 +31,25 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 			continue
 		}
 		c := Check{Part: place.part, Where: place.file, Result: OK, Detail: "written here"}
-		folder := filepath.Dir(place.file)
-		if info, err := os.Stat(folder); err != nil {
-			c.Result, c.Detail = Failed, "there is no folder "+folder
-		} else if !info.IsDir() {
-			c.Result, c.Detail = Failed, folder+" is no folder"
-		} else if err := appendable(place.file); err != nil {
-			c.Result, c.Detail = Failed, "it cannot be written: "+files.Bare(err)
-		}
-		if c.Result == Failed {
-			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key +
-				": the gateway does not start without it"
+		if err := appendable(place.file); err != nil {
+			c = c.is(Failed, "it cannot be written: "+files.Bare(err), "make the folder, writable for the gateway's user, or "+
+				"change "+place.key+": the gateway does not start without it")
 		}
 		checks = append(checks, c)
 	}
 	return checks
 }
 
-// appendable reports whether a file can be written, or made.
+// appendable reports whether a file can be written, or made in a folder that is there.
 func appendable(file string) error {
+	folder := filepath.Dir(file)
+	if _, err := os.Stat(folder); err != nil {
+		return errors.New("there is no folder " + folder)
+	}
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return makeable(filepath.Dir(file))
+		return makeable(folder)
 	case err != nil:
 		return err
 	case info.IsDir():
@@ -71,20 +68,17 @@ func appendable(file string) error {
 // itself, by making an empty folder in the nearest that there is and removing it again:
 // permissions alone do not tell of file systems that are read-only, full, or none at all.
 func makeable(folder string) error {
-	for {
-		info, err := os.Stat(folder)
-		parent := filepath.Dir(folder)
-		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && parent != folder {
-			folder = parent
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if !info.IsDir() {
-			return fmt.Errorf("%s is no folder", folder)
-		}
-		break
+	info, err := os.Stat(folder)
+	for parent := filepath.Dir(folder); (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) &&
+		parent != folder; parent = filepath.Dir(folder) {
+		folder = parent
+		info, err = os.Stat(folder)
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is no folder", folder)
 	}
 	trial, err := os.MkdirTemp(folder, ".gateway-check-*")
 	if err != nil {
@@ -95,23 +89,18 @@ func makeable(folder string) error {
 
 // checkCollector looks whether somebody listens where traces are sent. Nothing is sent.
 // Traces are given up where nobody does, and no request notices.
-func (g check) checkCollector(ctx context.Context) (checks []Check) {
-	u := g.Config.Tracing.Endpoint
-	if u == nil {
-		return nil
-	}
+func (g check) checkCollector(ctx context.Context, u *url.URL) Check {
 	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
 	c := Check{Part: "trace collector", Where: u.Host, Result: OK, Detail: "it takes connections"}
 	began := g.Now()
 	conn, err := (&net.Dialer{Timeout: g.patience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	c.Took = g.Now().Sub(began)
 	if err != nil {
-		c.Result, c.Detail = Warning, "traces would be given up: "+err.Error()
-		c.Advice = "look at tracing.endpoint, and whether the collector runs; requests are served all the same"
-	} else {
-		_ = conn.Close() // nothing was sent
+		return c.is(Warning, "traces would be given up: "+err.Error(),
+			"look at tracing.endpoint, and whether the collector runs; requests are served all the same")
 	}
-	return append(checks, c)
+	_ = conn.Close() // nothing was sent
+	return c
 }
 
 // checkEncryption loads the encryption keys.
@@ -135,55 +124,43 @@ func checkEncryption(c config.Redis) (checks []Check) {
 
 // checkRedis asks Redis, which the gateway can do without: trouble is a warning.
 func checkRedis(ctx context.Context, r *redisstore.Store) Check {
+	c := Check{Part: "redis"}
 	took, err := r.Check(ctx)
-	c := Check{Part: "redis", Result: OK, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
-		took.Round(100*time.Microsecond))}
 	if err != nil {
-		c.Result, c.Detail = Warning, "the gateway would go on without it: "+err.Error()
+		return c.is(Warning, "the gateway would go on without it: "+err.Error(), "")
 	}
-	return c
+	return c.is(OK, "can be read, written and subscribed to, in "+took.Round(100*time.Microsecond).String(), "")
 }
 
 // checkEvidence says where evidence is kept.
 func checkEvidence(cfg *config.Config) Check {
-	a := cfg.Audit
-	c := Check{Part: "evidence", Where: a.Dir, Result: OK}
+	a, demanded := cfg.Audit, evidence.Demanded(cfg.Environment)
+	c := Check{Part: "evidence", Where: a.Dir}
 	if a.Dir == "" {
-		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
-		if evidence.Demanded(cfg.Environment) {
-			c.Result = Warning
-			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
+		const none = "audit.dir is not set: who reads or changes what is not recorded"
+		if demanded {
+			return c.is(Warning, none, "set audit.dir to a directory on a disk that is kept for ten years")
 		}
-		return c
+		return c.is(OK, none, "")
 	}
 	o, err := evidence.AuditOptions(cfg)
+	if err == nil && a.KeyFile != "" {
+		_, err = audit.LoadKey(a.KeyFile)
+	}
 	if err != nil {
-		c.Result, c.Detail = Failed, err.Error()
-		return c
-	}
-	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
-	if a.KeyFile != "" {
-		if _, err := audit.LoadKey(a.KeyFile); err != nil {
-			c.Result, c.Detail = Failed, err.Error()
-			return c
-		}
-	}
-	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
-		c.Result, c.Detail = Failed, "audit.dir is no directory"
-		return c
+		return c.is(Failed, err.Error(), "")
 	}
 	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
-		c.Result, c.Detail = Failed, "no evidence can be written here: "+files.Bare(err)
-		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
-			"does not start without it"
-		return c
+		return c.is(Failed, "no evidence can be written here: "+files.Bare(err), "give the gateway's user a directory that "+
+			"it can make and write, or change audit.dir: the gateway does not start without it")
 	}
+	kept := fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
 	switch {
 	case a.KeepYears < 10:
-		c.Result, c.Advice = Warning, "the federation asks for ten years: set audit.keepYears"
-	case a.Checkpoints == "" && evidence.Demanded(cfg.Environment):
-		c.Result, c.Advice = Warning, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
-			"can tell that the end was cut off together with its signatures"
+		return c.is(Warning, kept, "the federation asks for ten years: set audit.keepYears")
+	case a.Checkpoints == "" && demanded:
+		return c.is(Warning, kept, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
+			"can tell that the end was cut off together with its signatures")
 	}
-	return c
+	return c.is(OK, kept, "")
 }

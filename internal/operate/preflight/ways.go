@@ -5,17 +5,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/egress"
@@ -58,38 +57,24 @@ type step struct {
 	err  error
 }
 
-// ways collects the ways that were gone, each upstream's once.
-type ways struct {
-	g     check
-	mu    sync.Mutex
-	gone  map[string]*way // by base URL
-	shown map[string]bool // origins that have their rows
-}
-
-func newWays(g check) *ways {
-	return &ways{g: g, gone: make(map[string]*way), shown: make(map[string]bool)}
-}
-
 // Patience bounds one way. It is longer than the time to connect, so that the reason comes from the
 // step that failed.
 const Patience = 5 * time.Second
 
-// walk goes to all of the upstreams, some at a time.
-func (w *ways) walk(ctx context.Context, probes []probe) {
-	const atOnce = 8
-	places := make(chan struct{}, atOnce)
+// walkAll goes to all of the upstreams, some at a time, and gives the ways in their order.
+func (g check) walkAll(ctx context.Context, probes []probe) []*way {
+	places := make(chan struct{}, 8)
+	gone := make([]*way, len(probes))
 	var wg sync.WaitGroup
-	for _, p := range probes {
+	for i, p := range probes {
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			gone := w.g.walk(ctx, p)
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.gone[p.base.String()] = gone
+			gone[i] = g.walk(ctx, p)
 		})
 	}
 	wg.Wait()
+	return gone
 }
 
 // walk asks for an upstream's base URL without a token, over the transport that its
@@ -157,41 +142,30 @@ func (g check) walk(ctx context.Context, p probe) *way {
 	}
 	_ = resp.Body.Close() // that it answered is all we wanted to know
 	w.status, w.tls = resp.StatusCode, resp.TLS
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// The field is cut to whole seconds, and was written somewhere between.
-		w.dated, w.skew = true, date.Add(500*time.Millisecond).Sub(sent.Add(arrived.Sub(sent)/2))
-	}
+	w.skew, w.dated = authn.ClockAhead(resp.Header, sent, arrived)
 	return w
 }
 
 func addresses(list []net.IPAddr) string {
 	const shown = 3
-	var b strings.Builder
-	for i, a := range list {
-		if i == shown {
-			fmt.Fprintf(&b, " and %d more", len(list)-shown)
-			break
-		}
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(a.String())
+	var texts []string
+	for _, a := range list[:min(len(list), shown)] {
+		texts = append(texts, a.String())
 	}
-	return b.String()
+	if more := len(list) - shown; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, " ")
 }
 
-// open reports whether an upstream could be reached.
-func (w *ways) open(p probe) bool { return w.gone[p.base.String()].err == nil }
-
-// rows are the steps to each origin, once, and behind them a row per upstream.
-func (w *ways) rows(probes []probe) (checks []Check) {
-	for _, p := range probes {
-		gone := w.gone[p.base.String()]
-		if origin := p.origin(); !w.shown[origin] {
-			w.shown[origin] = true
-			checks = append(checks, gone.steps(w.g.Now())...)
+// rows are the steps to each origin that was not shown yet, and behind them a row per upstream.
+func (g check) rows(gone []*way, shown map[string]bool) (checks []Check) {
+	for _, w := range gone {
+		if origin := w.probe.origin(); !shown[origin] {
+			shown[origin] = true
+			checks = append(checks, w.steps(g.Now())...)
 		}
-		checks = append(checks, gone.answer())
+		checks = append(checks, w.answer())
 	}
 	return checks
 }
@@ -200,11 +174,10 @@ func (w *ways) rows(probes []probe) (checks []Check) {
 func (w *way) steps(now time.Time) []Check {
 	host := w.probe.base.Host
 	if w.proxy != "" {
-		detail := "left to the egress proxy " + w.proxy
-		skipped := func(part string) Check {
-			return Check{Part: part, Where: host, Result: Skipped, Detail: detail}
-		}
-		return []Check{skipped("DNS"), skipped("TCP"), w.tlsStep(now)}
+		left := Check{Part: "DNS", Where: host, Result: Skipped, Detail: "left to the egress proxy " + w.proxy}
+		tcp := left
+		tcp.Part = "TCP"
+		return []Check{left, tcp, w.tlsStep(now)}
 	}
 	dns := Check{Part: "DNS", Where: w.probe.base.Hostname(), Result: OK, Took: w.dns.took, Detail: w.dns.text}
 	_, err := netip.ParseAddr(w.probe.base.Hostname())
@@ -223,7 +196,7 @@ func (w *way) steps(now time.Time) []Check {
 	case dns.Result == Failed && !w.tcp.seen:
 		tcp.Result, tcp.Detail = Skipped, "there is no address to connect to"
 	case !w.tcp.seen || w.tcp.err != nil:
-		tcp.Result, tcp.Detail, tcp.Advice = Failed, reason(w.err), adviceOnTCP(w.failure.Kind)
+		tcp.Result, tcp.Detail, tcp.Advice = Failed, reason(w.err), adviceOnTCP[w.failure.Kind]
 		tcp.Took = max(tcp.Took, w.took-w.dns.took)
 	}
 	return []Check{dns, tcp, w.tlsStep(now)}
@@ -288,18 +261,17 @@ func reason(err error) string {
 	return text
 }
 
-// proxy is the row of the egress proxy, if there is one and a way leads through it.
-func (w *ways) proxy() []Check {
+// proxyRow is the row of the egress proxy, if there is one and a way leads through it.
+func proxyRow(gone []*way) []Check {
 	var failed *way
-	for _, gone := range w.gone {
-		if gone.proxy == "" {
-			continue
+	for _, w := range gone {
+		switch {
+		case w.proxy == "":
+		case w.failure.Proxy:
+			failed = w
+		default:
+			return []Check{{Part: "egress proxy", Where: w.proxy, Result: OK, Took: w.tcp.took, Detail: "it lets us through"}}
 		}
-		if !gone.failure.Proxy {
-			return []Check{{Part: "egress proxy", Where: gone.proxy, Result: OK, Took: gone.tcp.took,
-				Detail: "it lets us through"}}
-		}
-		failed = gone
 	}
 	if failed == nil {
 		return nil
@@ -309,7 +281,7 @@ func (w *ways) proxy() []Check {
 	case failed.dns.err != nil:
 		c.Advice = "look at the host in egress.proxy. " + adviceOnDNS(failed.dns.err)
 	case failed.tcp.err != nil:
-		c.Advice = "look at host and port in egress.proxy. " + adviceOnTCP(failed.failure.Kind)
+		c.Advice = "look at host and port in egress.proxy. " + adviceOnTCP[failed.failure.Kind]
 	}
 	return []Check{c}
 }
@@ -322,16 +294,14 @@ const (
 )
 
 // clocks compares this machine's clock with each server's that told the time. That of the
-// Authorization Server judges the times in an assertion; a difference to it is a failure,
+// Authorization Server, the first, judges the times in an assertion; a difference to it is a failure,
 // to the others a sign of whose clock is wrong.
-func (w *ways) clocks() (checks []Check) {
-	judge, _ := url.Parse(w.g.Config.OAuth.TokenURL)
+func clocks(gone []*way) (checks []Check) {
 	seen := make(map[string]bool)
-	for _, base := range slices.Sorted(maps.Keys(w.gone)) {
-		gone := w.gone[base]
-		if origin := gone.probe.origin(); gone.dated && !seen[origin] {
-			seen[origin] = true
-			checks = append(checks, gone.clock(judge != nil && gone.probe.base.Host == judge.Host))
+	for _, w := range gone {
+		if host := w.probe.base.Host; w.dated && !seen[host] {
+			seen[host] = true
+			checks = append(checks, w.clock(host == gone[0].probe.base.Host))
 		}
 	}
 	if len(checks) == 0 {

@@ -57,13 +57,15 @@ func Find(o Options) (list []*Gateway, err error) {
 	}
 	token = cmp.Or(token, admin.TokenFile)
 	if len(admin.Listen) > 0 {
-		base = cmp.Or(base, adminURL(admin.Listen[0]))
-		if t := admin.Listen[0].TLS; t != nil {
+		l, scheme := admin.Listen[0], "http://"
+		if l.TLS != nil {
 			// The listener's own certificate is on this machine: no other is trusted.
-			if trusted, name, err = trust(t.CertFile); err != nil {
+			if trusted, name, err = trust(l.TLS.CertFile); err != nil {
 				return nil, err
 			}
+			scheme = "https://"
 		}
+		base = cmp.Or(base, scheme+Reachable(l.Address))
 	}
 	secret := ""
 	if token != "" {
@@ -131,15 +133,6 @@ func (g *Gateway) Ask(ctx context.Context, method, path string, v any) error {
 // Foreign is the error for an answer that is no gateway's.
 func (g *Gateway) Foreign() error {
 	return fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", g.Base)
-}
-
-// adminURL is where a listener can be asked from this machine.
-func adminURL(l config.Listener) string {
-	scheme := "http://"
-	if l.TLS != nil {
-		scheme = "https://"
-	}
-	return scheme + Reachable(l.Address)
 }
 
 // Reachable is an address that can be called: a listener on every address is reached on

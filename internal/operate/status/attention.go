@@ -26,9 +26,12 @@ type Attention struct {
 	Runbook string `json:"runbook,omitempty"`
 }
 
-// attend makes an Attention; section is that of the page on operations.
-func attend(severity, part, text, remedy, section string) Attention {
-	return Attention{Severity: severity, Part: part, Text: text, Remedy: remedy, Runbook: runbook(section)}
+// attentions are some, as they were found.
+type attentions []Attention
+
+// add appends one; section is that of the page on operations.
+func (list *attentions) add(severity, part, text, remedy, section string) {
+	*list = append(*list, Attention{severity, part, text, remedy, runbook(section)})
 }
 
 // runbook is the path of a section of the page on operations.
@@ -46,12 +49,12 @@ var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDeg
 
 // attention lists what is not as it should be: how things stand, causes first, and below
 // them what the callers of the last minute met and no cause explains.
-func attention(v *operate.View, h admin.Health, standing []Attention) []Attention {
+func attention(v *operate.View, h admin.Health, standing attentions) attentions {
 	list := slices.Clone(standing)
 	if h.Status == admin.Down {
 		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
 	} else if reason := NotReady(v); reason != "" {
-		list = append(list, attend(severityDegraded, "gateway", "it is not ready: "+reason, "", "eboxgatewaynotready"))
+		list.add(severityDegraded, "gateway", "it is not ready: "+reason, "", "eboxgatewaynotready")
 	}
 	list = append(list, symptoms(v, list)...)
 	if n := v.Activity.RefusedTotal(); n > 0 {
@@ -59,9 +62,9 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 		if n == 1 {
 			text = "one enterprise is refused upstream"
 		}
-		list = append(list, attend(severityNotice, "enterprises", text,
+		list.add(severityNotice, "enterprises", text,
 			"See in the list below who: each one's mandate, its validation and its terms of use.",
-			"the-paper-first-mahis-and-chaman"))
+			"the-paper-first-mahis-and-chaman")
 	}
 	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
 	return list
@@ -69,23 +72,20 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 
 // symptoms are what the callers of the last minute met. What never was sent, since there is
 // no token or a circuit is open, is no sign of the provider while such a cause is listed.
-func symptoms(v *operate.View, causes []Attention) (list []Attention) {
+func symptoms(v *operate.View, causes attentions) (list attentions) {
 	explained := make(map[string]bool) // parts that fail, or that are away as they are meant to be
-	failing := make(map[string]int)    // the first cause of each
-	root := -1                         // the first that is about calls to everybody
-	for i, c := range causes {
+	first := make(map[string]int)      // the first cause of each, "" if it is about calls to everybody
+	for i, c := range slices.Backward(causes) {
 		if c.Severity != severityFailing && c.Severity != severityDown {
 			continue
 		}
 		explained[c.Part] = true
-		if strings.HasPrefix(c.Part, "listener ") {
-			continue
-		}
-		if _, there := failing[c.Part]; !there {
-			failing[c.Part] = i
-		}
-		if root < 0 && !strings.HasPrefix(c.Part, "provider ") && !strings.HasPrefix(c.Part, "route ") {
-			root = i
+		switch kind, _, _ := strings.Cut(c.Part, " "); kind {
+		case "listener":
+		case "provider", "route":
+			first[c.Part] = i
+		default:
+			first[""] = i
 		}
 	}
 	for _, p := range v.Directory.List() {
@@ -99,22 +99,20 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 		if l.Provider != "" {
 			part = "provider " + l.Provider
 		}
-		if len(failing) > 0 {
-			if at, own := failing[part]; root >= 0 {
-				unsent[root] += l.Minute.NotSent
-			} else if own {
+		if len(first) > 0 {
+			at, caused := first[""]
+			if !caused {
+				at, caused = first[part]
+			}
+			if caused {
 				unsent[at] += l.Minute.NotSent
 			}
 			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
 				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
 			}
 		}
-		if explained[part] {
-			return
-		}
-		if a := troubleOf(l); a.Text != "" {
-			a.Part = part
-			list = append(list, a)
+		if !explained[part] {
+			list.ofLately(part, l)
 		}
 	})
 	for at, n := range unsent {
@@ -137,51 +135,49 @@ const (
 	unheardOf = 5000
 )
 
-// troubleOf says what is wrong with a route and provider, and how badly; an empty text
-// if nothing is. What began seconds ago counts as what it is, however well the rest of
-// the minute went; a frozen upstream shows in callers that gave up waiting.
-func troubleOf(l activity.Lately) Attention {
+// ofLately says what is wrong with a route and provider, and how badly. What began seconds ago counts
+// as what it is, however well the rest of the minute went; a frozen upstream shows in callers that
+// gave up waiting.
+func (list *attentions) ofLately(part string, l activity.Lately) {
 	route := cmp.Or(l.Route, "none")
 	lost := l.Now.Errors()
 	if l.Now.P50 >= slowFrom {
 		lost += l.Now.Gone
 	}
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
-	ofErrors := func(severity string, failed, requests uint64, when string) Attention {
-		text := fmt.Sprintf("%d of %d requests by route %s failed in the last %s", failed, requests, route, when) + whom(l)
+	ofErrors := func(severity string, failed, requests uint64, when string) {
+		remedy, section := "gateway check --online finds the step that fails: DNS, network, TLS, token.", "eboxgatewayerrors"
 		if 2*l.Minute.UpstreamErrors >= l.Minute.Errors() {
-			return attend(severity, "", text, "Give the upstream's operators a trace id of the problems below; if it is all "+
-				"enterprises, call them.", "eboxupstreamerrors")
+			remedy, section = "Give the upstream's operators a trace id of the problems below; if it is all enterprises, call "+
+				"them.", "eboxupstreamerrors"
 		}
-		return attend(severity, "", text, "gateway check --online finds the step that fails: DNS, network, TLS, token.",
-			"eboxgatewayerrors")
+		list.add(severity, part, fmt.Sprintf("%d of %d requests by route %s failed in the last %s", failed, requests, route,
+			when)+whom(l), remedy, section)
 	}
-	slow := func(text string) Attention {
-		return attend(severityNotice, "", fmt.Sprintf("slow: half of the answers by route %s begin after %s or more%s", route,
-			seconds(l.Now.P50), text), "The access lines say where the time goes: limits, token, header (the upstream) or body.",
-			"eboxgatewayslow")
+	slow := func(before string) {
+		list.add(severityNotice, part, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more%s", route,
+			seconds(l.Now.P50), before), "The access lines say where the time goes: limits, token, header (the upstream) or "+
+			"body.", "eboxgatewayslow")
 	}
 	switch {
 	case failed > 0 && 2*failed >= minute:
-		return ofErrors(severityFailing, failed, minute, "minute")
+		ofErrors(severityFailing, failed, minute, "minute")
 	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
-		return ofErrors(severityFailing, lost, l.Now.Requests, "seconds")
+		ofErrors(severityFailing, lost, l.Now.Requests, "seconds")
 	case lost >= 3 && 2*lost >= l.Now.Requests:
-		return attend(severityFailing, "", fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, "+
+		list.add(severityFailing, part, fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, "+
 			"half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50)),
 			"Call the upstream's operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	case failed >= 3 && 10*failed >= minute:
-		return ofErrors(severityDegraded, failed, minute, "minute")
+		ofErrors(severityDegraded, failed, minute, "minute")
 	case failed >= 3 && 20*failed >= minute:
-		return ofErrors(severityNotice, failed, minute, "minute")
+		ofErrors(severityNotice, failed, minute, "minute")
 	case l.Now.Requests < 3 || l.Now.P50 < slowFrom:
-		return Attention{}
 	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
-		return slow(", in the minutes before after " + seconds(l.Before.P50))
+		slow(", in the minutes before after " + seconds(l.Before.P50))
 	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
-		return slow("")
+		slow("")
 	}
-	return Attention{}
 }
 
 // whom tells failures of one enterprise, which are about its data, from those of all.

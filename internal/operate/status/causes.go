@@ -30,24 +30,21 @@ const (
 // causes lists how things stand, as far as they do not stand as they should: what is nearer
 // to the root of everything else comes first. Those that fail or are degraded are /health's
 // too, so that it is well again in the moment in which they are.
-func causes(v *operate.View) (list []Attention) {
+func causes(v *operate.View) (list attentions) {
 	now := v.Now()
-	add := func(severity, part, text, remedy, section string) {
-		list = append(list, attend(severity, part, text, remedy, section))
-	}
 	if r := v.Rejected; r != nil {
-		add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors),
+		list.add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors),
 			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
 			"eboxreloadfailed")
 	}
 	if a := causeOfEvidence(v.Evidence); a.Text != "" {
 		list = append(list, a)
 	}
-	list = append(list, causesOfDescriptors(v.Short)...)
+	list.ofDescriptors(v.Short)
 	for _, c := range v.Tokens.Status() {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
-				add(severityDegraded, "clock",
+				list.add(severityDegraded, "clock",
 					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: it may refuse tokens for that",
 					"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
 				break // one server for all clients
@@ -55,7 +52,7 @@ func causes(v *operate.View) (list []Attention) {
 		}
 	}
 	for _, c := range v.Tokens.Status() {
-		list = append(list, causesOfClient(c, now)...)
+		list.ofClient(c, now)
 	}
 	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
 		severity, text := severityNotice, "it gave no list when it was last asked, and the one before is used"
@@ -65,17 +62,17 @@ func causes(v *operate.View) (list []Attention) {
 		case d.Age > 2*v.Config.Registry.Refresh:
 			severity, text = severityDegraded, fmt.Sprintf("the list of Document Providers is %s old", d.Age.Round(time.Second))
 		}
-		add(severity, "registry", text+": "+d.LastError, "gateway check --online has the step that fails.",
+		list.add(severity, "registry", text+": "+d.LastError, "gateway check --online has the step that fails.",
 			"eboxregistryfails")
 	}
 	if r := v.Redis; r != nil {
 		if s := r.Status(); s.State != redisstore.StateUp {
-			add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason,
+			list.add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason,
 				"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
 		}
 	}
 	for _, u := range v.Upstreams() {
-		list = append(list, causesOfUpstream(u, now)...)
+		list.ofUpstream(u, now)
 	}
 	for _, s := range v.Activity.Standings() {
 		if s.InARow < manyRefused {
@@ -91,46 +88,42 @@ func causes(v *operate.View) (list []Attention) {
 			severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none "+
 				"served since %s: is the office's own standing gone?"
 		}
-		add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
+		list.add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
 			"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
 			"eboxenterprisesrefused")
 	}
 	for _, m := range v.Switches.List() {
 		if !m.Gateway { // health says that
-			add(severityNotice, "provider "+m.Provider, maintenance.Sentence(m), "", "maintenance")
+			list.add(severityNotice, "provider "+m.Provider, maintenance.Sentence(m), "", "maintenance")
 		}
 	}
 	for _, p := range v.Directory.List() {
 		switch end, _ := p.MaintenanceEnd(now); p.State(now) {
 		case directory.Maintenance:
-			add(severityNotice, "provider "+p.ID, "in announced maintenance until "+clock(end, now), "", "maintenance")
+			list.add(severityNotice, "provider "+p.ID, "in announced maintenance until "+clock(end, now), "", "maintenance")
 		case directory.HostNotAllowed:
-			add(severityDegraded, "provider "+p.ID, p.Refusal,
+			list.add(severityDegraded, "provider "+p.ID, p.Refusal,
 				"If you know the host to be right, add the line; it is never sent a token before.", "simulation-first")
 		}
 	}
 	for listener, end := range v.ListenerExpiry {
-		if a := expiring("listener "+listener, end, now); a.Text != "" {
-			list = append(list, a)
-		}
+		list.ofListener("listener "+listener, end, now)
 	}
 	return list
 }
 
-// causesOfClient tells of a key that cannot be used before a token that is refused for it.
-func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
+// ofClient tells of a key that cannot be used before a token that is refused for it.
+func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
 	part := "client " + c.Name
 	refused := refusedToken(c, now)
-	add := func(severity, text, remedy, section string) {
-		list = append(list, attend(severity, part, text, remedy, section))
-	}
 	unusable := c.Key != nil && (c.Key.State == authn.KeyExpired || c.Key.State == authn.KeyNotYetValid)
 	switch {
 	case c.KeyError != nil && c.Key == nil:
-		add(severityFailing, c.KeyError.Text,
+		list.add(severityFailing, part, c.KeyError.Text,
 			"gateway check says what is wrong with the files: password, rights, half a file.", "eboxkeycannotbeloaded")
 	case c.KeyError != nil: // nothing fails yet, and everything will after a restart
-		add(severityDegraded, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
+		list.add(severityDegraded, part,
+			c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
 			"gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
 	case unusable:
 		severity, text := severityDegraded, "its certificate expired on "+minute(c.Key.NotAfter)
@@ -144,14 +137,15 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 				severity = severityFailing
 			}
 		}
-		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
+		list.add(severity, part, text,
+			"Put a valid certificate and its key into the client's files, and register it in Chaman.",
 			"eboxcertificateexpires")
 	case c.Key != nil && c.Key.State == authn.KeyExpiring:
 		section := "eboxcertificateexpiressoon"
 		if c.Key.DaysLeft != nil && *c.Key.DaysLeft < 7 {
 			section = "eboxcertificateexpires"
 		}
-		add(severityDegraded, "its certificate expires on "+minute(c.Key.NotAfter),
+		list.add(severityDegraded, part, "its certificate expires on "+minute(c.Key.NotAfter),
 			"Order a new one and register it in Chaman: that takes weeks.", section)
 	}
 	if p := c.Pending; p != nil {
@@ -159,12 +153,12 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		if !p.NextTry.IsZero() {
 			text += " Next try " + clock(p.NextTry, now) + "."
 		}
-		add(severityDegraded, text,
+		list.add(severityDegraded, part, text,
 			"Register its certificate in Chaman, then press Try now or run gateway token --retry. Do not restart.",
 			"eboxkeypending")
 	}
 	if refused == nil || unusable {
-		return list
+		return
 	}
 	severity, text := severityFailing, refused.Error.Text
 	if refused.Hash != "" {
@@ -175,17 +169,16 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	}
 	switch refused.Error.Code {
 	case authn.Unavailable:
-		add(severity, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
+		list.add(severity, part, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
 	case "invalid_scope", "access_denied":
-		add(severity, text,
+		list.add(severity, part, text,
 			"Look in Chaman at the scopes, at the onboarding, and whether the terms of use were accepted; then press Try now.",
 			"eboxtokenrefused")
 	default:
-		add(severity, text,
+		list.add(severity, part, text,
 			"Look in Chaman at the client id and whether this certificate is registered for it; then press Try now.",
 			"eboxtokenrefused")
 	}
-	return list
 }
 
 // refusedToken is a token that the client does not get: one that calls need now, or else one
@@ -203,27 +196,24 @@ func refusedToken(c authn.ClientStatus, now time.Time) (refused *authn.TokenStat
 	return refused
 }
 
-func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
+func (list *attentions) ofUpstream(u operate.Upstream, now time.Time) {
 	part := "route " + u.Name
 	if strings.HasPrefix(u.Name, "provider ") || u.Name == "registry" || strings.Contains(u.Name, " ") {
 		part = u.Name
-	}
-	add := func(severity, text, remedy, section string) {
-		list = append(list, attend(severity, part, text, remedy, section))
 	}
 	switch {
 	case u.Circuit == resilience.Closed:
 	case !u.UntriedSince.IsZero():
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day.
-		add(severityNotice, "it had been failing, and too few have called since "+clock(u.UntriedSince, now)+
+		list.add(severityNotice, part, "it had been failing, and too few have called since "+clock(u.UntriedSince, now)+
 			" to know whether it still does: the next calls find out", "", "eboxcircuitopen")
 	default:
 		text := "its circuit is " + string(u.Circuit) + ": it has been failing"
 		if !u.Until.IsZero() {
 			text += "; next try " + clock(u.Until, now)
 		}
-		add(severityFailing, text,
+		list.add(severityFailing, part, text,
 			"Is it only us? gateway check --online. Otherwise tell its operators; it closes by itself.", "eboxcircuitopen")
 	}
 	if n := len(u.OpenFor); n > 0 && u.Circuit == resilience.Closed {
@@ -231,22 +221,21 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 		if n > 1 {
 			text += fmt.Sprintf(" and %d more", n-1)
 		}
-		add(severityNotice, text+" alone: their calls failed, others' were answered",
+		list.add(severityNotice, part, text+" alone: their calls failed, others' were answered",
 			"Ask the provider about the mandate and the e-Box of each.", "eboxcircuitopen")
 	}
 	if u.Unanswered.IsZero() {
-		return list
+		return
 	}
 	if frozen := now.Sub(u.Unanswered); frozen >= frozenAlone || frozen >= frozenAfter && u.Calls >= 3 {
-		add(severityFailing, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
+		list.add(severityFailing, part, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
 			frozen.Round(time.Second), u.Calls, now.Sub(u.Oldest).Round(time.Second)),
 			"Call its operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	}
-	return list
 }
 
-// expiring says when a listener's certificate has to be renewed.
-func expiring(part string, end, now time.Time) Attention {
+// ofListener says when a listener's certificate has to be renewed.
+func (list *attentions) ofListener(part string, end, now time.Time) {
 	const (
 		day    = 24 * time.Hour
 		remedy = "Put a new one into certFile and keyFile: it is taken without a restart."
@@ -255,14 +244,13 @@ func expiring(part string, end, now time.Time) Attention {
 	soon := fmt.Sprintf("its certificate expires in %d days, on %s", left/day, clock(end, now))
 	switch {
 	case left <= 0:
-		return attend(severityFailing, part, "its certificate expired on "+clock(end, now)+
+		list.add(severityFailing, part, "its certificate expired on "+clock(end, now)+
 			": callers that check it cannot connect", remedy, "eboxlistenercertificateexpires")
 	case left < 7*day:
-		return attend(severityDegraded, part, soon, remedy, "eboxlistenercertificateexpires")
+		list.add(severityDegraded, part, soon, remedy, "eboxlistenercertificateexpires")
 	case left < 30*day:
-		return attend(severityNotice, part, soon, "Order a new one.", "eboxlistenercertificateexpiressoon")
+		list.add(severityNotice, part, soon, "Order a new one.", "eboxlistenercertificateexpiressoon")
 	}
-	return Attention{}
 }
 
 // aheadOf is a difference of clocks in words.

@@ -6,8 +6,8 @@ import (
 	"ebox-gateway/internal/descriptors"
 )
 
-// causesOfDescriptors warns before there are none left. short tells that callers had to wait for one.
-func causesOfDescriptors(short bool) []Attention {
+// ofDescriptors warns before there are none left. short tells that callers had to wait for one.
+func (list *attentions) ofDescriptors(short bool) {
 	severity := severityDegraded
 	var text string
 	switch used, most := descriptors.InUse(); {
@@ -20,8 +20,8 @@ func causesOfDescriptors(short bool) []Attention {
 	case short:
 		text = "callers have as many connections as the file descriptors allow: idle ones are closed for new ones"
 	default:
-		return nil
+		return
 	}
-	return []Attention{attend(severity, "descriptors", text,
-		"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")}
+	list.add(severity, "descriptors", text,
+		"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
 }

@@ -12,128 +12,106 @@ import (
 	"ebox-gateway/internal/resilience"
 )
 
-func TestAListenersCertificateIsWatched(t *testing.T) {
-	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-	for left, want := range map[time.Duration]string{
-		31 * 24 * time.Hour: "",
-		29 * 24 * time.Hour: severityNotice,
-		6 * 24 * time.Hour:  severityDegraded,
-		-time.Minute:        severityFailing,
-	} {
-		if got := expiring("listener a", now.Add(left), now); got.Severity != want || (got.Text == "") != (want == "") {
-			t.Errorf("%s before the end: %+v", left, got)
-		}
-	}
-}
+// The tests are inside the package, since what they are about takes days, or an Authorization Server
+// that fails in a certain way, to come about in a gateway.
 
 var night = time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 
-func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
-	for text, state := range map[string]resilience.State{
-		"": {Circuit: "closed"},
-		"its circuit is open for enterprise 0206731645 alone: their calls failed, others' were answered": {
-			Circuit: "closed", OpenFor: []string{"0206731645"}},
-		"its circuit is open for enterprise 0206731645 and 2 more alone: their calls failed, others' were answered": {
-			Circuit: "closed", OpenFor: []string{"0206731645", "0474028805", "own"}},
-		// A provider that nobody calls must not keep a monitor alarmed.
-		"it had been failing, and too few have called since 02:50:00 UTC to know whether it still does: the next calls " +
-			"find out": {Circuit: "half-open", UntriedSince: night.Add(-10 * time.Minute)},
+// says compares what was found with "severity #section text", one or none.
+func says(t *testing.T, name string, list attentions, want string) {
+	t.Helper()
+	got := ""
+	for _, a := range list {
+		got += a.Severity + strings.TrimPrefix(a.Runbook, "/docs/operations.md") + " " + a.Text
+		if a.Remedy == "" && a.Severity != severityNotice {
+			t.Errorf("%s: nobody is told what to do", name)
+		}
+	}
+	if got != want {
+		t.Errorf("%s: %q, want %q", name, got, want)
+	}
+}
+
+func TestAListenersCertificateIsWatched(t *testing.T) {
+	for left, want := range map[time.Duration]string{
+		31 * 24 * time.Hour: "",
+		29 * 24 * time.Hour: "notice#eboxlistenercertificateexpiressoon its certificate expires in 29 days, on " +
+			"2026-12-27 03:00:00 UTC",
+		6 * 24 * time.Hour: "degraded#eboxlistenercertificateexpires its certificate expires in 6 days, on " +
+			"2026-12-04 03:00:00 UTC",
+		-time.Minute: "failing#eboxlistenercertificateexpires its certificate expired on 02:59:00 UTC: callers that check " +
+			"it cannot connect",
 	} {
-		u := operate.Upstream{Name: "provider nsso", State: state}
-		list := causesOfUpstream(u, night)
-		if text == "" && len(list) == 0 {
-			continue
-		}
-		if len(list) != 1 || list[0].Text != text || list[0].Severity != severityNotice || list[0].Part != u.Name {
-			t.Errorf("%+v", list)
-		}
+		var got attentions
+		got.ofListener("listener a", night.Add(left), night)
+		says(t, left.String(), got, want)
+	}
+}
+
+func TestHowAnUpstreamStands(t *testing.T) {
+	type state = resilience.State
+	waiting := func(calls int, since time.Duration) proxy.WaitingState {
+		return proxy.WaitingState{Calls: calls, Oldest: night.Add(-since), Unanswered: night.Add(-since)}
+	}
+	for name, c := range map[string]struct {
+		state   state
+		waiting proxy.WaitingState
+		want    string
+	}{
+		"well": {state: state{Circuit: "closed"}},
+		"for one enterprise alone": {state: state{Circuit: "closed", OpenFor: []string{"0206731645"}},
+			want: "notice#eboxcircuitopen its circuit is open for enterprise 0206731645 alone: their calls failed, others' " +
+				"were answered"},
+		"for three": {state: state{Circuit: "closed", OpenFor: []string{"0206731645", "0474028805", "own"}},
+			want: "notice#eboxcircuitopen its circuit is open for enterprise 0206731645 and 2 more alone: their calls failed, " +
+				"others' were answered"},
+		// A provider that nobody calls must not keep a monitor alarmed.
+		"untried": {state: state{Circuit: "half-open", UntriedSince: night.Add(-10 * time.Minute)},
+			want: "notice#eboxcircuitopen it had been failing, and too few have called since 02:50:00 UTC to know whether it " +
+				"still does: the next calls find out"},
+		"five callers for six seconds": {state{Circuit: "closed"}, waiting(5, 6*time.Second),
+			"failing#eboxupstreamfrozen frozen: it has answered no call for 6s; 5 wait, the oldest for 6s"},
+		"five callers for four seconds": {state{Circuit: "closed"}, waiting(5, 4*time.Second), ""},
+		"one slow call":                 {state{Circuit: "closed"}, waiting(1, 6*time.Second), ""},
+		"one call for long": {state{Circuit: "closed"}, waiting(1, 16*time.Second),
+			"failing#eboxupstreamfrozen frozen: it has answered no call for 16s; 1 wait, the oldest for 16s"},
+	} {
+		var list attentions
+		list.ofUpstream(operate.Upstream{Name: "provider nsso", State: c.state, WaitingState: c.waiting}, night)
+		says(t, name, list, c.want)
 	}
 }
 
 // invalid_client is what an expired certificate leads to: the certificate is what somebody
-// has to see to.
-func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
-	refused := []authn.TokenStatus{{Error: &authn.FailureStatus{Code: "invalid_client",
-		Text: "the Authorization Server refuses with invalid_client", Until: night.Add(90 * time.Second)}}}
-	for name, c := range map[string]struct {
-		client            authn.ClientStatus
-		severity, runbook string
-		text              []string
-	}{
-		"expired": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)}, Tokens: refused},
-			severityFailing, "eboxcertificateexpires", []string{"its certificate expired on 2026-11-28",
-				"answers invalid_client", "next try 03:01:30 UTC"},
-		},
-		"good": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: refused},
-			severityFailing, "eboxtokenrefused", []string{"refuses with invalid_client", "next try 03:01:30 UTC"},
-		},
-		"expired, and the token still good": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)},
-				Tokens: []authn.TokenStatus{{Hash: "ab"}}},
-			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28, 02:00 UTC"},
-		},
-		"expired, and the token still good cannot be renewed": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)},
-				Tokens: []authn.TokenStatus{{Hash: "ab", Error: refused[0].Error}}},
-			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28", "answers invalid_client"},
-		},
-		"good, and the token still good cannot be renewed": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable},
-				Tokens: []authn.TokenStatus{{Hash: "ab", Expires: night.Add(time.Minute), Error: refused[0].Error}}},
-			severityDegraded, "eboxtokenrefused", []string{"refuses with invalid_client",
-				"calls fail once the token in use ends, 03:01:00 UTC", "next try 03:01:30 UTC"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			list := causesOfClient(c.client, night)
-			if len(list) != 1 || list[0].Severity != c.severity || list[0].Runbook != runbook(c.runbook) ||
-				list[0].Remedy == "" {
-				t.Fatalf("%+v", list)
-			}
-			for _, part := range c.text {
-				if !strings.Contains(list[0].Text, part) {
-					t.Errorf("no %q in %q", part, list[0].Text)
-				}
-			}
-		})
+// has to see to. And an alert fires while the tokens in use are good: whoever follows it has to find the cause.
+func TestTheCauseOfARefusedTokenIsNamed(t *testing.T) {
+	const next = "; next try 03:01:30 UTC"
+	refused := &authn.FailureStatus{Code: "invalid_client", Text: "refused", Until: night.Add(90 * time.Second)}
+	away := func(since time.Duration) *authn.FailureStatus {
+		return &authn.FailureStatus{Code: authn.Unavailable, Text: "no answer", Since: night.Add(-since)}
 	}
-}
-
-// The alert fires while the tokens in use are good: whoever follows it has to find the cause.
-func TestAnAuthorizationServerThatIsGoneIsNamedBeforeCallsFail(t *testing.T) {
-	for since, want := range map[time.Duration]int{4 * time.Second: 0, 6 * time.Second: 1} {
-		list := causesOfClient(authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{
-			Hash: "ab", Expires: night.Add(time.Minute),
-			Error: &authn.FailureStatus{Code: authn.Unavailable, Text: "it did not answer in time", Since: night.Add(-since)},
-		}}}, night)
-		if len(list) != want || want == 1 && (list[0].Severity != severityDegraded ||
-			list[0].Runbook != runbook("eboxtokenunavailable") ||
-			list[0].Text != "it did not answer in time; calls fail once the token in use ends, 03:01:00 UTC") {
-			t.Errorf("after %s: %+v", since, list)
-		}
-	}
-}
-
-func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 	for name, c := range map[string]struct {
-		waiting int
-		since   time.Duration
-		want    bool
+		key, hash string
+		failure   *authn.FailureStatus
+		want      string
 	}{
-		"five callers for six seconds":  {5, 6 * time.Second, true},
-		"five callers for four seconds": {5, 4 * time.Second, false},
-		"one slow call":                 {1, 6 * time.Second, false},
-		"one call for long":             {1, 16 * time.Second, true},
+		"expired": {authn.KeyExpired, "", refused, "failing#eboxcertificateexpires its certificate expired on 2026-11-28, " +
+			"02:00 UTC, and the Authorization Server answers invalid_client" + next},
+		"good": {authn.KeyUsable, "", refused, "failing#eboxtokenrefused refused" + next},
+		"expired, and the token still good": {authn.KeyExpired, "ab", nil, "degraded#eboxcertificateexpires its " +
+			"certificate expired on 2026-11-28, 02:00 UTC"},
+		"expired, and a good token cannot be renewed": {authn.KeyExpired, "ab", refused, "degraded#eboxcertificateexpires " +
+			"its certificate expired on 2026-11-28, 02:00 UTC, and the Authorization Server answers invalid_client" + next},
+		"good, and a good token cannot be renewed": {authn.KeyUsable, "ab", refused, "degraded#eboxtokenrefused refused; " +
+			"calls fail once the token in use ends, 03:01:00 UTC" + next},
+		"away for 4 seconds": {authn.KeyUsable, "ab", away(4 * time.Second), ""},
+		"away for 6 seconds": {authn.KeyUsable, "ab", away(6 * time.Second), "degraded#eboxtokenunavailable no answer; " +
+			"calls fail once the token in use ends, 03:01:00 UTC"},
 	} {
-		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", State: resilience.State{Circuit: resilience.Closed},
-			WaitingState: proxy.WaitingState{Calls: c.waiting, Oldest: night.Add(-c.since),
-				Unanswered: night.Add(-c.since)}}, night)
-		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" ||
-			!strings.Contains(list[0].Text, "frozen")) {
-			t.Errorf("%s: %+v", name, list)
-		}
+		var list attentions
+		list.ofClient(authn.ClientStatus{Key: &authn.KeyStatus{State: c.key, NotAfter: night.Add(-time.Hour)},
+			Tokens: []authn.TokenStatus{{Hash: c.hash, Expires: night.Add(time.Minute), Error: c.failure}}}, night)
+		says(t, name, list, c.want)
 	}
 }
 

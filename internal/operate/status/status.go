@@ -4,6 +4,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,19 +138,17 @@ func Of(v *operate.View) Status {
 		s.Routes = append(s.Routes, route)
 	}
 	if v.Redis != nil {
-		shared := v.Redis.Status()
-		s.Redis = &shared
+		s.Redis = new(v.Redis.Status())
 	}
 	return s
 }
 
 func directoryStatus(v *operate.View) DirectoryStatus {
-	d := v.Directory.Status()
+	d, now := v.Directory.Status(), v.Now()
 	s := DirectoryStatus{
 		Source: d.Source, AgeSeconds: int64(d.Age / time.Second), LastTry: d.LastTry, LastSuccess: d.LastSuccess,
 		LastError: d.LastError, Problems: d.Problems, Providers: []ProviderStatus{},
 	}
-	now := v.Now()
 	for _, p := range v.Directory.List() {
 		s.Providers = append(s.Providers, providerStatus(v, p, now))
 	}
@@ -166,12 +165,7 @@ func Unable(v *operate.View) string {
 		return causeOfEvidence(s).Text
 	}
 	clients := v.Tokens.Status()
-	for _, c := range clients {
-		if c.Key != nil {
-			return ""
-		}
-	}
-	if len(clients) == 0 {
+	if len(clients) == 0 || slices.ContainsFunc(clients, func(c authn.ClientStatus) bool { return c.Key != nil }) {
 		return ""
 	}
 	return "no OAuth client has a key that can be loaded: " + clients[0].KeyError.Text
@@ -182,7 +176,7 @@ func Health(v *operate.View) admin.Health { return healthOf(v, causes(v)) }
 
 // healthOf is DEGRADED if something fails or is degraded, by its part. The first that is
 // said of a part is nearest to the cause.
-func healthOf(v *operate.View, list []Attention) admin.Health {
+func healthOf(v *operate.View, list attentions) admin.Health {
 	if reason := Unable(v); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
 	}

@@ -3,7 +3,6 @@
 package systemd
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -85,17 +84,13 @@ func (u *Unit) set(key, value string) error {
 			return nil
 		}
 		list, err := environmentFile(path)
+		u.environment = append(u.environment, list...)
 		if optional && errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
-		u.environment = append(u.environment, list...)
 		return err
 	case "LimitNOFILE":
-		_, hard, both := strings.Cut(value, ":")
-		if !both {
-			hard = value
-		}
-		if n, err := strconv.ParseUint(hard, 10, 64); err == nil {
+		if n, err := strconv.ParseUint(value[strings.IndexByte(value, ':')+1:], 10, 64); err == nil { // the hard one of two
 			u.openFiles = n
 		}
 	case "ExecStart":
@@ -119,13 +114,12 @@ func environmentFile(path string) (list []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; it is root's: run this with sudo", err)
 	}
-	scanner := bufio.NewScanner(strings.NewReader(strings.ReplaceAll(string(content), "\\\n", "")))
-	for scanner.Scan() {
-		line := strings.TrimSpace(scanner.Text())
-		name, value, ok := strings.Cut(line, "=")
+	for line := range strings.Lines(strings.ReplaceAll(string(content), "\\\n", "")) {
+		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' || line[0] == ';' {
 			continue
 		}
+		name, value, ok := strings.Cut(line, "=")
 		if !ok {
 			return nil, fmt.Errorf("%s: a line without =", path) // the line may be a secret
 		}
@@ -135,7 +129,7 @@ func environmentFile(path string) (list []string, err error) {
 		}
 		list = append(list, strings.TrimSpace(name)+"="+value)
 	}
-	return list, scanner.Err()
+	return list, nil
 }
 
 // words splits at blanks outside quotes.
@@ -222,21 +216,18 @@ func (u *Unit) IDs() (uid, gid int, groups []int, err error) {
 	if u.User == "" {
 		return os.Geteuid(), os.Getegid(), nil, nil
 	}
-	who, err := user.Lookup(u.User)
-	if err != nil {
-		if uid, err = strconv.Atoi(u.User); err != nil {
-			return 0, 0, nil, fmt.Errorf("the unit's user %s is not on this machine: useradd --system %s", u.User, u.User)
-		}
-		gid = uid
-	} else {
+	if who, err := user.Lookup(u.User); err == nil {
 		uid, _ = strconv.Atoi(who.Uid) // numbers on Unix
 		gid, _ = strconv.Atoi(who.Gid)
-		if list, err := who.GroupIds(); err == nil {
-			for _, id := range list {
-				n, _ := strconv.Atoi(id)
-				groups = append(groups, n)
-			}
+		list, _ := who.GroupIds()
+		for _, id := range list {
+			n, _ := strconv.Atoi(id)
+			groups = append(groups, n)
 		}
+	} else if uid, err = strconv.Atoi(u.User); err != nil {
+		return 0, 0, nil, fmt.Errorf("the unit's user %s is not on this machine: useradd --system %s", u.User, u.User)
+	} else {
+		gid = uid
 	}
 	for i, name := range append([]string{u.Group}, u.groups...) {
 		if name == "" {

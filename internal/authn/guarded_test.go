@@ -1,0 +1,13 @@
+package authn
+
+import (
+	"strings"
+	"testing"
+)
+
+// Inside the package, since no file is known that makes the parsers of today panic.
+func TestAParserThatPanicsIsADamagedFile(t *testing.T) {
+	if err := guarded(func() error { panic("slice bounds") }); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Fatal(err)
+	}
+}
