@@ -167,9 +167,9 @@ func tunnel(ctx context.Context, proxy net.Conn, address, authorization string) 
 	if _, err := io.WriteString(proxy, request+"\r\n"); err != nil {
 		return err
 	}
-	reader := wire.NewReader(proxy)
+	reader := wire.NewReader(proxy, nil)
 	defer reader.Discard()
-	status, _, _, err := reader.Answer(tunnelAnswer)
+	status, err := reader.Status(tunnelAnswer)
 	if err != nil {
 		return fmt.Errorf("reading its answer: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 
 // accept takes the connections of a socket until b.stop is closed.
 func (s *Server) accept(b *bound) {
-	const pause = 50 * time.Millisecond // when there are no file descriptors left
 	defer close(b.stopped)
 	defer b.socket.Close()
 	s.working.Go(func() {
@@ -41,32 +40,33 @@ func (s *Server) accept(b *bound) {
 				s.isShort()
 			}
 			s.o.Log.Warn("a connection could not be accepted", "cause", err.Error())
-			select {
-			case <-time.After(pause):
-				continue
-			case <-b.stop:
+			if !b.pause() {
 				return
 			}
+			continue
 		}
 		c := newConn(s, nc)
-		short := s.o.Reserve && descriptors.Last(nc)
-		if short {
-			s.isShort()
-		}
-		if short || !s.slots.try(c.socket) {
-			// The place is waited for with the connection in hand: a listener that only
-			// waits for callers must not keep a place from the others.
-			switch s.place(c, b, short) {
-			case again:
-				continue // it waits aside, or was closed
-			case stopped:
-				_ = nc.Close()
-				return
-			case placed:
+		for short := s.o.Reserve && descriptors.Last(nc); short; short = descriptors.Short(nc) {
+			if s.isShort(); !b.pause() { // upstreams and files give descriptors back without a word
+				break
 			}
 		}
-		s.start(c, b, false)
-		s.working.Go(c.serve)
+		if s.place(c.socket, b) {
+			s.start(c, b, false)
+			s.working.Go(c.serve)
+		} else {
+			s.working.Go(func() { s.waitAside(c, b) })
+		}
+	}
+}
+
+// pause waits for a moment; it is false if b.stop was closed.
+func (b *bound) pause() bool {
+	select {
+	case <-time.After(lookAgain):
+		return true
+	case <-b.stop:
+		return false
 	}
 }
 
@@ -80,44 +80,38 @@ func isWaiting(l listener) (waiting bool) {
 	return waiting
 }
 
-// place waits for a place for a connection that found none. again says that the next one is
-// to be accepted meanwhile: this one waits aside, or was closed.
-func (s *Server) place(c *conn, b *bound, short bool) waited {
-	if short || s.capped.Load() {
+// place waits for a place with the connection in hand: a listener that only waits for callers
+// must not keep a place from the others. It is false if those behind must not wait for it.
+func (s *Server) place(c *socket, b *bound) bool {
+	if s.slots.try(c) {
+		return true
+	}
+	if s.capped.Load() {
 		s.waiting.Add(1)
 		defer func() {
 			s.shortAt.Store(time.Now().UnixNano())
 			s.waiting.Add(-1)
 		}()
 	}
-	for {
-		if !short {
-			switch must, may := s.slots.stepAside(c.socket); {
-			case may:
-				s.working.Go(func() {
-					got := s.slots.wait(c.socket, false, true, b.stop)
-					s.slots.leaveAside()
-					if got != placed || !s.start(c, b, true) {
-						_ = c.socket.Close() // it came too late
-						return
-					}
-					c.serve()
-				})
-				return again
-			case must:
-				_ = c.socket.Close()
-				s.turnedAt.Store(time.Now().UnixNano())
-				if s.o.TurnedAway != nil {
-					s.o.TurnedAway()
-				}
-				return again
-			}
+	return s.slots.wait(c, false, b.stop)
+}
+
+// waitAside has a connection wait while others are accepted, unless too many do.
+func (s *Server) waitAside(c *conn, b *bound) {
+	crowded := s.aside.Add(1) > s.slots.mostAside()
+	if crowded {
+		s.turnedAt.Store(time.Now().UnixNano())
+		if s.o.TurnedAway != nil {
+			s.o.TurnedAway()
 		}
-		if got := s.slots.wait(c.socket, short, false, b.stop); got != again {
-			return got
-		}
-		short = false
 	}
+	got := !crowded && s.slots.wait(c.socket, true, b.stop)
+	s.aside.Add(-1)
+	if !got || !s.start(c, b, true) {
+		_ = c.socket.Close() // too many wait, or it came too late
+		return
+	}
+	c.serve()
 }
 
 // start makes a connection that has a place one of the server's. It is false for one that

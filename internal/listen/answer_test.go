@@ -1,12 +1,11 @@
 package listen
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,38 +26,50 @@ func (c *caller) wantReset() {
 	}
 }
 
+// says writes texts, one by one.
+func says(texts ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for _, text := range texts {
+			_, _ = io.WriteString(w, text)
+		}
+	}
+}
+
+// status answers with a status alone.
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// with sets a field before another handler.
+func with(name, value string, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header()[name] = []string{value}
+		h(w, r)
+	}
+}
+
+func flush(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }
+
+// inTurn runs handlers one after the other.
+func inTurn(handlers ...http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, h := range handlers {
+			h(w, r)
+		}
+	}
+}
+
 func TestEveryCutIsAReset(t *testing.T) {
-	long := bytes.Repeat([]byte("x"), 100<<10)
+	long := strings.Repeat("x", 100<<10)
+	abort := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	for name, handler := range map[string]http.HandlerFunc{
-		"before anything": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"of an unknown length": func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(long)
-			panic(http.ErrAbortHandler)
-		},
-		"flushed": func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "some")
-			_ = http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		},
-		"of a known length": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "200000")
-			_, _ = w.Write(long)
-			panic(http.ErrAbortHandler)
-		},
-		"shorter than its length": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "200000")
-			_, _ = w.Write(long)
-		},
-		"longer than its length": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "5")
-			if _, err := w.Write(long); !errors.Is(err, http.ErrContentLength) {
-				t.Errorf("writing too much: %v", err)
-			}
-		},
-		"by a fault behind the header": func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(200)
-			panic("fault")
-		},
+		"before anything":              abort,
+		"of an unknown length":         inTurn(says(long), abort),
+		"flushed":                      inTurn(says("some"), flush, abort),
+		"of a known length":            with("Content-Length", "200000", inTurn(says(long), abort)),
+		"shorter than its length":      with("Content-Length", "200000", says(long)),
+		"longer than its length":       with("Content-Length", "5", says(long)),
+		"by a fault behind the header": inTurn(status(200), func(http.ResponseWriter, *http.Request) { panic("fault") }),
 	} {
 		both(t, name, handler, func(t *testing.T, dial func() *caller) {
 			for _, version := range []string{"1.0", "1.1"} {
@@ -82,7 +93,10 @@ func TestAFaultBeforeTheHeaderIsAProblem(t *testing.T) {
 }
 
 func TestAnswersAreFramed(t *testing.T) {
+	const head, old = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"
+	const oldKept = "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
 	long := strings.Repeat("0123456789abcdef", 1<<12)
+	nothing := says()
 	for _, c := range []struct {
 		name, request string
 		handler       http.HandlerFunc
@@ -91,96 +105,43 @@ func TestAnswersAreFramed(t *testing.T) {
 		body          string
 		keeps         bool
 	}{
-		{"nothing", get, func(http.ResponseWriter, *http.Request) {}, 200, "Content-Length: 0", "", true},
-		{"a short body gets a length", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") },
-			200, "Content-Length: 3", "abc", true},
-		{"a long body is chunked", get, func(w http.ResponseWriter, _ *http.Request) {
-			for i := range 16 {
-				_, _ = io.WriteString(w, long[i<<12:(i+1)<<12])
-			}
-		}, 200, "Content-Length:", long, true},
-		{"many small writes", get, func(w http.ResponseWriter, _ *http.Request) {
-			for i := range len(long) {
-				_, _ = io.WriteString(w, long[i:i+1])
-			}
-		}, 200, "Content-Length:", long, true},
-		{"one long write", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200,
-			"Content-Length:", long, true},
-		{"a length that is given", get, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", strconv.Itoa(len(long)))
-			_, _ = io.WriteString(w, long[:5])
-			_, _ = io.WriteString(w, long[5:])
-		}, 200, "Content-Length: 65536", long, true},
-		{"a flush makes chunks", get, func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "ab")
-			_ = http.NewResponseController(w).Flush()
-			_, _ = io.WriteString(w, "c")
-		}, 200, "Content-Length:", "abc", true},
-		{"HTTP/1.0 has no chunks", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200,
-			"Transfer-Encoding:", long, false},
-		{"HTTP/1.0 keeps a connection if asked", "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
-			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200,
-			"Connection: keep-alive", "abc", true},
-		{"HTTP/1.0 closes", "GET / HTTP/1.0\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w,
-				"abc")
-		}, 200, "Connection: close", "abc", false},
-		{"the caller closes", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
-			func(http.ResponseWriter, *http.Request) {}, 200, "Connection: close", "", false},
-		{"the handler closes", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
-			200, "Connection: close", "", false},
-		{"HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w,
-				long)
-		}, 200, "Content-Length:", "", true},
-		{"HEAD with a length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "7")
-		}, 200, "Content-Length: 7", "", true},
-		{"HEAD of an unknown length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
-			_ = http.NewResponseController(w).Flush()
-		}, 200, "Content-Length:", "", true},
-		{"204 has no length", get, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "0")
-			w.WriteHeader(204)
-		}, 204, "Content-Length:", "", true},
-		{"304 keeps its length", get, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "7")
-			w.WriteHeader(304)
-		}, 304, "Content-Length: 7", "", true},
-		{"no media type is guessed", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
-			200, "Content-Type:", "<html>", true},
-		{"a field cannot end the header", get, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-A", "1\r\nX-B: 2")
-			w.Header()["X C"] = []string{"3"}
-		}, 200, "X-B:", "", true},
-		{"a Date of the handler's", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "then") }, 200,
-			"Date: then", "", true},
-		{"a header longer than the buffer", get, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-A", long[:5000])
-			_, _ = io.WriteString(w, "abc")
-		}, 200, "X-A: " + long[:5000], "abc", true},
+		{"nothing", get, nothing, 200, "Content-Length: 0", "", true},
+		{"a short body gets a length", get, says("abc"), 200, "Content-Length: 3", "abc", true},
+		{"a long body is chunked", get, says(long[:4096], long[4096:]), 200, "Content-Length:", long, true},
+		{"many small writes", get, says(strings.Split(long, "")...), 200, "Content-Length:", long, true},
+		{"a length that is given", get, with("Content-Length", "65536", says(long[:5], long[5:])), 200,
+			"Content-Length: 65536", long, true},
+		{"a flush makes chunks", get, inTurn(says("ab"), flush, says("c")), 200, "Content-Length:", "abc", true},
+		{"HTTP/1.0 has no chunks", oldKept, says(long), 200, "Transfer-Encoding:", long, false},
+		{"HTTP/1.0 keeps a connection if asked", oldKept, says("abc"), 200, "Connection: keep-alive", "abc", true},
+		{"HTTP/1.0 closes", old, says("abc"), 200, "Connection: close", "abc", false},
+		{"the caller closes", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n", nothing, 200,
+			"Connection: close", "", false},
+		{"the handler closes", get, with("Connection", "close", nothing), 200, "Connection: close", "", false},
+		{"HEAD", head, says(long), 200, "Content-Length:", "", true},
+		{"HEAD with a length", head, with("Content-Length", "7", nothing), 200, "Content-Length: 7", "", true},
+		{"HEAD of an unknown length", head, flush, 200, "Content-Length:", "", true},
+		{"204 has no length", get, with("Content-Length", "0", status(204)), 204, "Content-Length:", "", true},
+		{"304 keeps its length", get, with("Content-Length", "7", status(304)), 304, "Content-Length: 7", "", true},
+		{"no media type is guessed", get, says("<html>"), 200, "Content-Type:", "<html>", true},
+		{"a value cannot end the header", get, with("X-A", "1\r\nX-B: 2", nothing), 200, "X-B:", "", true},
+		{"a name cannot end the header", get, with("X-A: 1\r\nX-B", "2", nothing), 200, "X-B:", "", true},
+		{"a Date of the handler's", get, with("Date", "then", nothing), 200, "Date: then", "", true},
+		{"a header longer than the buffer", get, with("X-A", long[:5000], says("abc")), 200, "X-A: " + long[:5000], "abc",
+			true},
 	} {
 		both(t, c.name, c.handler, func(t *testing.T, dial func() *caller) {
 			who := dial()
 			for range 2 {
 				a := who.ask(c.request)
-				name, value, _ := strings.Cut(c.header, ":")
 				if a.StatusCode != c.status || a.body != c.body || len(a.Header["Date"]) != 1 {
 					t.Errorf("%s %v %d bytes", a.Status, a.Header, len(a.body))
 				}
-				got := a.Header.Get(name)
-				switch name {
-				case "Content-Length":
-					if got == "" && a.ContentLength > 0 {
-						got = strconv.FormatInt(a.ContentLength, 10)
-					}
-				case "Connection":
-					if a.Close {
-						got = "close"
-					}
+				if a.Close { // net/http takes it out
+					a.Header.Set("Connection", "close")
 				}
-				if got != strings.TrimSpace(value) {
+				name, value, _ := strings.Cut(c.header, ":")
+				if got := a.Header.Get(name); got != strings.TrimSpace(value) {
 					t.Errorf("%s: %q", name, got)
 				}
 				if !c.keeps {
@@ -193,46 +154,29 @@ func TestAnswersAreFramed(t *testing.T) {
 }
 
 func TestTrailersFollowTheBody(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/announced" {
-			w.Header().Set("Trailer", "X-A, X-B")
-			defer w.Header().Set(http.TrailerPrefix+"X-A", "1")
+	trailer := func(name, value string) http.HandlerFunc { return with(http.TrailerPrefix+name, value, says()) }
+	f := listening(t, inTurn(with("Trailer", "X-A, X-B", says("abc")), trailer("X-A", "1"), trailer("X-C", "3")))
+	unannounced := listening(t, inTurn(says("abc"), trailer("X-A", "1"), trailer("X-C", "3")))
+	for _, f := range []*front{f, unannounced} {
+		a := f.dial().ask(get)
+		if a.body != "abc" || a.Trailer.Get("X-A") != "1" || a.Trailer.Get("X-C") != "3" || a.Header.Get("X-C") != "" {
+			t.Errorf("%v %q %v", a.Header, a.body, a.Trailer)
 		}
-		_, _ = io.WriteString(w, "abc")
-		w.Header().Set(http.TrailerPrefix+"X-C", "3")
-	})
-	who := f.dial()
-	for path, want := range map[string]string{"/announced": "1", "/": ""} {
-		a := who.ask("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
-		if a.body != "abc" || a.Trailer.Get("X-A") != want || a.Trailer.Get("X-C") != "3" || a.Header.Get("X-C") != "" {
-			t.Errorf("%s: %v %q %v", path, a.Header, a.body, a.Trailer)
+		if a := f.dial().ask("GET / HTTP/1.0\r\n\r\n"); a.body != "abc" || len(a.Trailer) > 0 {
+			t.Errorf("HTTP/1.0: %v %q %v", a.Header, a.body, a.Trailer)
 		}
-	}
-	if a := who.ask("GET /announced HTTP/1.0\r\n\r\n"); a.body != "abc" || len(a.Trailer) > 0 {
-		t.Errorf("HTTP/1.0: %v %q %v", a.Header, a.body, a.Trailer)
 	}
 }
 
 func TestInterimAnswersPrecedeTheFinalOne(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Link", "</style>")
-		w.WriteHeader(103)
-		w.WriteHeader(102)
-		w.Header().Del("Link")
-		w.WriteHeader(201)
-		w.WriteHeader(103)
-		_, _ = io.WriteString(w, "abc")
-	})
+	f := listening(t, with("Link", "</style>", inTurn(status(103), status(102),
+		func(w http.ResponseWriter, _ *http.Request) { w.Header().Del("Link") }, status(201), status(103), says("abc"))))
 	who := f.dial()
 	who.send(get)
-	if a := who.read("GET"); a.StatusCode != 103 || a.Header.Get("Link") != "</style>" {
-		t.Errorf("%s %v", a.Status, a.Header)
-	}
-	if a := who.read("GET"); a.StatusCode != 102 {
-		t.Errorf("%s %v", a.Status, a.Header)
-	}
-	if a := who.read("GET"); a.StatusCode != 201 || a.Header.Get("Link") != "" || a.body != "abc" {
-		t.Errorf("%s %v", a.Status, a.Header)
+	for _, want := range []string{"103 </style> ", "102 </style> ", "201  abc"} {
+		if a := who.read("GET"); fmt.Sprintf("%d %s %s", a.StatusCode, a.Header.Get("Link"), a.body) != want {
+			t.Errorf("%s %v %q, want %s", a.Status, a.Header, a.body, want)
+		}
 	}
 	if a := f.dial().ask("GET / HTTP/1.0\r\n\r\n"); a.StatusCode != 201 {
 		t.Errorf("HTTP/1.0 knows no interim answers: %s", a.Status)
@@ -260,8 +204,7 @@ func TestABodyIsAskedForWhenItIsRead(t *testing.T) {
 }
 
 func TestARefusalBeforeTheBodySendsNo100AndCloses(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) })
-	who := f.dial()
+	who := listening(t, status(403)).dial()
 	if a := who.ask(expects); a.StatusCode != 403 || !a.Close {
 		t.Errorf("%s %v", a.Status, a.Header)
 	}
@@ -301,19 +244,12 @@ func TestNo100ComesBehindTheFinalHeader(t *testing.T) {
 func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 16777216\r\n\r\n",
 		"Transfer-Encoding: chunked\r\n\r\n1000000\r\n"} {
-		both(t, framing, func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(413)
-			_, _ = io.WriteString(w, "too much")
-		}, func(t *testing.T, dial func() *caller) {
-			for range 2 {
-				who := dial()
-				who.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
-				if _, err := who.conn.Write(make([]byte, 16<<20)); err != nil {
-					t.Fatalf("sending: %v", err)
-				}
-				if a := who.read("POST"); a.StatusCode != 413 || a.body != "too much" || !a.Close {
-					t.Errorf("%s %v", a.Status, a.Header)
-				}
+		both(t, framing, inTurn(status(413), says("too much")), func(t *testing.T, dial func() *caller) {
+			who := dial()
+			who.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
+			who.send(strings.Repeat("x", 16<<20))
+			if a := who.read("POST"); a.StatusCode != 413 || a.body != "too much" || !a.Close {
+				t.Errorf("%s %v", a.Status, a.Header)
 			}
 		})
 	}
@@ -347,7 +283,7 @@ func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	f := newFront(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) })
+	f := newFront(t, status(413))
 	f.addr = l.Addr().String()
 	who := f.dial()
 	ours, err := l.Accept()
@@ -356,36 +292,25 @@ func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
 	}
 	f.take(&standsStill{TCPConn: ours.(*net.TCPConn)})
 	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n")
-	if _, err := who.conn.Write(make([]byte, 16<<20)); err != nil {
-		t.Fatalf("sending: %v", err)
-	}
+	who.send(strings.Repeat("x", 16<<20))
 	if a := who.read("POST"); a.StatusCode != 413 {
 		t.Errorf("%s", a.Status)
 	}
 }
 
-func TestACallerThatNeverStopsSendingIsNotReadForEver(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *config.Limits) {
-		l.BodyIdleTimeout = 50 * time.Millisecond
-	})
-	who := f.dial()
-	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx"); a.StatusCode != 413 {
-		t.Fatalf("%s", a.Status)
-	}
+func TestRefusedCallersAreNotReadForEver(t *testing.T) {
+	f := listening(t, status(413), func(l *config.Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
+	f.dial().send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
 	eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
-}
-
-func TestBeyondTheLimitRefusedCallersAreNotReadFrom(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) })
 	f.lingering.Store(mostLingering)
-	who := f.dial()
-	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
-	eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
+	f.linger(func() bool { return false }, func([]byte, time.Duration) error {
+		t.Error("beyond the limit one is read from")
+		return io.EOF
+	})
 }
 
 func TestAShortBodyThatNobodyReadKeepsTheConnection(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	who := f.dial()
+	who := listening(t, says("ok")).dial()
 	for range 3 {
 		if a := who.ask("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"); a.body != "ok" || a.Close {
 			t.Fatalf("%q %v", a.body, a.Header)
@@ -394,34 +319,31 @@ func TestAShortBodyThatNobodyReadKeepsTheConnection(t *testing.T) {
 }
 
 func TestABodyCanBeReadWhileTheAnswerIsWritten(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		control := http.NewResponseController(w)
-		buf := make([]byte, 1)
-		for {
+	who := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		flush(w, r)
+		for buf := make([]byte, 1); ; {
 			n, err := r.Body.Read(buf)
 			_, _ = w.Write(buf[:n])
-			_ = control.Flush()
-			if err != nil {
+			if flush(w, r); err != nil {
 				return
 			}
 		}
-	})
-	who := f.dial()
-	who.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+	}).dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 	resp, err := http.ReadResponse(who.r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	buf := make([]byte, 1)
-	for _, b := range "bcd" {
-		if _, err := io.ReadFull(resp.Body, buf); err != nil || buf[0] != byte(b-1) {
+	for _, b := range []byte("abcd") {
+		who.send("1\r\n" + string(b) + "\r\n")
+		buf := make([]byte, 1)
+		if _, err := io.ReadFull(resp.Body, buf); err != nil || buf[0] != b {
 			t.Fatalf("%q %v", buf, err)
 		}
-		who.send("1\r\n" + string(b) + "\r\n")
 	}
 	who.send("0\r\n\r\n")
-	if rest, err := io.ReadAll(resp.Body); string(rest) != "d" || err != nil {
+	if rest, err := io.ReadAll(resp.Body); len(rest) > 0 || err != nil {
 		t.Errorf("%q %v", rest, err)
 	}
 }
@@ -458,17 +380,13 @@ func TestNothingIsWrittenAfterTheHandlerHasReturned(t *testing.T) {
 func TestAReadOfTheBodyEndsWithTheHandler(t *testing.T) {
 	read := make(chan error, 1)
 	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		begun := make(chan struct{})
 		go func() {
-			close(begun)
 			_, err := io.ReadAll(r.Body)
 			read <- err
 		}()
-		<-begun
 		w.WriteHeader(403)
 	})
-	who := f.dial()
-	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel"); a.StatusCode != 403 {
+	if a := f.dial().ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel"); a.StatusCode != 403 {
 		t.Errorf("%s", a.Status)
 	}
 	if err := <-read; err == nil {
@@ -574,50 +492,34 @@ type wrapped struct{ http.ResponseWriter }
 
 func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func TestACallerThatIsResetEndsWhateverItAskedFor(t *testing.T) {
-	begun, ended := make(chan struct{}), make(chan struct{})
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		KeepServing(w)
-		close(begun)
-		<-r.Context().Done()
-		close(ended)
-	})
-	who := f.dial()
-	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-	<-begun
-	_ = who.conn.(*net.TCPConn).SetLinger(0)
-	who.conn.Close()
-	<-ended
-}
-
-func TestACallerThatLeftOverTLSIsNoticed(t *testing.T) {
-	begun, ended := make(chan struct{}), make(chan struct{})
-	f := newFront(t, func(_ http.ResponseWriter, r *http.Request) {
-		close(begun)
-		<-r.Context().Done()
-		close(ended)
-	})
-	f.listen(tlsConfig(t))
-	who := f.dialTLS()
-	who.send(get)
-	<-begun
-	who.conn.Close()
-	<-ended
-}
-
-func TestAWriteToACallerThatIsGoneCancelsTheRequest(t *testing.T) {
-	ended := make(chan struct{})
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		for r.Context().Err() == nil {
-			_, _ = w.Write(make([]byte, 64<<10))
-		}
-		close(ended)
-	})
-	who := f.dial()
-	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-	if _, err := who.r.Peek(100); err != nil {
-		t.Fatal(err)
+func TestACallerThatIsGoneEndsItsRequest(t *testing.T) {
+	for name, c := range map[string]struct {
+		tls, writes bool
+		leave       func(net.Conn)
+	}{
+		"with a reset":          {leave: func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }},
+		"over TLS":              {tls: true, leave: func(net.Conn) {}},
+		"while it gets answers": {writes: true, leave: func(net.Conn) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			begun, ended := make(chan struct{}), make(chan struct{})
+			f := newFront(t, func(w http.ResponseWriter, r *http.Request) {
+				if !c.tls {
+					KeepServing(w)
+				}
+				close(begun)
+				for c.writes && r.Context().Err() == nil {
+					_, _ = w.Write(make([]byte, 64<<10))
+				}
+				<-r.Context().Done()
+				close(ended)
+			})
+			who := f.listening(c.tls)()
+			who.send(get)
+			<-begun
+			c.leave(who.conn)
+			who.conn.Close()
+			<-ended
+		})
 	}
-	who.conn.Close()
-	<-ended
 }

@@ -1,8 +1,6 @@
 package listen
 
 import (
-	"bufio"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,7 +10,7 @@ import (
 	"time"
 )
 
-// BenchmarkServer compares with net/http's server, over one kept connection.
+// BenchmarkServer asks over one kept connection.
 func BenchmarkServer(b *testing.B) {
 	page := make([]byte, 2<<10)
 	for _, c := range []struct {
@@ -39,63 +37,33 @@ func BenchmarkServer(b *testing.B) {
 				_, _ = w.Write(page[:5])
 			}},
 	} {
-		for _, whose := range []string{"ours", "net-http"} {
-			b.Run(fmt.Sprintf("%s/%s", c.name, whose), func(b *testing.B) {
-				var addr string
-				if whose == "ours" {
-					s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
-					if err := s.Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute); err != nil {
-						b.Fatal(err)
-					}
-					defer s.Shutdown(ended()) // it says what was open
-					addr = s.Addrs()[0].String()
-				} else {
-					l, err := net.Listen("tcp", "127.0.0.1:0")
-					if err != nil {
-						b.Fatal(err)
-					}
-					s := &http.Server{Handler: c.handler, ReadHeaderTimeout: limits.ReadHeaderTimeout, IdleTimeout: limits.IdleTimeout}
-					go s.Serve(l) // it ends with the test
-					defer s.Close()
-					addr = l.Addr().String()
+		b.Run(c.name, func(b *testing.B) {
+			s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+			if err := (&front{Server: s}).Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute); err != nil {
+				b.Fatal(err)
+			}
+			defer s.Shutdown(ended()) // it says what was open
+			conn, err := net.Dial("tcp", s.Addrs()[0].String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			request, answer := []byte(c.request), make([]byte, 8<<10)
+			exchange := func(least int) int {
+				if _, err := conn.Write(request); err != nil {
+					b.Fatal(err)
 				}
-				conn, err := net.Dial("tcp", addr)
+				n, err := io.ReadAtLeast(conn, answer, least)
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer conn.Close()
-				request, r, answer := []byte(c.request), bufio.NewReader(conn), make([]byte, 8<<10)
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, err := conn.Write(request); err != nil {
-						b.Fatal(err)
-					}
-					if err := skipAnswer(r, answer); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
-	}
-}
-
-// skipAnswer reads one answer with a Content-Length, at little cost.
-func skipAnswer(r *bufio.Reader, buf []byte) error {
-	length := 0
-	for {
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		if len(line) == 2 {
-			break
-		}
-		if name := "Content-Length: "; len(line) > len(name) && string(line[:len(name)]) == name {
-			for _, d := range line[len(name) : len(line)-2] {
-				length = 10*length + int(d-'0')
+				return n
 			}
-		}
+			length := exchange(1) // which is written at once
+			b.ReportAllocs()
+			for b.Loop() {
+				exchange(length)
+			}
+		})
 	}
-	_, err := io.ReadFull(r, buf[:length])
-	return err
 }

@@ -10,16 +10,39 @@ import (
 	"ebox-gateway/internal/wire"
 )
 
-// body is the body of a request. It may be read by another goroutine than the handler's.
+// lent is what the bodies of both protocols have in common: a handler has them until it returns.
+// Another goroutine may read them for it.
+type lent struct {
+	mu   sync.Mutex
+	over bool // the handler has returned, or has no use for it
+}
+
+// Close implements io.Closer. What was not read is the server's to deal with.
+func (l *lent) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	return nil
+}
+
+// takeBack ends all reading, a read that is under way by what endRead does to it.
+func (l *lent) takeBack(endRead func()) {
+	if !l.mu.TryLock() {
+		endRead()
+		l.mu.Lock()
+	}
+	defer l.mu.Unlock()
+	l.over = true
+}
+
+// body is the body of a request.
 type body struct {
+	lent
 	e *exchange
 	// ended tells that nothing of it is left on the connection.
-	ended atomic.Bool
-
-	mu      sync.Mutex
+	ended   atomic.Bool
 	in      wire.Body
 	expects bool // a 100 has to be sent before it comes
-	closed  bool
 	err     error
 }
 
@@ -29,12 +52,10 @@ func (b *body) Read(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.closed:
+	case b.over:
 		return 0, http.ErrBodyReadAfterClose
 	case b.err != nil:
 		return 0, b.err
-	case len(p) == 0:
-		return 0, nil
 	case b.expects:
 		b.expects = false
 		b.e.sendContinue()
@@ -47,25 +68,16 @@ func (b *body) Read(p []byte) (n int, err error) {
 	return n, b.err
 }
 
-// Close implements io.Closer. What was not read is the server's to deal with.
-func (b *body) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	return nil
-}
-
-// takeBack ends all reading by others, and a read that is under way with an error.
+// takeBack ends all reading by others.
 func (b *body) takeBack() {
-	if c := b.e.c; !b.mu.TryLock() {
+	c := b.e.c
+	b.lent.takeBack(func() {
 		c.taken.Store(true) // for a read that is just about to set its deadline
 		_ = c.socket.SetReadDeadline(unknown)
-		b.mu.Lock()
-		c.taken.Store(false)
-		c.readBy.at = unknown
+	})
+	if c.taken.Swap(false) {
+		c.readBy.Passed()
 	}
-	defer b.mu.Unlock()
-	b.closed = true
 }
 
 // mostUnread is how much of a body that nobody read is read by the server, in bytes, to
@@ -85,20 +97,11 @@ func (b *body) skip() bool {
 		return true
 	}
 	c := b.e.c
-	c.reading, c.readBy.at = readBegun, unknown
+	c.reading = readBegun
+	c.readBy.Passed()
 	if c.socket.SetReadDeadline(time.Now().Add(c.generation.stillness())) != nil {
 		return false
 	}
-	buf := waste.Get().(*[32 << 10]byte)
-	defer waste.Put(buf)
-	for !b.ended.Load() {
-		n, err := b.in.Read(buf[:])
-		if err == io.EOF {
-			return true
-		}
-		if err != nil || n == 0 {
-			return false
-		}
-	}
-	return true
+	_, err := io.Copy(io.Discard, &b.in)
+	return err == nil
 }

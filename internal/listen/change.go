@@ -1,12 +1,13 @@
 package listen
 
 import (
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/descriptors"
 	"fmt"
 	"net"
 	"slices"
 	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/descriptors"
 )
 
 // Change is a set of listeners that is ready to take the place of the one in force. It
@@ -67,10 +68,7 @@ func (c *Change) Commit() {
 		c.Discard()
 		return
 	}
-	if !s.watching {
-		s.watching = true
-		s.working.Go(s.watchCallers)
-	}
+	s.watch.Do(func() { s.working.Go(s.watchCallers) })
 	limit := c.limits.MaxConnections
 	if s.o.Reserve {
 		most := descriptors.ForCallers()
@@ -112,7 +110,8 @@ func (s *Server) put(b *bound, l Listener, limits config.Limits, grace time.Dura
 		next.tls = l.TLS.Clone()
 		next.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
-	next.http2 = newHTTP2Server(s, next)
+	next.http2, next.feed = newHTTP2(s, next), newFeed()
+	s.working.Go(func() { _ = next.http2.Serve(next.feed) }) // ends with the feed
 	s.generations[next] = struct{}{}
 	b.generation.Store(next)
 	if old != nil {

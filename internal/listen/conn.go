@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ type conn struct {
 
 	// reading says which limit of time holds for reading.
 	reading reading
-	readBy  deadline
+	readBy  wire.Deadline
 	// upload is the pace of the body that is read.
 	upload pace
 	// taken tells that the body is taken back from somebody who reads it.
@@ -73,22 +74,17 @@ var unknown = time.Unix(1, 0)
 func newConn(s *Server, nc net.Conn) *conn {
 	conn := &conn{s: s, remote: nc.RemoteAddr().String()}
 	sock := &socket{Conn: nc, owner: conn}
-	sock.closed = func() { s.slots.give(sock) }
 	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		sock.source = tcp.AddrPort().Addr().Unmap()
 	}
 	sock.rests()
 	conn.socket, conn.nc = sock, sock
-	conn.r = wire.NewReader(conn)
-	conn.r.Grows(conn.grow)
+	conn.r = wire.NewReader(conn, func(n int) bool { // for a head, beside what it has
+		conn.grown = true
+		return conn.memory.Hold(int64(n))
+	})
 	conn.memory.Open(s.o.Memory, memory.PartyOf("", sock.source))
 	return conn
-}
-
-// grow takes n bytes for a head, if that many may be held beside what it has.
-func (c *conn) grow(n int) bool {
-	c.grown = true
-	return c.memory.Hold(int64(n))
 }
 
 // serve serves the connection to its end.
@@ -126,7 +122,13 @@ func (c *conn) next() bool {
 	var syntax *wire.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		c.refuse(unreadableHead(syntax), false)
+		status := http.StatusBadRequest
+		if err == wire.ErrStartSize {
+			status = http.StatusRequestURITooLong
+		} else if syntax.TooLarge() {
+			status = http.StatusRequestHeaderFieldsTooLarge
+		}
+		c.refuse(unreadable(status, err.Error()), false)
 		return false
 	case err == wire.ErrNoRoom:
 		c.refuse(memory.Full(), false)
@@ -146,9 +148,8 @@ func (c *conn) next() bool {
 	if c.socket.over.Load() { // it was cut before there was a request to cancel
 		return false
 	}
-	if c.socket.idleSince.Swap(0) == 0 { // it was to be closed just then: the answer closes it
-		e.closes = true
-		c.s.slots.stays(c.socket)
+	if c.socket.idleSince.Swap(0) == expelled {
+		e.closes = true // it was to be closed just then: the answer does it
 	}
 	c.upload, c.socket.pace = paceOf(&c.generation.limits), paceOf(&c.generation.limits)
 	goesOn := e.serve()
@@ -208,13 +209,13 @@ func (c *conn) endWaiting() {
 	defer c.mu.Unlock()
 	c.waiting = false
 	if c.closing {
-		c.readBy.at = unknown
+		c.readBy.Passed()
 	}
 }
 
 // arm has whoever reads wait for d.
 func (c *conn) arm(d time.Duration) error {
-	return c.readBy.arm(time.Now(), d, c.socket.SetReadDeadline)
+	return c.readBy.Arm(time.Now(), d, c.socket.SetReadDeadline)
 }
 
 // Read is what the wire.Reader reads by: from the connection, within the limit that holds.
@@ -222,7 +223,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch c.reading {
 	case readHead:
 		c.reading = readBegun
-		c.readBy.at = unknown // anew for each head
+		c.readBy.Passed() // anew for each head
 		if err := c.arm(c.generation.limits.ReadHeaderTimeout); err != nil {
 			return 0, err
 		}

@@ -16,28 +16,8 @@ type requestContext struct {
 	mu    sync.Mutex
 	err   error
 	done  chan struct{} // made when somebody asks for it
-	after *afterFunc    // what is to be run when it is done, the newest first
-	first afterFunc     // room for the first one, which is all that most requests have
-}
-
-// afterFunc is a function to be run, and the next one in the list.
-type afterFunc struct {
-	c    *requestContext
-	f    func()
-	next *afterFunc
-}
-
-// stop takes the function out of the list, and reports whether it was there.
-func (a *afterFunc) stop() bool {
-	a.c.mu.Lock()
-	defer a.c.mu.Unlock()
-	for at := &a.c.after; *at != nil; at = &(*at).next {
-		if *at == a {
-			*at = a.next
-			return true
-		}
-	}
-	return false
+	after []func()      // to be run when it is done; nil once that was taken back or done
+	room  [1]func()     // of after: most requests have one
 }
 
 // closed is the channel of contexts that were done before anybody asked.
@@ -77,13 +57,18 @@ func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	a := &c.first
-	if a.f != nil { // used, be it stopped: an earlier stop must not stop this one
-		a = new(afterFunc)
+	if c.after == nil {
+		c.after = c.room[:0]
 	}
-	*a = afterFunc{c: c, f: f, next: c.after}
-	c.after = a
-	return a.stop
+	i := len(c.after)
+	c.after = append(c.after, f)
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		is := c.after[i] != nil
+		c.after[i] = nil
+		return is
+	}
 }
 
 // cancel makes the context done.
@@ -97,8 +82,10 @@ func (c *requestContext) cancel() {
 	if c.done != nil {
 		close(c.done)
 	}
-	for a := c.after; a != nil; a = a.next {
-		go a.f()
+	for i, f := range c.after {
+		if f != nil {
+			go f()
+		}
+		c.after[i] = nil
 	}
-	c.after = nil
 }

@@ -3,7 +3,8 @@ package listen
 import (
 	"context"
 	"errors"
-	"sync"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -34,25 +35,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	close(s.closed)
 	s.mu.Lock()
-	generations := make([]*generation, 0, len(s.generations))
-	for c := range s.generations {
-		generations = append(generations, c)
-	}
+	generations := slices.Collect(maps.Keys(s.generations))
 	s.mu.Unlock()
-	errs := make([]error, len(generations))
-	var wg sync.WaitGroup
-	for i, c := range generations {
-		wg.Go(func() { errs[i] = s.end(ctx, c) })
+	errs := make(chan error, len(generations))
+	for _, c := range generations {
+		go func() { errs <- s.end(ctx, c) }()
 	}
-	wg.Wait()
+	var err error
+	for range generations {
+		err = errors.Join(err, <-errs)
+	}
 	close(s.ended)
 	s.await()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // await waits for the goroutines. A handler that does not end though its connection was
@@ -90,7 +85,10 @@ func (s *Server) retire(c *generation) {
 // ctx is done; the error then is ctx's.
 func (s *Server) end(ctx context.Context, c *generation) error {
 	c.retired.Store(true)
-	err := c.http2.shutdown(ctx)
+	err := c.http2.Shutdown(ctx) // with GOAWAY
+	if err != nil {
+		_ = c.http2.Close() // what it returns is that connections were open, which we know
+	}
 	const look = 5 * time.Millisecond
 	for {
 		open := s.of(c)

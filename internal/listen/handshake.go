@@ -1,14 +1,16 @@
 package listen
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
-	"net/http"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // handshake begins TLS. It is false if the connection is not to be served as HTTP/1.
@@ -51,51 +53,25 @@ func looksLikeHTTP(b [5]byte) bool {
 func (c *conn) handOver(nc net.Conn) {
 	c.handed.Store(true)
 	_ = c.socket.SetReadDeadline(time.Time{}) // a connection that is gone shows when it is read
-	c.socket.writeBy = deadline{}             // net/http begins with deadlines of its own
-	c.generation.http2.serve(c.s, nc)
+	c.socket.writeBy = wire.Deadline{}        // net/http begins with deadlines of its own
+	c.generation.feed.hand(nc)
 }
 
-// The beginning of an HTTP/2 connection (RFC 9113, section 3.4) is a request line and what
-// stands after an empty line.
-const (
-	prefaceLine = "PRI * HTTP/2.0"
-	prefaceRest = "SM\r\n\r\n"
-)
+// prefaceLine is how an HTTP/2 connection begins (RFC 9113, section 3.4): as a request does.
+const prefaceLine = "PRI * HTTP/2.0"
 
 // replay is a connection of which something has been read already.
 type replay struct {
 	net.Conn
-	ahead []byte
+	all io.Reader
 }
 
-func (c *replay) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
+func (c *replay) Read(p []byte) (int, error) { return c.all.Read(p) }
 
-// http2 takes the rest of the preface and hands the connection over.
+// http2 hands the connection over, whose preface net/http reads once more.
 func (c *conn) http2() {
-	rest := make([]byte, len(prefaceRest))
-	for n := 0; n < len(rest); {
-		m, err := c.r.Read(rest[n:])
-		if n += m; err != nil {
-			return
-		}
-	}
-	if string(rest) != prefaceRest {
-		c.refuse(unreadable(http.StatusBadRequest, "the preface of HTTP/2 is malformed"), false)
-		return
-	}
-	ahead := []byte(prefaceLine + "\r\n\r\n" + prefaceRest)
-	if n := c.r.Buffered(); n > 0 {
-		more := make([]byte, n)
-		_, _ = io.ReadFull(c.r, more) // it is there
-		ahead = append(ahead, more...)
-	}
-	c.r.Discard()
-	c.handOver(&replay{c.socket, ahead})
+	ahead, _ := io.ReadAll(io.LimitReader(c.r, int64(c.r.Buffered()))) // it is there
+	c.r.Release()
+	all := io.MultiReader(strings.NewReader(prefaceLine+"\r\n\r\n"), bytes.NewReader(ahead), c.socket)
+	c.handOver(&replay{c.socket, all})
 }

@@ -2,24 +2,16 @@ package listen
 
 import (
 	"context"
+	"io"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 )
 
-// http2Server serves the connections of a generation that speak HTTP/2. It is net/http's, fed
-// with connections whose protocol is known.
-type http2Server struct {
-	server *http.Server
-	feed   *feed
-	start  sync.Once
-}
-
-func newHTTP2Server(s *Server, c *generation) *http2Server {
-	h := &http2Server{feed: &feed{conns: make(chan net.Conn), done: make(chan struct{})}}
-	h.server = &http.Server{
+// newHTTP2 makes the server of the connections of a generation that speak HTTP/2. It is net/http's,
+// and gets them, whose protocol is known, from the generation's feed.
+func newHTTP2(s *Server, c *generation) *http.Server {
+	h := &http.Server{
 		Handler:           &streams{s, c},
 		ReadHeaderTimeout: c.limits.ReadHeaderTimeout,
 		IdleTimeout:       c.limits.IdleTimeout,
@@ -31,7 +23,7 @@ func newHTTP2Server(s *Server, c *generation) *http2Server {
 			MaxReceiveBufferPerConnection: 256 << 10,
 		},
 		// What net/http says of a connection holds bytes of the caller.
-		ErrorLog: log.New(constant{s.o.Log}, "", 0),
+		ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(_ context.Context, nc net.Conn) context.Context {
 			return s.connContext(c.Listener, nc)
 		},
@@ -48,50 +40,28 @@ func newHTTP2Server(s *Server, c *generation) *http2Server {
 		// An answer to OPTIONS * that is not the handler's would lack what its answers carry.
 		DisableGeneralOptionsHandler: true,
 	}
-	h.server.Protocols.SetHTTP2(true)
-	h.server.Protocols.SetUnencryptedHTTP2(true)
+	h.Protocols.SetHTTP2(true)
+	h.Protocols.SetUnencryptedHTTP2(true)
 	return h
 }
 
-// constant is a writer that logs that something was written, and nothing of it.
-type constant struct{ log *slog.Logger }
-
-func (c constant) Write(p []byte) (int, error) {
-	c.log.Debug("an HTTP/2 connection ended with an error")
-	return len(p), nil
+// feed is the net.Listener of an http.Server whose connections are handed to it.
+type feed struct {
+	conns chan net.Conn
+	done  chan struct{}
 }
 
-// serve hands a connection over.
-func (h *http2Server) serve(s *Server, nc net.Conn) {
-	h.start.Do(func() {
-		s.working.Go(func() { _ = h.server.Serve(h.feed) }) // ends with the feed
-	})
+func newFeed() feed { return feed{make(chan net.Conn), make(chan struct{})} }
+
+func (f feed) hand(nc net.Conn) {
 	select {
-	case h.feed.conns <- nc:
-	case <-h.feed.done:
+	case f.conns <- nc:
+	case <-f.done:
 		_ = nc.Close() // it came too late
 	}
 }
 
-// shutdown lets the connections end, with GOAWAY, and closes them when ctx is done.
-func (h *http2Server) shutdown(ctx context.Context) error {
-	h.feed.stop()
-	h.start.Do(func() {}) // from now on none is started
-	if h.server.Shutdown(ctx) == nil {
-		return nil
-	}
-	_ = h.server.Close() // what it returns is that connections were open, which we know
-	return ctx.Err()
-}
-
-// feed is the net.Listener of an http.Server whose connections come from a channel.
-type feed struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func (f *feed) Accept() (net.Conn, error) {
+func (f feed) Accept() (net.Conn, error) {
 	select {
 	case c := <-f.conns:
 		return c, nil
@@ -100,11 +70,10 @@ func (f *feed) Accept() (net.Conn, error) {
 	}
 }
 
-func (f *feed) stop() { f.once.Do(func() { close(f.done) }) }
-
-func (f *feed) Close() error {
-	f.stop()
+// Close is called once by the http.Server.
+func (f feed) Close() error {
+	close(f.done)
 	return nil
 }
 
-func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }
+func (f feed) Addr() net.Addr { return &net.TCPAddr{} }

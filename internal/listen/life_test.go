@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // closesSoon waits for the server to end a caller's connection.
@@ -27,11 +27,14 @@ func (c *caller) closesSoon() {
 	}
 }
 
+// quick are limits of time that pass while a test waits.
+func quick(l *config.Limits) {
+	const d = 100 * time.Millisecond
+	l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = d, d, d
+}
+
 func TestSlowCallersAreEnded(t *testing.T) {
-	f := listening(t, echo, func(l *config.Limits) {
-		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 100*time.Millisecond, 100*time.Millisecond,
-			100*time.Millisecond
-	})
+	f := listening(t, echo, quick)
 	for name, text := range map[string]string{
 		"before anything": "", "in the header": "GET / HTTP/1.1\r\nHost", "between requests": get,
 		"in the header of a second request": get + "GET / HT",
@@ -46,20 +49,18 @@ func TestSlowCallersAreEnded(t *testing.T) {
 	}
 	t.Run("in a TLS handshake", func(t *testing.T) {
 		f := newFront(t, echo)
-		f.listen(tlsConfig(t), func(l *config.Limits) { l.ReadHeaderTimeout = 100 * time.Millisecond })
+		f.listen(tlsConfig(t), quick)
 		f.dial().closesSoon()
 	})
 	t.Run("while taking an answer", func(t *testing.T) {
 		ended := make(chan error, 1)
-		f := listening(t, func(w http.ResponseWriter, _ *http.Request) {
-			for {
-				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
-					ended <- err
-					return
-				}
+		who := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+			var err error
+			for err == nil {
+				_, err = w.Write(make([]byte, 1<<20))
 			}
-		}, func(l *config.Limits) { l.BodyIdleTimeout = 100 * time.Millisecond })
-		who := f.dial()
+			ended <- err
+		}, quick).dial()
 		who.send(get)
 		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error(err)
@@ -68,74 +69,58 @@ func TestSlowCallersAreEnded(t *testing.T) {
 	})
 }
 
-func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// wantClosed checks that nobody listens on an address.
+func wantClosed(t *testing.T, address string) {
+	t.Helper()
+	if conn, err := net.Dial("tcp", address); err == nil {
+		conn.Close()
+		t.Errorf("%s is listened on", address)
 	}
-	defer taken.Close()
-	f := listening(t, echo)
+}
+
+func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
+	f, taken := listening(t, echo), listening(t, echo)
 	who := f.dial()
 	who.ask(get)
-	_, err = f.Prepare([]Listener{{Address: "127.0.0.1:0"}, {Address: taken.Addr().String()}}, limits, 0)
+	free := testkit.Address(t)
+	_, err := f.Prepare([]Listener{{Address: free}, {Address: taken.addr}}, limits, 0)
 	if err == nil || len(f.Addrs()) != 1 || f.Addrs()[0].String() != f.addr {
 		t.Errorf("%v, listening on %v", err, f.Addrs())
 	}
-	if a := who.ask(get); a.Close {
-		t.Error("a connection is to be closed for a change that was refused")
-	}
-	f.dial().ask(get)
-}
-
-func TestADiscardedChangeListensNowhere(t *testing.T) {
-	f := listening(t, echo)
-	change, err := f.Prepare([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute)
+	wantClosed(t, free)
+	change, err := f.Prepare([]Listener{{Address: free}}, limits, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened := change.opened
 	change.Discard()
-	f.dial().ask(get)
-	for _, b := range opened {
-		if conn, err := net.Dial("tcp", b.socket.Addr().String()); err == nil {
-			conn.Close()
-			t.Error("it is listened on")
-		}
+	wantClosed(t, free)
+	if a := who.ask(get); a.Close {
+		t.Error("a connection is to be closed for a change that did not come about")
 	}
+	f.dial().ask(get)
 }
 
 func TestAConnectionWhoseListenerGoesIsServedAndClosed(t *testing.T) {
-	f := newFront(t, echo)
+	begun := make(chan struct{}, 2)
+	f := newFront(t, func(w http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		echo(w, r)
+	})
 	two := []Listener{{Name: "stays", Address: "127.0.0.1:0"}, {Name: "goes", Address: "127.0.0.1:0"}}
 	if err := f.Listen(two, limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	gone := f.Addrs()[1].String()
-	f.addr = gone
+	f.addr = f.Addrs()[1].String()
 	idle, busy := f.dial(), f.dial()
 	idle.ask(get)
 	busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
-	eventually(t, "the request under way", func() bool {
-		n := 0
-		for _, c := range f.of(nil) {
-			if c.current.Load() != nil {
-				n++
-			}
-		}
-		return n == 1
-	})
+	<-begun
+	<-begun
 	if err := f.Listen(two[:1], limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if conn, err := net.Dial("tcp", gone); err == nil {
-		conn.Close()
-		t.Error("the address is still listened on")
-	}
-	for _, who := range []*caller{idle, busy} {
-		request := get
-		if who == busy {
-			request = "b"
-		}
+	wantClosed(t, f.addr)
+	for who, request := range map[*caller]string{idle: get, busy: "b"} {
 		if a := who.ask(request); a.StatusCode != 200 || !a.Close {
 			t.Errorf("%s %v", a.Status, a.Header)
 		}
@@ -192,16 +177,15 @@ func TestACertificateChangesWithoutClosingTheAddress(t *testing.T) {
 
 func TestLeavingClosesWithEachAnswer(t *testing.T) {
 	f := listening(t, echo)
-	who, idle := f.dial(), f.dial()
-	who.ask(get)
-	idle.ask(get)
+	one, other := f.dial(), f.dial()
+	one.ask(get)
+	other.ask(get)
 	f.Leave()
-	if a := who.ask(get); !a.Close {
-		t.Error("it is kept")
-	}
-	who.ends()
-	if a := idle.ask(get); a.StatusCode != 200 {
-		t.Error("an idle connection was closed under a request")
+	for _, who := range []*caller{one, other} { // no idle one is closed under a request
+		if a := who.ask(get); !a.Close {
+			t.Error("it is kept")
+		}
+		who.ends()
 	}
 }
 
@@ -267,35 +251,33 @@ func TestARequestBufferedWhenItsConnectionIsCutIsNotServed(t *testing.T) {
 // connection ends without a byte of it having been read: it may be sent again.
 func TestNoRequestIsLostWhileAServerEnds(t *testing.T) {
 	for range 20 {
-		var served atomic.Int64
-		f := listening(t, func(w http.ResponseWriter, _ *http.Request) { served.Add(1) })
+		var served, answered atomic.Int64
+		f := listening(t, func(http.ResponseWriter, *http.Request) { served.Add(1) })
 		const callers = 20
-		var answered atomic.Int64
-		var begun, wg sync.WaitGroup
-		begun.Add(callers)
+		var wg sync.WaitGroup
+		begun := make(chan struct{}, callers)
 		for range callers {
 			who := f.dial()
 			wg.Go(func() {
 				defer who.conn.Close()
 				for i := 0; ; i++ {
 					if i == 3 {
-						begun.Done()
+						begun <- struct{}{}
 					}
-					if _, err := io.WriteString(who.conn, get); err != nil {
-						break
-					}
+					_, _ = io.WriteString(who.conn, get) // reading tells of an error
 					a, err := who.tryRead("GET")
-					if err != nil {
-						break
+					if err == nil {
+						answered.Add(1)
 					}
-					answered.Add(1)
-					if a.Close {
-						break
+					if err != nil || a.Close {
+						return
 					}
 				}
 			})
 		}
-		begun.Wait()
+		for range callers {
+			<-begun
+		}
 		if err := f.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -378,15 +360,9 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 		default:
 			echo(w, r)
 		}
-	}, func(l *config.Limits) {
-		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 200*time.Millisecond, 200*time.Millisecond,
-			200*time.Millisecond
-	})
-	rounds := 1
-	if s := os.Getenv("LISTEN_SOAK"); s != "" {
-		_, _ = fmt.Sscan(s, &rounds)
-	}
-	texts := []string{
+	}, quick)
+	var wg sync.WaitGroup
+	for _, text := range []string{
 		"", "GET", get, get + get + get, "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", "GET /long HTTP/1.1\r\nHost: a\r\n\r\n",
 		"x\r\n\r\n",
 		"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nxxx", expects, expects + "ab", expects + "abc",
@@ -394,43 +370,28 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage", "PRI * HTTP/2.0\r\n\r\nxx",
 		"PRI * HTTP/2.0\r\n\r\n",
-	}
-	for range rounds {
-		var wg sync.WaitGroup
-		for _, text := range texts {
-			for how := range 4 {
-				wg.Go(func() {
-					conn, err := net.Dial("tcp", f.addr)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					defer conn.Close()
-					_, _ = io.WriteString(conn, text)
-					switch how {
-					case 0: // leaves at once
-					case 1:
-						_ = conn.(*net.TCPConn).CloseWrite()
-						_, _ = io.Copy(io.Discard, conn)
-					case 2:
-						_ = conn.(*net.TCPConn).SetLinger(0)
-					case 3:
-						_ = conn.SetReadDeadline(time.Now().Add(time.Second))
-						_, _ = io.Copy(io.Discard, conn)
-					}
-				})
-			}
+	} {
+		for name, leave := range map[string]func(*net.TCPConn){
+			"at once":      func(*net.TCPConn) {},
+			"half":         func(c *net.TCPConn) { _ = c.CloseWrite(); _, _ = io.Copy(io.Discard, c) },
+			"with a reset": func(c *net.TCPConn) { _ = c.SetLinger(0) },
+			"never":        func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) },
+		} {
+			who := f.dial()
+			wg.Go(func() {
+				if _, err := io.WriteString(who.conn, text); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				leave(who.conn.(*net.TCPConn))
+				_ = who.conn.Close()
+			})
 		}
-		wg.Wait()
 	}
+	wg.Wait()
 	eventually(t, "the end of all connections", func() bool {
-		f.slots.mu.Lock()
-		defer f.slots.mu.Unlock()
-		return len(f.slots.open) == 0 && f.lingering.Load() == 0
+		open, _ := f.places()
+		return open == 0 && f.lingering.Load() == 0 && len(f.of(nil)) == 0
 	})
-	if open := f.of(nil); len(open) != 0 {
-		t.Errorf("%d connections are remembered", len(open))
-	}
 	if log := f.log.String(); strings.Contains(log, "panicked") || strings.Contains(log, "garbage") {
 		t.Error(log)
 	}

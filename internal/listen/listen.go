@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -72,6 +73,8 @@ type Options struct {
 type Server struct {
 	o     Options
 	slots slots
+	// aside counts the connections that wait aside (see slots).
+	aside atomic.Int32
 	// lingering counts the connections and streams that only wait for the end of a body.
 	lingering atomic.Int32
 	// shortAt is when file descriptors were last short, in nanoseconds since 1970; waiting
@@ -88,16 +91,15 @@ type Server struct {
 	conns map[*conn]struct{}
 	// generations are those that may have connections.
 	generations map[*generation]struct{}
-	// watching tells that watchCallers runs, over that Shutdown was called.
-	watching, over bool
+	over        bool // Shutdown was called
 
+	watch sync.Once // starts watchCallers
 	// leaving makes every answer close its connection.
 	leaving atomic.Bool
 	// working counts the goroutines. closed ends those that only wait; ended tells that no
 	// connection is left.
 	working       sync.WaitGroup
 	closed, ended chan struct{}
-	date          date
 }
 
 // listener is what a *net.TCPListener is.
@@ -124,25 +126,17 @@ type generation struct {
 	grace   time.Duration
 	tls     *tls.Config
 	retired atomic.Bool
-	http2   *http2Server
+	http2   *http.Server
+	feed    feed // of http2
 }
 
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	return &Server{
-		o: o, conns: make(map[*conn]struct{}), generations: make(map[*generation]struct{}),
+		o: o, slots: slots{open: make(map[*socket]struct{}), of: make(map[netip.Addr]int)},
+		conns: make(map[*conn]struct{}), generations: make(map[*generation]struct{}),
 		closed: make(chan struct{}), ended: make(chan struct{}),
 	}
-}
-
-// Listen is Prepare and Commit in one.
-func (s *Server) Listen(listeners []Listener, limits config.Limits, grace time.Duration) error {
-	c, err := s.Prepare(listeners, limits, grace)
-	if err != nil {
-		return err
-	}
-	c.Commit()
-	return nil
 }
 
 // forget is called by a connection that has ended or is HTTP/2's.

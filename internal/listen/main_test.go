@@ -90,6 +90,15 @@ func (f *front) listen(config *tls.Config, edits ...func(*config.Limits)) {
 	f.addr = f.Addrs()[0].String()
 }
 
+// Listen puts a set of listeners in force.
+func (f *front) Listen(listeners []Listener, l config.Limits, grace time.Duration) error {
+	c, err := f.Prepare(listeners, l, grace)
+	if err == nil {
+		c.Commit()
+	}
+	return err
+}
+
 // caller is a connection of somebody who writes HTTP by hand.
 type caller struct {
 	t    *testing.T
@@ -194,14 +203,21 @@ func tlsConfig(t *testing.T) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{testkit.NewCertificate(t, nil).TLS()}}
 }
 
+// listening makes it listen, with TLS or without, and gives what connects so.
+func (f *front) listening(secured bool) (dial func() *caller) {
+	f.t.Helper()
+	if !secured {
+		f.listen(nil)
+		return f.dial
+	}
+	f.listen(tlsConfig(f.t))
+	return f.dialTLS
+}
+
 // both runs a test of a handler over plain connections and over TLS.
 func both(t *testing.T, name string, h http.HandlerFunc, run func(t *testing.T, dial func() *caller)) {
-	t.Run(name+", plain", func(t *testing.T) { run(t, listening(t, h).dial) })
-	t.Run(name+", TLS", func(t *testing.T) {
-		f := newFront(t, h)
-		f.listen(tlsConfig(t))
-		run(t, f.dialTLS)
-	})
+	t.Run(name+", plain", func(t *testing.T) { run(t, newFront(t, h).listening(false)) })
+	t.Run(name+", TLS", func(t *testing.T) { run(t, newFront(t, h).listening(true)) })
 }
 
 // ended is a context that is over.

@@ -69,23 +69,3 @@ func (p *pace) over() bool { return p.rate > 0 && p.used >= mostSlow }
 func paceOf(l *config.Limits) pace {
 	return pace{idle: l.BodyIdleTimeout, rate: int64(l.MinBodyRate)}
 }
-
-// deadline is the time for reading, or for writing, that is set on a connection, as far as it is known.
-type deadline struct{ at time.Time }
-
-// slack is by how much of itself a deadline may be later than it has to be, so that it need not
-// be set for every read and write.
-const slack = 8
-
-// arm has it at least d away from now, and little more; d of 0 is for ever.
-func (l *deadline) arm(now time.Time, d time.Duration, set func(time.Time) error) error {
-	switch left := l.at.Sub(now); {
-	case d <= 0 && l.at.IsZero(), d > 0 && left >= d && left <= d+d/slack:
-		return nil
-	case d <= 0:
-		l.at = time.Time{}
-	default:
-		l.at = now.Add(d + d/slack)
-	}
-	return set(l.at)
-}

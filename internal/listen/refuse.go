@@ -5,44 +5,29 @@ import (
 	"net/http"
 
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/wire"
 )
 
 // unreadable is the problem of a request that cannot be read. what says what is wrong with
 // it, where the status does not.
 func unreadable(status int, what string) *problem.Problem {
-	var detail string
-	switch status {
-	case http.StatusRequestURITooLong:
-		detail = "The request line is longer than this gateway takes. Shorten the query, or have the platform team raise " +
-			"server.limits.maxHeaderBytes."
-	case http.StatusRequestHeaderFieldsTooLarge:
-		detail = "The request line and the header fields are longer than this gateway takes. Send fewer or shorter ones, " +
-			"or have the platform team raise server.limits.maxHeaderBytes."
-	case http.StatusNotImplemented:
-		detail = "The request has a transfer coding that this gateway does not know. Send the body chunked " +
-			"or with a Content-Length."
-	case http.StatusLengthRequired:
-		detail = "A body on HTTP/1.0 needs a Content-Length, and the request has none. Send it, also if the body is empty; " +
-			"the connection is closed."
-	case http.StatusHTTPVersionNotSupported:
-		detail = "The request cannot be read: its version of HTTP is not one of 1.0, 1.1 and 2. Nothing was sent. Correct " +
-			"the request; the connection is closed."
-	default:
+	detail, ok := map[int]string{
+		http.StatusRequestURITooLong: "The request line is longer than this gateway takes. Shorten the query, or have the " +
+			"platform team raise server.limits.maxHeaderBytes.",
+		http.StatusRequestHeaderFieldsTooLarge: "The request line and the header fields are longer than this gateway " +
+			"takes. Send fewer or shorter ones, or have the platform team raise server.limits.maxHeaderBytes.",
+		http.StatusNotImplemented: "The request has a transfer coding that this gateway does not know. Send the body " +
+			"chunked or with a Content-Length.",
+		http.StatusLengthRequired: "A body on HTTP/1.0 needs a Content-Length, and the request has none. Send it, also if " +
+			"the body is empty; the connection is closed.",
+		http.StatusHTTPVersionNotSupported: "The request cannot be read: its version of HTTP is not one of 1.0, 1.1 and " +
+			"2. Nothing was sent. Correct the request; the connection is closed.",
+		http.StatusExpectationFailed: "The request has an Expect field that asks for something else than 100-continue, " +
+			"which is all that this gateway knows. Send it without.",
+	}[status]
+	if !ok {
 		detail = "The request cannot be read: " + what + ". Nothing was sent. Correct the request; the connection is closed."
 	}
 	return problem.Unreadable(status, detail)
-}
-
-// unreadableHead is the problem of a head that is malformed or too large.
-func unreadableHead(err *wire.SyntaxError) *problem.Problem {
-	switch {
-	case err == wire.ErrStartSize:
-		return unreadable(http.StatusRequestURITooLong, "")
-	case err.TooLarge():
-		return unreadable(http.StatusRequestHeaderFieldsTooLarge, "")
-	}
-	return unreadable(http.StatusBadRequest, err.Error())
 }
 
 // refuse answers a request that no handler sees, and closes the connection.

@@ -47,7 +47,8 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 		return nil, unreadable(http.StatusNotImplemented, "")
 	case err != nil:
 		return malformed(err.Error())
-	case http10 && framing.Length == wire.Undeclared && expectsBody(method):
+	case http10 && framing.Length == wire.Undeclared &&
+		(method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch):
 		// HTTP/1.0 has no other way to say where a body ends (RFC 1945, section 7.2.2).
 		return nil, unreadable(http.StatusLengthRequired, "")
 	}
@@ -72,13 +73,9 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 	e.kept.Store(http10 || method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions)
 	e.setBody(framing.Length)
 	if expectsOther(r) {
-		return nil, expectation()
+		return nil, unreadable(http.StatusExpectationFailed, "")
 	}
 	return e, nil
-}
-
-func expectsBody(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 // setBody gives the request its body, whose length is one of wire.Framing.
@@ -91,7 +88,6 @@ func (e *exchange) setBody(length int64) {
 		return
 	}
 	if length == wire.Chunked {
-		r.TransferEncoding = chunkedCoding
 		if names, ok := r.Header["Trailer"]; ok {
 			delete(r.Header, "Trailer")
 			r.Trailer = wire.Announced(names)
@@ -102,13 +98,11 @@ func (e *exchange) setBody(length int64) {
 	b.expects = !e.http10 && wire.HasToken(r.Header["Expect"], "100-continue")
 }
 
-var chunkedCoding = []string{"chunked"}
-
 // parseTarget reads a request target (RFC 9112, section 3.2). Most are a plain path and
 // query, for which u is filled without looking further; what it gives is always as
 // url.ParseRequestURI has it.
 func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
-	if plain(target) {
+	if isPlain(target) {
 		var query bool
 		u.Path, u.RawQuery, query = strings.Cut(target, "?")
 		u.ForceQuery = query && u.RawQuery == ""
@@ -124,29 +118,16 @@ func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
 	return u, err
 }
 
-// plain tells that a target is a path whose bytes all stand for themselves, perhaps with a
+// isPlain tells that a target is a path whose bytes all stand for themselves, perhaps with a
 // query behind it.
-func plain(target string) bool {
-	if target == "" || target[0] != '/' {
-		return false
+func isPlain(target string) bool {
+	path, query, _ := strings.Cut(target, "?")
+	special := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') &&
+			!strings.ContainsRune("/-_.~$&+:=@", r)
 	}
-	for i := range len(target) {
-		switch b := target[i]; {
-		case b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9':
-		case strings.IndexByte("/-_.~$&+:=@", b) >= 0:
-		case b == '?':
-			query := target[i+1:]
-			for j := range len(query) {
-				if query[j] <= ' ' || query[j] == 0x7f {
-					return false
-				}
-			}
-			return true
-		default:
-			return false
-		}
-	}
-	return true
+	control := func(r rune) bool { return r <= ' ' || r == 0x7f }
+	return strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, special) && !strings.ContainsFunc(query, control)
 }
 
 // expectsOther tells that a request expects what this server cannot do (RFC 9110,
@@ -158,9 +139,4 @@ func expectsOther(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-func expectation() *problem.Problem {
-	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something "+
-		"else than 100-continue, which is all that this gateway knows. Send it without.")
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"ebox-gateway/internal/wire"
 )
@@ -17,13 +18,8 @@ import (
 // may flush it, write interim answers, or cause a 100 by reading the body.
 //
 // How the body is framed may only show when it ends: what fits into one buffer is held back until
-// then and gets a Content-Length, more of it goes out in chunks. The first lines of the head, which
-// depend on it, are put in front of the fields at last. In out stand
-//
-//	room | fields | text ...
-//
-// where the status line, Content-Length or Transfer-Encoding, and Connection end where the fields
-// begin, at out[fields:], and the body begins at out[text:].
+// then and gets a Content-Length, more of it goes out in chunks. The lines that say so are the last
+// of the head, and are put there at last: at out[text:], where the body begins.
 type response struct {
 	header http.Header
 
@@ -36,10 +32,10 @@ type response struct {
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
 	length, written int64
 
-	out          []byte // what is to be written
-	fields, text int
-	buffers      net.Buffers
-	space        [2][]byte // of buffers
+	out     []byte // what is to be written
+	text    int
+	buffers net.Buffers
+	space   [2][]byte // of buffers
 }
 
 // how an answer's body is framed.
@@ -47,16 +43,16 @@ type how int
 
 const (
 	undecided how = iota // it is held back until it ends, or is too long for that
-	counted              // Content-Length
+	plain                // by Content-Length, or else the end of the connection
 	chunked
-	toEnd  // by the end of the connection, on HTTP/1.0
 	noBody // of HEAD, 204 and 304
 )
 
 const (
 	outSize = 4 << 10
-	// room is for the status line and the fields that frame the body.
-	room = 128
+	// room is for what comes before and behind what was held back: the fields that frame the
+	// body, and the lines of a chunk.
+	room = 96
 )
 
 var (
@@ -92,48 +88,39 @@ func (e *exchange) writeHeader(status int) {
 		return
 	case status < http.StatusOK:
 		if !e.http10 && status != http.StatusSwitchingProtocols {
-			e.writeInterim(status)
+			e.appendHead(status)
+			e.out = append(e.out, "\r\n"...)
+			e.send(nil)
+			e.giveBack()
 		}
 		return
 	}
 	e.status = status
 	e.decide()
-	e.out = outs.Get().(*[outSize]byte)[:room]
-	e.fields = room
-	for name, values := range e.header {
-		if !e.omits(name) {
-			e.field(name, values)
-		}
-	}
+	e.appendHead(status)
 	if _, ok := e.header["Date"]; !ok {
-		e.out = append(append(append(e.out, "Date: "...), e.c.s.date.text()...), "\r\n"...)
+		e.out = append(time.Now().UTC().AppendFormat(append(e.out, "Date: "...), http.TimeFormat), "\r\n"...)
 	}
-	e.out = append(e.out, "\r\n"...)
 	e.text = len(e.out)
 	if e.how != undecided {
 		e.frame()
 	}
 }
 
-// writeInterim writes an informational answer (RFC 9110, section 15.2).
-func (e *exchange) writeInterim(status int) {
-	out := outs.Get().(*[outSize]byte)
-	e.out = appendStatus(out[:0], "HTTP/1.1 ", status)
+// appendHead takes a buffer and begins it with a status line and the handler's fields.
+func (e *exchange) appendHead(status int) {
+	version := "HTTP/1.1 "
+	if e.http10 {
+		version = "HTTP/1.0 "
+	}
+	b := append(outs.Get().(*[outSize]byte)[:0], version...)
+	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
+	e.out = append(append(b, http.StatusText(status)...), "\r\n"...)
 	for name, values := range e.header {
-		switch name {
-		case "Connection", "Transfer-Encoding", "Content-Length":
-		default:
+		if !e.omits(name) && (status >= http.StatusOK || name != "Content-Length") {
 			e.field(name, values)
 		}
 	}
-	e.out = append(e.out, "\r\n"...)
-	e.send(nil)
-	e.giveBack()
-}
-
-func appendStatus(b []byte, version string, status int) []byte {
-	b = append(strconv.AppendInt(append(b, version...), int64(status), 10), ' ')
-	return append(append(b, http.StatusText(status)...), "\r\n"...)
 }
 
 // sendContinue asks for the body, unless the answer has begun.
@@ -155,7 +142,7 @@ func (e *exchange) decide() {
 	case e.isHead || !bodyAllowed(e.status):
 		e.how = noBody
 	case e.length >= 0:
-		e.how = counted
+		e.how = plain
 	case !e.http10 && len(h["Trailer"]) > 0:
 		e.how = chunked
 	}
@@ -201,45 +188,29 @@ func (e *exchange) omits(name string) bool {
 	return strings.HasPrefix(name, http.TrailerPrefix)
 }
 
-// field appends the lines of a field. Line ends and NUL in a value would be the end of the
-// field, or of the answer, and become blanks; what cannot be a name is left out.
+// field appends the lines of a field. What would be the end of the field, or of the answer, is left out.
 func (e *exchange) field(name string, values []string) {
 	for _, v := range values {
-		b, err := wire.AppendField(e.out, name, v)
-		if err != nil && wire.IsToken(name) {
-			b, err = wire.AppendField(e.out, name, strings.Map(legible, v))
-		}
-		if err == nil {
+		if b, err := wire.AppendField(e.out, name, v); err == nil {
 			e.out = b
 		}
 	}
 }
 
-func legible(r rune) rune {
-	if r < ' ' && r != '\t' || r == 0x7f {
-		return ' '
-	}
-	return r
-}
-
-// frame puts the head's first lines in front of the others, now that it is known how the
-// body is framed.
+// frame ends the head, now that it is known how the body is framed. What is held back of one that
+// is chunked becomes its first chunk.
 func (e *exchange) frame() {
-	var first [room]byte
-	version := "HTTP/1.1 "
-	if e.http10 {
-		version = "HTTP/1.0 "
-	}
-	b := appendStatus(first[:0], version, e.status)
+	var lines [room]byte
+	b, held := lines[:0], len(e.out)-e.text
 	switch e.how {
 	case undecided: // all of it is here
-		e.length = int64(len(e.out) - e.text)
+		e.length = int64(held)
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), e.length, 10), "\r\n"...)
 	case chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case toEnd:
-		e.closes = true
-	case counted, noBody:
+	case plain:
+		e.closes = e.closes || e.length < 0
+	case noBody:
 	}
 	switch {
 	case e.closes:
@@ -247,18 +218,18 @@ func (e *exchange) frame() {
 	case e.http10:
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
-	e.fields -= len(b)
-	copy(e.out[e.fields:], b)
+	b = append(b, "\r\n"...)
+	if e.how == chunked && held > 0 {
+		b = wire.AppendChunkSize(b, held)
+		e.out = append(e.out, "\r\n"...)
+	}
+	e.out = slices.Insert(e.out, e.text, b...)
 }
 
 // Write implements http.ResponseWriter.
 func (e *exchange) Write(p []byte) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.write(p)
-}
-
-func (e *exchange) write(p []byte) (int, error) {
 	if e.over {
 		return 0, errOver
 	}
@@ -278,22 +249,18 @@ func (e *exchange) write(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	e.written += int64(len(p))
-	const spare = 16 // for the lines of a chunk
-	if e.how == undecided {
-		if len(e.out)+len(p)+spare <= cap(e.out) {
-			e.out = append(e.out, p...)
-			return len(p), nil
-		}
+	fits := len(e.out)+len(p)+room <= cap(e.out)
+	if e.how == undecided && !fits {
 		e.stream()
 	}
-	if e.how == chunked {
-		return e.writeChunk(p)
-	}
-	if len(e.out)+len(p) <= cap(e.out) {
+	switch {
+	case e.how == chunked:
+		e.writeChunk(p)
+	case fits:
 		e.out = append(e.out, p...)
-		return len(p), nil
+	default:
+		e.send(p)
 	}
-	e.send(p)
 	return len(p), e.failed
 }
 
@@ -301,20 +268,13 @@ func (e *exchange) write(p []byte) (int, error) {
 func (e *exchange) stream() {
 	e.how = chunked
 	if e.http10 {
-		e.how = toEnd
-	}
-	held := len(e.out) - e.text
-	if e.how == chunked && held > 0 {
-		var line [8]byte
-		size := wire.AppendChunkSize(line[:0], held)
-		e.out = slices.Insert(e.out, e.text, size...)
-		e.out = append(e.out, "\r\n"...)
+		e.how = plain
 	}
 	e.frame()
 }
 
 // writeChunk writes a chunk, or appends it to what is to be written if it is small.
-func (e *exchange) writeChunk(p []byte) (int, error) {
+func (e *exchange) writeChunk(p []byte) {
 	const lines = 16
 	if len(e.out)+lines > cap(e.out) {
 		e.send(nil)
@@ -326,7 +286,6 @@ func (e *exchange) writeChunk(p []byte) (int, error) {
 		e.send(p)
 	}
 	e.out = append(e.out, "\r\n"...)
-	return len(p), e.failed
 }
 
 // FlushError lets http.ResponseController flush.
@@ -351,22 +310,17 @@ func (e *exchange) end() {
 	if e.status == 0 {
 		e.writeHeader(http.StatusOK)
 	}
-	switch e.how {
-	case undecided:
-		if !e.http10 && e.hasTrailer() {
-			e.stream()
-			e.endChunks()
-			break
-		}
+	if e.how == undecided && !e.http10 && e.hasTrailer() {
+		e.stream()
+	}
+	switch {
+	case e.how == undecided:
 		e.frame()
-	case counted:
-		if e.written < e.length && e.failed == nil {
-			e.send(nil)
-			e.failed = errShort
-		}
-	case chunked:
+	case e.how == chunked:
 		e.endChunks()
-	case noBody, toEnd:
+	case e.written < e.length && e.failed == nil:
+		e.send(nil)
+		e.failed = errShort
 	}
 	e.send(nil)
 }
@@ -393,8 +347,8 @@ func (e *exchange) endChunks() {
 
 // send writes what is to be written, and p behind it.
 func (e *exchange) send(p []byte) {
-	head := e.out[e.fields:]
-	e.out, e.fields = e.out[:0], 0
+	head := e.out
+	e.out = e.out[:0]
 	switch {
 	case e.failed != nil:
 	case len(p) == 0:

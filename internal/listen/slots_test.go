@@ -31,7 +31,7 @@ func (f *front) dialFrom(source string) *caller {
 func (f *front) places() (open, aside int) {
 	f.slots.mu.Lock()
 	defer f.slots.mu.Unlock()
-	return len(f.slots.open), f.slots.aside
+	return len(f.slots.open), int(f.aside.Load())
 }
 
 func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
@@ -109,14 +109,14 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 		_ = c.conn.Close()
 	}
 	c := f.dialFrom("127.0.0.1")
-	for range 3 * mostAside { // a flood of the first source
+	for range 3 * places { // a flood of the first source
 		if conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}).Dial("tcp", f.addr); err == nil {
 			defer conn.Close()
 		}
 	}
 	c.ask(get)
 	f.dialFrom("127.0.0.1").ask(get)
-	eventually(t, "those of the flood to be counted", func() bool { return turnedAway.Load() == 3*mostAside })
+	eventually(t, "those of the flood to be counted", func() bool { return turnedAway.Load() == 3*places })
 	if !f.TurnedAway() {
 		t.Error("nobody is told of them")
 	}
@@ -146,15 +146,31 @@ func TestALowerLimitIsReachedAndAHigherOneIsUsed(t *testing.T) {
 	}
 }
 
-// The kernel's limit holds for the whole process, so that it is tried in one of its own.
+// few, if set, tells a process of this test that it has but few file descriptors: the kernel's limit
+// holds for the whole process.
+const few = "LISTEN_FEW_DESCRIPTORS"
+
+// withFew gives the command that runs the test in a process with few file descriptors.
+func withFew(t *testing.T) *exec.Cmd {
+	child := exec.Command("sh", "-c", `ulimit -n 100 && exec "$0" -test.run="^`+t.Name()+`$"`, os.Args[0])
+	child.Env, child.Stderr = append(os.Environ(), few+"=1"), os.Stderr
+	return child
+}
+
+// reserving makes a server that keeps descriptors free.
+func reserving(t *testing.T, h http.HandlerFunc) *front {
+	f := newFront(t, h)
+	f.Server = New(Options{Handler: h, NewID: f.o.NewID, Log: f.o.Log, Reserve: true})
+	f.listen(nil, func(l *config.Limits) { l.MaxConnections = 10_000 })
+	return f
+}
+
 func TestTheAdminListenerAnswersWhenDescriptorsAreUsedUp(t *testing.T) {
-	if os.Getenv("LISTEN_FEW_DESCRIPTORS") != "" {
+	if os.Getenv(few) != "" {
 		serveWithFewDescriptors(t)
 		return
 	}
-	child := exec.Command("sh", "-c", `ulimit -n 100 && exec "$0" -test.run="^`+t.Name()+`$"`, os.Args[0])
-	child.Env = append(os.Environ(), "LISTEN_FEW_DESCRIPTORS=1")
-	child.Stderr = os.Stderr
+	child := withFew(t)
 	in, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -191,29 +207,48 @@ func TestTheAdminListenerAnswersWhenDescriptorsAreUsedUp(t *testing.T) {
 		_, _ = io.WriteString(to(internal, "127.0.0.3").conn, "GET /two HTTP/1.1\r\nHost: a\r\n\r\n")
 	}
 	eventually(t, "descriptors to be short, as the admin listener says", func() bool {
-		a := to(admin, "127.0.0.1").ask(get)
-		if a.StatusCode != 200 {
-			t.Errorf("%s", a.Status)
-		}
-		return a.body == "short"
+		return to(admin, "127.0.0.1").ask(get).body == "short"
 	})
 	if a := to(internal, "127.0.0.1").ask(get); a.StatusCode != 200 {
 		t.Errorf("%s", a.Status)
 	}
 }
 
+func serveWithFewDescriptors(t *testing.T) {
+	release := make(chan struct{})
+	internal := reserving(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/two" {
+			if conn, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+				defer conn.Close()
+			}
+			<-release
+		}
+	})
+	admin := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+		file, err := os.Open(os.DevNull) // as it reads its token
+		if err != nil {
+			w.WriteHeader(500)
+			return
+		}
+		_ = file.Close()
+		_, _ = io.WriteString(w, map[bool]string{true: "short", false: "well"}[internal.Short()])
+	})
+	fmt.Println(internal.addr, admin.addr)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	close(release)
+	if log := internal.log.String(); strings.Contains(log, "panicked") {
+		t.Error(log)
+	}
+}
+
 func TestAConnectionIsServedOnceDescriptorsAreFreeAgain(t *testing.T) {
-	if os.Getenv("LISTEN_FEW_DESCRIPTORS") == "" {
-		child := exec.Command("sh", "-c", `ulimit -n 100 && exec "$0" -test.run="^`+t.Name()+`$"`, os.Args[0])
-		child.Env = append(os.Environ(), "LISTEN_FEW_DESCRIPTORS=1")
-		if out, err := child.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
+	if os.Getenv(few) == "" {
+		if err := withFew(t).Run(); err != nil {
+			t.Error(err)
 		}
 		return
 	}
-	f := newFront(t, echo)
-	f.Server = New(Options{Handler: f.o.Handler, NewID: f.o.NewID, Log: f.o.Log, Reserve: true})
-	f.listen(nil)
+	f := reserving(t, echo)
 	var files []*os.File // as an upstream's connections take them, when no caller has one
 	for fd := uintptr(0); fd < 80; {
 		file, err := os.Open(os.DevNull)
@@ -230,39 +265,5 @@ func TestAConnectionIsServedOnceDescriptorsAreFreeAgain(t *testing.T) {
 	}
 	if a := c.read("GET"); a.StatusCode != 200 {
 		t.Errorf("%s", a.Status)
-	}
-}
-
-func serveWithFewDescriptors(t *testing.T) {
-	release := make(chan struct{})
-	internal := newFront(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/two" {
-			if conn, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-				defer conn.Close()
-			}
-			<-release
-		}
-	})
-	internal.Server = New(Options{Handler: internal.o.Handler, NewID: internal.o.NewID,
-		Log: internal.o.Log, Reserve: true})
-	internal.listen(nil, func(l *config.Limits) { l.MaxConnections = 10_000 })
-	admin := listening(t, func(w http.ResponseWriter, _ *http.Request) {
-		file, err := os.Open(os.DevNull) // as it reads its token
-		if err != nil {
-			w.WriteHeader(500)
-			return
-		}
-		_ = file.Close()
-		if internal.Short() {
-			_, _ = io.WriteString(w, "short")
-		} else {
-			_, _ = io.WriteString(w, "well")
-		}
-	})
-	fmt.Println(internal.addr, admin.addr)
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	close(release)
-	if log := internal.log.String(); strings.Contains(log, "panicked") {
-		t.Error(log)
 	}
 }

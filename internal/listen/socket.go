@@ -6,10 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 // socket is a connection that came in, beneath TLS. It resets the connection of a caller that
@@ -19,17 +20,17 @@ type socket struct {
 	net.Conn
 	source netip.Addr
 	owner  *conn
-	closed func() // called once, when it is closed
-	once   sync.Once
 	// over tells that it is closed, or just about to be.
 	over atomic.Bool
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
-	// there is one, or once the socket was chosen to be closed.
+	// there is one, expelled once the socket was chosen to be closed for another.
 	idleSince atomic.Int64
 	// pace is how long writers wait. Only they, who take turns, know it and their deadline.
 	pace    pace
-	writeBy deadline
+	writeBy wire.Deadline
 }
+
+const expelled = -1
 
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (n int, err error) {
@@ -64,7 +65,7 @@ func (s *socket) writeBuffers(b *net.Buffers) error {
 // arm sets the deadline for the next write, and gives the time.
 func (s *socket) arm() (now time.Time, err error) {
 	now = time.Now()
-	return now, s.writeBy.arm(now, s.pace.patience(), s.SetWriteDeadline)
+	return now, s.writeBy.Arm(now, s.pace.patience(), s.SetWriteDeadline)
 }
 
 // goesOn tells, of a write that took n bytes, whether the rest is to be tried again: the
@@ -113,7 +114,7 @@ func socketOf(nc net.Conn) *socket {
 func (s *socket) Close() error {
 	s.over.Store(true)
 	err := s.Conn.Close()
-	s.once.Do(s.closed)
+	s.owner.s.slots.give(s)
 	return err
 }
 

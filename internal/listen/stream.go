@@ -1,13 +1,14 @@
 package listen
 
 import (
-	"ebox-gateway/internal/memory"
 	"io"
 	"net/http"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/wire"
 )
 
 // streams is the handler of HTTP/2 requests.
@@ -24,7 +25,7 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		head: r.Method == http.MethodHead}
 	var body *streamBody
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
-		body = &streamBody{ReadCloser: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
+		body = &streamBody{in: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
 		r.Body = body
 	}
 	defer func() {
@@ -40,11 +41,12 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	var held memory.Account
-	held.Open(h.s.o.Memory, memory.PartyOf("", sourceOf(r.RemoteAddr)))
+	source, _ := netip.ParseAddrPort(r.RemoteAddr) // what is none is one party
+	held.Open(h.s.o.Memory, memory.PartyOf("", source.Addr().Unmap()))
 	defer held.Close()
 	switch n := sizeOf(r.Header); {
 	case expectsOther(r):
-		h.s.refuse(st, r, expectation(), r.RemoteAddr)
+		h.s.refuse(st, r, unreadable(http.StatusExpectationFailed, ""), r.RemoteAddr)
 	case n > memory.Free && !held.Hold(n):
 		h.s.refuse(st, r, memory.Full(), r.RemoteAddr)
 	default:
@@ -70,23 +72,16 @@ func sizeOf(h http.Header) (n int64) {
 	return n
 }
 
-func sourceOf(remote string) netip.Addr {
-	at, _ := netip.ParseAddrPort(remote) // what is none is one party
-	return at.Addr().Unmap()
-}
-
 // streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while
 // it is read. A limit that passes while nobody reads, because the upstream takes its time, would
 // end the stream. It may be read by another goroutine than the handler's.
 type streamBody struct {
-	io.ReadCloser
+	lent
+	in      io.Reader // net/http's, whose Close would let the caller send no more
 	control *http.ResponseController
 	// begun tells that something of it has been read, ended that nothing more can be.
 	begun, ended atomic.Bool
-
-	mu   sync.Mutex
-	pace pace
-	over bool // the handler has returned, or has no use for it
+	pace         pace
 }
 
 // Read implements io.Reader.
@@ -109,7 +104,7 @@ func (b *streamBody) Read(p []byte) (int, error) {
 }
 
 func (b *streamBody) read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.in.Read(p)
 	if n > 0 {
 		b.begun.Store(true)
 	}
@@ -117,15 +112,6 @@ func (b *streamBody) read(p []byte) (int, error) {
 		b.ended.Store(true)
 	}
 	return n, err
-}
-
-// Close implements io.Closer. What was not read is the server's to deal with: net/http would let
-// the caller send no more.
-func (b *streamBody) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.over = true
-	return nil
 }
 
 // skip reads what comes within a time, in place of all others.
@@ -142,16 +128,10 @@ func (b *streamBody) skip(p []byte, within time.Duration) error {
 	return err
 }
 
-// takeBack ends all reading by others, and a read that is under way with an error. net/http
-// gives the stream's memory away when the handler returns: a deadline that is set afterwards
-// would be a fault of the whole process.
+// takeBack ends all reading by others. net/http gives the stream's memory away when the handler
+// returns: a deadline that is set afterwards would be a fault of the whole process.
 func (b *streamBody) takeBack() {
-	if !b.mu.TryLock() {
-		_ = b.control.SetReadDeadline(unknown) // it ends the read, and all to come
-		b.mu.Lock()
-	}
-	defer b.mu.Unlock()
-	b.over = true
+	b.lent.takeBack(func() { _ = b.control.SetReadDeadline(unknown) }) // which ends all reads to come, too
 }
 
 // mostAtOnce is how much of an answer goes to a caller on HTTP/2 at once, in bytes: one frame as large as any
@@ -170,7 +150,7 @@ type stream struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	pace    pace
-	writeBy deadline
+	writeBy wire.Deadline
 	head    bool
 	wrote   bool
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
@@ -179,11 +159,11 @@ type stream struct {
 
 func (s *stream) arm() (began time.Time) {
 	began = time.Now()
-	_ = s.writeBy.arm(began, s.pace.patience(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
+	_ = s.writeBy.Arm(began, s.pace.patience(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
 	return began
 }
 
-func (s *stream) disarm() { _ = s.writeBy.arm(time.Time{}, 0, s.control.SetWriteDeadline) }
+func (s *stream) disarm() { _ = s.writeBy.Arm(time.Time{}, 0, s.control.SetWriteDeadline) }
 
 // WriteHeader implements http.ResponseWriter.
 func (s *stream) WriteHeader(status int) {

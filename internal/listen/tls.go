@@ -13,26 +13,17 @@ import (
 // LoadTLS makes the TLS configuration of a listener from its files. The sum is that of all
 // that it was made of: one that is the same has the same files.
 func LoadTLS(t config.TLS) (made *tls.Config, sum [sha256.Size]byte, err error) {
-	chain, err := files.Text(t.CertFile, files.Most)
-	if err != nil {
-		return nil, sum, fmt.Errorf("reading certFile: %w", err)
-	}
-	key, err := files.Text(t.KeyFile, files.Most)
-	if err != nil {
-		return nil, sum, fmt.Errorf("reading keyFile: %w", err)
-	}
-	var authorities []byte
-	if t.ClientCAFile != "" {
-		if authorities, err = files.Text(t.ClientCAFile, files.Most); err != nil {
-			return nil, sum, fmt.Errorf("reading clientCaFile: %w", err)
+	var texts [3][]byte
+	for i, from := range [3][2]string{{"certFile", t.CertFile}, {"keyFile", t.KeyFile}, {"clientCaFile", t.ClientCAFile}} {
+		if from[1] == "" {
+			continue
+		}
+		if texts[i], err = files.Text(from[1], files.Most); err != nil {
+			return nil, sum, fmt.Errorf("reading %s: %w", from[0], err)
 		}
 	}
-	h := sha256.New()
-	for _, part := range [][]byte{[]byte(t.ClientAuth), chain, key, authorities} {
-		fmt.Fprintf(h, "%d:", len(part))
-		h.Write(part)
-	}
-	sum = [sha256.Size]byte(h.Sum(nil))
+	chain, key, authorities := texts[0], texts[1], texts[2]
+	sum = sha256.Sum256(fmt.Appendf(nil, "%s %q", t.ClientAuth, texts))
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, sum, fmt.Errorf("reading certFile %s and keyFile %s: %w", t.CertFile, t.KeyFile, err)

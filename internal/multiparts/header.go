@@ -2,9 +2,11 @@ package multiparts
 
 import (
 	"mime"
+	"slices"
 	"strings"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // longestBoundary is RFC 2046's limit, section 5.1.1.
@@ -37,46 +39,35 @@ func Boundary(contentType []string) (string, error) {
 
 // uncommon tells the signs that servers treat in different ways in a boundary.
 func uncommon(r rune) bool {
-	switch {
-	case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', strings.ContainsRune("+-./:=_", r):
-		return false
-	}
-	return true
+	return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("+-./:=_", r))
 }
 
-// header is what the header of a part says.
-type header struct {
-	name string
-	json bool
-}
-
-// parseHeader reads the header of a part, with the empty line at its end.
-func parseHeader(b []byte) (h header, err error) {
+// parseHeader reads the header of a part, with the empty line at its end: the name of the part, and
+// whether it is said to be JSON.
+func parseHeader(b []byte) (part Part, err error) {
 	seen := make(map[string]bool)
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(b), "\r\n"), "\r\n") {
 		if line == "" {
-			continue // behind the last one
+			continue // there is no field
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isToken(name) || strings.ContainsFunc(value, isControl) {
-			return h, refuse("a line of a part's header is no field, ends without CRLF, or is folded")
+		if !ok || !wire.IsToken(name) || !wire.IsValue(value) {
+			return part, refuse("a line of a part's header is no field, ends without CRLF, or is folded")
 		}
 		name, value = strings.ToLower(name), strings.Trim(value, " \t")
-		switch name {
-		case "content-disposition", "content-type", "content-transfer-encoding", "content-encoding":
-			if seen[name] {
-				return h, refuse("a part has the header " + name + " twice")
-			}
-			seen[name] = true
+		if seen[name] && strings.HasPrefix(name, "content-") {
+			return part, refuse("a part has the header " + name + " twice")
 		}
-		if err := h.field(name, value); err != nil {
-			return h, err
+		seen[name] = true
+		if err := part.field(name, value); err != nil {
+			return part, err
 		}
 	}
-	return h, nil
+	return part, nil
 }
 
-func (h *header) field(name, value string) error {
+// field reads one field of a part's header.
+func (p *Part) field(name, value string) error {
 	lower := strings.ToLower(value)
 	switch name {
 	case "content-disposition":
@@ -86,15 +77,15 @@ func (h *header) field(name, value string) error {
 			strings.Contains(params["name"], "=?") {
 			return refuse(`write Content-Disposition as form-data; name="…"; filename="…"`)
 		}
-		h.name = params["name"]
+		p.Name = params["name"]
 	case "content-type":
 		if strings.Contains(lower, "multipart/") {
 			return refuse("a part is multipart itself")
 		}
-		h.json = strings.Contains(lower, "json")
+		p.JSON = strings.Contains(lower, "json")
 		if strings.Contains(lower, "charset") {
 			_, params, err := mime.ParseMediaType(value)
-			if err != nil || !readable(strings.ToLower(params["charset"]), h.json) {
+			if err != nil || !readable(strings.ToLower(params["charset"]), p.JSON) {
 				return refuse("a part is in a charset that is not read here: send it in UTF-8")
 			}
 		}
@@ -113,27 +104,9 @@ func (h *header) field(name, value string) error {
 // readable tells the charsets in which JSON begins as it does in UTF-8, or is seen to begin all
 // the same. What is said to be JSON has to be UTF-8.
 func readable(charset string, json bool) bool {
-	switch charset {
-	case "utf-8", "us-ascii":
+	if charset == "utf-8" || charset == "us-ascii" {
 		return true
 	}
-	for _, family := range []string{"iso-8859-", "windows-125", "utf-16", "utf-32"} {
-		if strings.HasPrefix(charset, family) {
-			return !json
-		}
-	}
-	return false
+	return !json && slices.ContainsFunc([]string{"iso-8859-", "windows-125", "utf-16", "utf-32"},
+		func(family string) bool { return strings.HasPrefix(charset, family) })
 }
-
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }

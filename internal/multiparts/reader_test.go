@@ -6,7 +6,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -21,13 +21,15 @@ const boundary = "Qv8sT2"
 // shown are the parts that were looked at, as name=content.
 type shown []string
 
-func reading(body io.Reader, to *shown) *multiparts.Reader {
+func (s *shown) look(p multiparts.Part) error {
+	*s = append(*s, p.Name+"="+string(p.Content))
+	return nil
+}
+
+func reading(body io.Reader, account *memory.Account, look func(multiparts.Part) error) *multiparts.Reader {
 	return multiparts.New(multiparts.Options{
 		Body: body, Boundary: boundary, Most: 1 << 20, Reads: func(name string) bool { return name == "message" },
-		Look: func(p multiparts.Part) error {
-			*to = append(*to, p.Name+"="+string(p.Content))
-			return nil
-		},
+		Memory: account, Look: look,
 	})
 }
 
@@ -93,7 +95,7 @@ func TestBodiesThatAreCertainPassAsTheyAre(t *testing.T) {
 		} {
 			t.Run(name+", "+how, func(t *testing.T) {
 				var got shown
-				p := reading(r, &got)
+				p := reading(r, nil, got.look)
 				if err := p.Lead(); err != nil {
 					t.Fatal(err)
 				}
@@ -127,6 +129,7 @@ func TestBodiesThatAreAmbiguousAreRefused(t *testing.T) {
 		"CR alone in front of a boundary": strings.Replace(lines("--", file, "", "1", "--", named, "", "1", "----"),
 			"1\r\n", "1\r", 1),
 		"LF alone in a header":              lines("--", named+"\nContent-Type: text/plain", "", "1", "----"),
+		"CR in front of CRLF in a header":   lines("--", named+"\r", "", "1", "----"),
 		"CR alone in a header":              lines("--", named+"\rContent-Type: text/plain", "", "1", "----"),
 		"a boundary within a line":          lines("--", file, "", "x--Qv8sT2", "----"),
 		"a boundary at once behind headers": lines("--", file, "", "--", named, "", "1", "----"),
@@ -159,7 +162,7 @@ func TestBodiesThatAreAmbiguousAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got shown
-			p := reading(iotest.OneByteReader(strings.NewReader(body)), &got)
+			p := reading(iotest.OneByteReader(strings.NewReader(body)), nil, got.look)
 			passed, err := io.ReadAll(p)
 			if status(err) != 400 {
 				t.Errorf("%v; %q went on", err, passed)
@@ -177,8 +180,7 @@ func TestOfAPartThatIsRefusedNothingGoesOn(t *testing.T) {
 		lines("--", named, "", "secret", "----"),
 		lines("--", file, pdf, "", "before", "--", file, pdf, "", "{}secret", "----"),
 	} {
-		p := multiparts.New(multiparts.Options{Body: strings.NewReader(body), Boundary: boundary, Most: 1 << 20,
-			Reads: func(name string) bool { return name == "message" }, Look: func(multiparts.Part) error { return refused }})
+		p := reading(strings.NewReader(body), nil, func(multiparts.Part) error { return refused })
 		passed, err := io.ReadAll(p)
 		if !errors.Is(err, refused) || strings.Contains(string(passed), "secret") ||
 			strings.Contains(body, "before") != strings.Contains(string(passed), "before") {
@@ -193,7 +195,7 @@ func TestOfAPartThatIsRefusedNothingGoesOn(t *testing.T) {
 func TestWhatPrecedesTheFirstFileIsReadAtOnce(t *testing.T) {
 	body := lines("--", named, "", "1", "--", file, pdf, "", "") + "x"
 	var got shown
-	p := reading(io.MultiReader(strings.NewReader(body), iotest.ErrReader(errors.New("gone"))), &got)
+	p := reading(io.MultiReader(strings.NewReader(body), iotest.ErrReader(errors.New("gone"))), nil, got.look)
 	if err := p.Lead(); err != nil || len(got) != 1 {
 		t.Fatalf("%v, %q", err, got)
 	}
@@ -202,50 +204,37 @@ func TestWhatPrecedesTheFirstFileIsReadAtOnce(t *testing.T) {
 	}
 }
 
+// A file goes on with the little that every request may hold, JSON waits for room.
 func TestWhatIsHeldBackIsBounded(t *testing.T) {
 	value := strings.Repeat("1", 600_000)
+	const plenty, none = 10 << 20, 1
 	for name, c := range map[string]struct {
-		body string
-		want int
+		body   string
+		memory int64
+		want   int
 	}{
-		"one part": {lines("--", named, "", value+value, "----"), 413},
-		"blanks":   {lines("--", file, "", strings.Repeat(" ", 1_200_000), "----"), 413},
-		"two":      {lines("--", named, "", value, "--", json, "", value, "----"), 413},
-		"two with a file between": {lines("--", named, "", value, "--", file, pdf, "", "x", "--", json, "", value,
-			"----"), 413},
-		"no more than there may be": {lines("--", named, "", value, "--", file, pdf, "", value+value, "----"), 0},
+		"one part": {lines("--", named, "", value+value, "----"), plenty, 413},
+		"blanks":   {lines("--", file, "", strings.Repeat(" ", 1_200_000), "----"), plenty, 413},
+		"two":      {lines("--", named, "", value, "--", json, "", value, "----"), plenty, 413},
+		"two with a file between": {lines("--", named, "", value, "--", file, pdf, "", "x", "--", json, "", value, "----"),
+			plenty, 413},
+		"no more than may be":   {lines("--", named, "", value, "--", file, pdf, "", value+value, "----"), plenty, 0},
+		"a file without memory": {lines("--", file, pdf, "", value, "----"), none, 0},
+		"JSON without memory":   {lines("--", named, "", value, "----"), none, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var account memory.Account
-			account.Open(memory.NewBudget(10<<20), memory.Party{Caller: "a"})
-			o := multiparts.Options{Body: strings.NewReader(c.body), Boundary: boundary, Most: 1 << 20, Memory: &account,
-				Reads: func(name string) bool { return name == "message" }, Look: func(multiparts.Part) error { return nil }}
-			if _, err := io.ReadAll(multiparts.New(o)); status(err) != c.want {
+			budget := memory.NewBudget(c.memory)
+			account.Open(budget, memory.Party{Caller: "a"})
+			r := reading(strings.NewReader(c.body), &account, func(multiparts.Part) error { return nil })
+			passed, err := io.ReadAll(r)
+			if status(err) != c.want || c.want == 0 && string(passed) != c.body {
 				t.Errorf("%v, want %d", err, c.want)
 			}
+			if account.Close(); budget.State().Held != 0 {
+				t.Errorf("%d bytes are held", budget.State().Held)
+			}
 		})
-	}
-}
-
-// A file goes on with the little that every request may hold, JSON waits for room.
-func TestWithoutMemoryFilesPassAndJSONDoesNot(t *testing.T) {
-	b := memory.NewBudget(1)
-	for body, want := range map[string]int{
-		lines("--", file, pdf, "", strings.Repeat("x", 1<<20), "----"): 0,
-		lines("--", named, "", strings.Repeat("1", 1<<16), "----"):     503,
-	} {
-		var account memory.Account
-		account.Open(b, memory.Party{Caller: "a"})
-		o := multiparts.Options{Body: strings.NewReader(body), Boundary: boundary, Most: 1 << 20, Memory: &account,
-			Reads: func(name string) bool { return name == "message" }, Look: func(multiparts.Part) error { return nil }}
-		passed, err := io.ReadAll(multiparts.New(o))
-		if status(err) != want || want == 0 && string(passed) != body {
-			t.Errorf("%v, want %d", err, want)
-		}
-		account.Close()
-	}
-	if s := b.State(); s.Held != 0 {
-		t.Errorf("%d bytes are held", s.Held)
 	}
 }
 
@@ -305,7 +294,7 @@ func FuzzAgainstMimeMultipart(f *testing.F) {
 		if size%2 == 0 {
 			in = iotest.OneByteReader(in)
 		}
-		p := reading(in, &got)
+		p := reading(in, nil, got.look)
 		if size%3 == 0 {
 			_ = p.Lead() // Read tells its error
 		}
@@ -324,24 +313,12 @@ func FuzzAgainstMimeMultipart(f *testing.F) {
 			if err != nil {
 				return // cut
 			}
-			if isJSON(part.Header, content) && !looked(got, string(content)) {
+			media, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is no JSON
+			isJSON := media == "application/json" || bytes.HasPrefix(bytes.TrimLeft(content, " \t\r\n"), []byte(`{"`))
+			looked := func(one string) bool { return strings.HasSuffix(one, "="+string(content)) }
+			if isJSON && !slices.ContainsFunc(got, looked) {
 				t.Fatalf("nobody looked at %q %q; only at %q", part.Header, content, got)
 			}
 		}
 	})
-}
-
-func isJSON(h textproto.MIMEHeader, content []byte) bool {
-	media, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // an unreadable one is no JSON
-	trimmed := bytes.TrimLeft(content, " \t\r\n")
-	return media == "application/json" || bytes.HasPrefix(trimmed, []byte(`{"`))
-}
-
-func looked(at shown, content string) bool {
-	for _, one := range at {
-		if _, c, _ := strings.Cut(one, "="); c == content || strings.HasSuffix(one, "="+content) {
-			return true
-		}
-	}
-	return false
 }

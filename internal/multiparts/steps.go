@@ -69,12 +69,11 @@ func (r *Reader) head() error {
 	case bytes.Contains(rest[:end], r.delimiter):
 		return refuse("the boundary stands in a part's header")
 	}
-	h, err := parseHeader(rest[:end])
+	part, err := parseHeader(rest[:end])
 	if err != nil {
 		return err
 	}
-	r.part = Part{Name: h.name, JSON: h.json}
-	r.held, r.begun = h.json || r.o.Reads(h.name), beginning{}
+	r.part, r.held, r.begun = part, part.JSON || r.o.Reads(part.Name), beginning{}
 	r.at += end
 	r.content, r.step = r.at, r.hold
 	return nil

@@ -135,13 +135,14 @@ func newRig(t *testing.T, base string) *rig {
 func (g *rig) front() (addr string, end func()) {
 	g.t.Helper()
 	s := listen.New(listen.Options{Handler: g.handler, NewID: call.NewID, Log: slog.New(slog.DiscardHandler)})
-	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0"}}, config.Limits{
+	listening, err := s.Prepare([]listen.Listener{{Name: "test", Address: "127.0.0.1:0"}}, config.Limits{
 		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
 		ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: patience,
 	}, patience)
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	listening.Commit()
 	end = sync.OnceFunc(func() {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()

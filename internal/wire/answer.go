@@ -3,41 +3,34 @@ package wire
 import (
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 )
 
 // parseStatus reads a status line (RFC 9112, section 4). A status that is not defined is passed on as it is; what is
 // none is an error. The reason may be missing, with its blank.
-func parseStatus(a *http.Response, line string) (code int, http10 bool, err error) {
-	const prefix = "HTTP/1."
-	if len(line) < len("HTTP/1.1 200") || line[:len(prefix)] != prefix || line[8] != ' ' ||
-		len(line) > 12 && line[12] != ' ' {
-		return 0, false, errStatus
+func parseStatus(a *http.Response, line string) error {
+	if len(line) < len("HTTP/1.1 200") || len(line) > 12 && line[12] != ' ' {
+		return errStatus
 	}
-	minor := line[7]
-	if minor < '0' || minor > '9' {
-		return 0, false, errStatus
+	version, digits := line[:9], line[9:12]
+	code, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || code < 100 || version[:7] != "HTTP/1." || version[7] < '0' || version[7] > '9' || version[8] != ' ' {
+		return errStatus
 	}
-	for _, b := range []byte(line[9:12]) {
-		if b < '0' || b > '9' {
-			return 0, false, errStatus
-		}
-		code = 10*code + int(b-'0')
-	}
-	if code < 100 {
-		return 0, false, errStatus
-	}
-	a.Status, a.StatusCode = trimBlanks(line[9:]), code
+	a.Status, a.StatusCode = trimBlanks(line[9:]), int(code)
 	a.Proto, a.ProtoMajor, a.ProtoMinor = "HTTP/1.1", 1, 1
-	if minor == '0' {
+	if version[7] == '0' {
 		a.Proto, a.ProtoMinor = "HTTP/1.0", 0
 	}
-	return code, minor == '0', nil
+	return nil
 }
 
 // accept makes the answer of its final head.
-func (x *exchange) accept(h http.Header, http10 bool) error {
+func (x *exchange) accept(h http.Header) error {
 	c, a, r := x.c, &x.answer, x.r
+	http10 := a.ProtoMinor == 0
 	x.mu.Lock()
 	x.headSeen = true
 	early := x.expects && x.up == nil || x.up != nil && !x.up.over && !x.up.ending.Load()
@@ -61,7 +54,6 @@ func (x *exchange) accept(h http.Header, http10 bool) error {
 	}
 	x.wary = bodiless || early
 	a.Header, a.Request, a.TLS, a.ContentLength = h, r, c.state, max(-1, framing.Length)
-	a.Close = !x.reuse
 	names := h["Trailer"]
 	delete(h, "Trailer")
 	length := framing.Length
@@ -102,19 +94,10 @@ var chunkedCoding = []string{"chunked"}
 // before.
 func (x *exchange) isForeign(h http.Header) bool {
 	c := x.c
-	named := h["Belgov-Related-Trace-Id"]
 	foreign := ""
-	for _, id := range named {
+	for _, id := range h["Belgov-Related-Trace-Id"] {
 		id = strings.ToLower(id)
-		if id == "" || id == x.traceID {
-			continue
-		}
-		for _, before := range c.traces {
-			if before == id {
-				foreign = id
-			}
-		}
-		if foreign == "" && x.t.config.Calls.has(id) {
+		if id != "" && id != x.traceID && (slices.Contains(c.traces[:], id) || x.t.config.Calls.has(id)) {
 			foreign = id
 		}
 	}

@@ -145,33 +145,15 @@ func chunkSize(line []byte) (n int64, err error) {
 	if len(line) == 0 || line[len(line)-1] != '\r' {
 		return 0, errChunkSize
 	}
-	line = line[:len(line)-1]
-	digits := 0
-	for ; digits < len(line); digits++ {
-		b := line[digits]
-		switch {
-		case b >= '0' && b <= '9':
-			b -= '0'
-		case b|0x20 >= 'a' && b|0x20 <= 'f':
-			b = b | 0x20 - 'a' + 10
-		default:
-			goto extension
-		}
-		if n = n<<4 | int64(b); digits == 15 {
-			return 0, errChunkSize
-		}
+	digits, rest := line[:len(line)-1], []byte(nil)
+	if i := bytes.IndexAny(digits, " \t;"); i >= 0 {
+		digits, rest = digits[:i], bytes.TrimLeft(digits[i:], " \t")
 	}
-extension:
-	rest := bytes.TrimLeft(line[digits:], " \t")
-	if digits == 0 || len(rest) > 0 && rest[0] != ';' {
+	size, err := strconv.ParseUint(string(digits), 16, 60)
+	if err != nil || len(digits) > 15 || len(rest) > 0 && rest[0] != ';' || !IsValue(string(rest)) {
 		return 0, errChunkSize
 	}
-	for _, b := range rest {
-		if classes[b]&valueByte == 0 {
-			return 0, errChunkSize
-		}
-	}
-	return n, nil
+	return int64(size), nil
 }
 
 // MayTrail reports whether a field, by its canonical name, may be in a trailer section: nothing that frames or routes

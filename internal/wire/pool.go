@@ -2,7 +2,9 @@ package wire
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
+	"os"
 	"slices"
 	"sort"
 	"sync"
@@ -57,29 +59,18 @@ type conn struct {
 }
 
 // newConn takes what Config.Dial gave.
-func newConn(p *pool, raw net.Conn) (*conn, error) {
+func newConn(p *pool, raw net.Conn) *conn {
 	c := &conn{Conn: raw, pool: p}
-	for under := raw; c.socket == nil; {
-		switch u := under.(type) {
-		case *Socket:
-			c.socket = u
-		case *tls.Conn:
-			r, ok := u.NetConn().(*records)
-			if !ok {
-				return nil, errUnwrapped
-			}
-			if c.records == nil {
-				state := u.ConnectionState()
-				c.records, c.state = r, &state
-			}
-			under = r.Conn
-		default:
-			return nil, errUnwrapped
-		}
+	if secured, ok := raw.(*tls.Conn); ok {
+		state := secured.ConnectionState()
+		c.records, c.state = secured.NetConn().(*records), &state
+		c.socket = c.records.socket
+	} else {
+		c.socket = raw.(*Socket)
 	}
 	c.cancel = c.socket.Cancel
 	c.r.src = raw
-	return c, nil
+	return c
 }
 
 // verdict is what look found.
@@ -103,10 +94,10 @@ func (c *conn) look() verdict {
 	c.socket.looking = true
 	n, err := c.Conn.Read(c.one[:])
 	c.socket.looking = false
-	switch _, nothing := err.(unreadiness); {
+	switch {
 	case n > 0:
 		return surplus
-	case !nothing:
+	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return ended
 	case c.records != nil && c.records.within():
 		return surplus
@@ -129,8 +120,9 @@ type pool struct {
 	absolute     bool // requests go to an http proxy in absolute form
 	proxyAuth    string
 
-	mu   sync.Mutex
-	idle []*conn // in the order in which they became unused
+	mu    sync.Mutex
+	idle  []*conn     // in the order in which they became unused
+	timer *time.Timer // sweeps them; nil while it is not running
 	// distrusted is until when, on nano's clock, no connection to the host is used twice, this Transport's or another's.
 	distrusted *atomic.Int64
 }
@@ -197,13 +189,12 @@ func (p *pool) put(c *conn) {
 		p.idle = slices.Delete(p.idle, 0, 1)
 	}
 	p.idle = append(p.idle, c)
-	first := len(p.idle) == 1
+	if p.timer == nil {
+		p.timer = time.AfterFunc(p.t.config.IdleConn, func() { p.sweep(false) })
+	}
 	p.mu.Unlock()
 	if old != nil {
 		old.Close()
-	}
-	if first {
-		p.t.sweepIn(p.t.config.IdleConn)
 	}
 }
 
@@ -215,24 +206,25 @@ func (p *pool) sawSurplus() {
 	p.sweep(true)
 }
 
-// sweep closes what has been unused for too long, or all, and gives the time until the next has been; 0 if none is
-// left.
-func (p *pool) sweep(all bool) time.Duration {
-	now := nano()
+// sweep closes all, or, when its time has come, what has been unused for too long.
+func (p *pool) sweep(all bool) {
+	now, limit := nano(), p.t.config.IdleConn
 	p.mu.Lock()
 	n := 0
-	for n < len(p.idle) && (all || time.Duration(now-p.idle[n].since) >= p.t.config.IdleConn) {
+	for n < len(p.idle) && (all || time.Duration(now-p.idle[n].since) >= limit) {
 		n++
 	}
 	old := slices.Clone(p.idle[:n])
 	p.idle = slices.Delete(p.idle, 0, n)
-	var next time.Duration
-	if len(p.idle) > 0 {
-		next = max(time.Millisecond, p.t.config.IdleConn-time.Duration(now-p.idle[0].since))
+	switch {
+	case all: // the timer finds nothing
+	case len(p.idle) == 0:
+		p.timer = nil
+	default: // not for every single connection
+		p.timer.Reset(max(limit-time.Duration(now-p.idle[0].since), limit/8))
 	}
 	p.mu.Unlock()
 	for _, c := range old {
 		c.Close()
 	}
-	return next
 }

@@ -6,24 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"reflect"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// kept asks once for party and gives the pool with the connection that was opened.
-func kept(t *testing.T, party string, change func(*Config)) (*Transport, *pool) {
-	link := "http://" + upstream(t, nil, answering(fine))
-	tr := client(t, change)
-	if _, body, err := ask(t, tr, Options{Party: party}, "GET", link, nil, nil); body != "fine" || err != nil {
-		t.Fatalf("%q, %v", body, err)
-	}
-	return tr, poolOf(t, tr, link)
-}
 
 // unused has every unused connection be so for d.
 func unused(p *pool, d time.Duration) {
@@ -39,7 +26,7 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		party         string
 		settled       bool
 		wary, hurried bool // as the answer before left it
-		surplus       bool // another connection has had surplus bytes
+		surplus       bool // a connection of another Transport to the same address has had surplus bytes
 		busy          bool // as many connections as may settle do so
 		unused        time.Duration
 		want          bool
@@ -63,7 +50,8 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // no time passes
 				time.Sleep(time.Until(epoch)) // where this package's clock begins
-				p := poolOf(t, New(Config{IdleConn: time.Hour}), "http://up")
+				common := NewCalls()
+				p := poolOf(t, New(Config{IdleConn: time.Hour, Calls: common}), "http://up")
 				here, there := net.Pipe()
 				defer here.Close()
 				defer there.Close()
@@ -71,7 +59,7 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 				p.idle = []*conn{{Conn: here, pool: p, party: "A", wary: c.wary, hurried: c.hurried, until: until}}
 				unused(p, c.unused)
 				if c.surplus {
-					p.sawSurplus()
+					poolOf(t, New(Config{Calls: common}), "http://up").sawSurplus()
 				}
 				for c.busy && len(p.idle) < mostSettling+1 {
 					p.idle = append(p.idle, &conn{pool: p, party: "C", since: nano(), until: until})
@@ -84,21 +72,10 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 	}
 }
 
-func TestASecondTransportKnowsOfSurplus(t *testing.T) {
-	common := NewCalls()
-	_, p := kept(t, "A", func(c *Config) { c.Calls = common })
-	p.sawSurplus()
-	again := New(Config{Calls: common})
-	q, err := again.pool(&url.URL{Scheme: p.scheme, Host: p.host})
-	if err != nil || q.distrusted.Load() == 0 {
-		t.Errorf("distrusted until %d; %v", q.distrusted.Load(), err)
-	}
-}
-
 // A provider's second answer to A's first request is taken for the answer to A's second. The true one comes when it
 // likes: long after the rest, and then it must not be B's.
 func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
-	both(t, func(t *testing.T, scheme string, config *tls.Config) {
+	both(t, "pushed back", func(t *testing.T, scheme string, config *tls.Config) {
 		const a1, a2, b = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 1",
 			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 2",
 			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nB, 1"
@@ -121,7 +98,7 @@ func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 			}
 			unused(poolOf(t, tr, link), Settle)
 		}
-		rested(t, tr, link)
+		unused(poolOf(t, tr, link), rest)
 		if _, text, err := ask(t, tr, Options{Party: "B"}, "GET", link, nil, nil); text != "B, 1" || err != nil {
 			t.Errorf("B got %q, %v", text, err)
 		}
@@ -129,48 +106,40 @@ func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 }
 
 func TestTheConnectionUnusedLongestMakesRoom(t *testing.T) {
-	_, p := kept(t, "A", nil)
-	oldest := p.idle[0]
-	p.idle = append(p.idle, make([]*conn, mostIdle-1)...)
-	for i := 1; i < mostIdle; i++ {
+	p := poolOf(t, New(Config{IdleConn: time.Hour}), "http://up")
+	var first net.Conn
+	for i := range mostIdle + 1 {
 		here, there := net.Pipe()
-		t.Cleanup(func() { there.Close() })
-		p.idle[i] = &conn{Conn: here, socket: NewSocket(here, time.Second), pool: p}
+		defer there.Close()
+		if i == 0 {
+			first = there
+		}
+		p.put(&conn{Conn: here, socket: NewSocket(here, time.Second), pool: p, turn: i})
 	}
-	last := p.idle[mostIdle-1]
-	p.idle = p.idle[:mostIdle-1]
-	p.put(last)
-	if len(p.idle) != mostIdle || p.idle[0] != oldest {
-		t.Fatalf("%d connections are kept", len(p.idle))
+	if _, err := first.Read(make([]byte, 1)); err != io.EOF || len(p.idle) != mostIdle || p.idle[0].turn != 1 {
+		t.Errorf("%d connections are kept, the first: %v", len(p.idle), err)
 	}
-	here, there := net.Pipe()
-	defer there.Close()
-	p.put(&conn{Conn: here, socket: NewSocket(here, time.Second), pool: p})
-	if len(p.idle) != mostIdle || p.idle[0] == oldest || oldest.look() != ended {
-		t.Errorf("%d connections are kept", len(p.idle))
-	}
+	p.sweep(true)
 }
 
 func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
-	var passed atomic.Int64
-	begin := time.Now()
-	tr, p := kept(t, "A", func(c *Config) {
+	now := time.Now()
+	tr := client(t, func(c *Config) {
 		c.Age = func() time.Duration { return time.Minute }
-		c.Now = func() time.Time { return begin.Add(time.Duration(passed.Load())) }
+		c.Now = func() time.Time { return now }
 	})
-	link := "http://" + p.host
+	link := "http://" + upstream(t, nil, answering(fine))
 	for _, c := range []struct {
-		at     time.Duration
+		later  time.Duration
 		opened uint64
-	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2},
-		{2*time.Minute + 2*time.Second, 3}} {
-		passed.Store(int64(c.at))
-		unused(p, Settle)
+	}{{0, 1}, {time.Minute, 1}, {time.Second, 2}, {time.Minute, 2}, {time.Second, 3}} {
+		now = now.Add(c.later)
+		unused(poolOf(t, tr, link), Settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
 		if n := tr.Counts().Opened; n != c.opened {
-			t.Errorf("after %v: %d connections, want %d", c.at, n, c.opened)
+			t.Errorf("%d connections, want %d", n, c.opened)
 		}
 	}
 }
@@ -256,6 +225,9 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 				http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
 				t.Fatal(err)
 			}
+			if atOnce := tr.Counts().Surplus == 1; atOnce != (c.want.Surplus > 0) {
+				t.Errorf("surplus at once: %v", atOnce)
+			}
 			p := poolOf(t, tr, link)
 			unused(p, Settle)
 			if c.want.Ended > 0 {
@@ -271,52 +243,22 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 	}
 }
 
-func TestTrailersAndRangesComeThrough(t *testing.T) {
-	both(t, func(t *testing.T, scheme string, config *tls.Config) {
-		const chunked = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, Content-Length\r\nTransfer-Encoding: " +
-			"chunked\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"
-		const partial = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-3/9\r\nContent-Length: 2\r\n\r\nne"
-		link := scheme + "://" + upstream(t, config, func(_ int, c net.Conn) {
-			for {
-				head, ok := request(c)
-				if !ok {
-					return
-				}
-				if strings.Contains(head, "\r\nRange: bytes=2-3\r\n") {
-					io.WriteString(c, partial)
-				} else {
-					io.WriteString(c, chunked)
-				}
-			}
-		})
-		tr := client(t, nil)
-		r, _ := http.NewRequest("GET", link, nil)
-		a, err := tr.Do(t.Context(), r, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, announced := a.Trailer["X-Sum"]; !announced || len(a.Trailer) != 1 || a.Trailer.Get("X-Sum") != "" {
-			t.Errorf("announced: %v", a.Trailer)
-		}
-		text, err := io.ReadAll(a.Body)
-		a.Body.Close()
-		if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil ||
-			!reflect.DeepEqual(a.Trailer, want) {
-			t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
-		}
-		unused(poolOf(t, tr, link), Settle)
-		r.Header.Set("Range", "bytes=2-3")
-		if a, err = tr.Do(t.Context(), r, Options{}); err != nil {
-			t.Fatal(err)
-		}
-		text, err = io.ReadAll(a.Body)
-		a.Body.Close()
-		if a.StatusCode != http.StatusPartialContent || string(text) != "ne" || err != nil ||
-			a.Header.Get("Content-Range") != "bytes 2-3/9" {
-			t.Errorf("%d %v %q, %v", a.StatusCode, a.Header, text, err)
-		}
-		if n := tr.Counts().Opened; n != 1 {
-			t.Errorf("%d connections", n)
-		}
-	})
+func TestTrailersComeThrough(t *testing.T) {
+	link := "http://" + upstream(t, nil, answering(ok+"Trailer: X-Sum, Content-Length\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n"+
+		"4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"))
+	r, _ := http.NewRequest("GET", link, nil)
+	a, err := client(t, nil).Do(t.Context(), r, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if !reflect.DeepEqual(a.Trailer, http.Header{"X-Sum": nil}) {
+		t.Errorf("announced: %v", a.Trailer)
+	}
+	text, err := io.ReadAll(a.Body)
+	if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil ||
+		!reflect.DeepEqual(a.Trailer, want) {
+		t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
+	}
 }

@@ -33,12 +33,9 @@ type Reader struct {
 	r, w int    // the buffered bytes are buf[r:w]
 }
 
-// NewReader reads from src.
-func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
-
-// Grows has f asked before the Reader takes a buffer of n bytes, for a head that is longer than the first one. If it is
-// false, reading ends with ErrNoRoom.
-func (r *Reader) Grows(f func(n int) bool) { r.grow = f }
+// NewReader reads from src. grow, unless nil, is asked before it takes a buffer of n bytes, for a head that is longer
+// than the first one. If it is false, reading ends with ErrNoRoom.
+func NewReader(src io.Reader, grow func(n int) bool) *Reader { return &Reader{src: src, grow: grow} }
 
 // ErrNoRoom is the error of a Reader that was not to grow.
 var ErrNoRoom = errors.New("there is no room for a head of this length")
@@ -189,13 +186,13 @@ func sectionEnd(b []byte, seen int) int {
 	}
 }
 
-// Answer reads the head of an answer, interim ones included.
-func (r *Reader) Answer(l Limits) (code int, reason string, h http.Header, err error) {
-	start, h, err := r.Head(l)
+// Status reads the head of an answer, of which nothing but the status is wanted.
+func (r *Reader) Status(l Limits) (code int, err error) {
+	start, _, err := r.Head(l)
 	if err != nil {
-		return 0, "", nil, err
+		return 0, err
 	}
 	var a http.Response
-	code, _, err = parseStatus(&a, start)
-	return code, a.Status, h, err
+	err = parseStatus(&a, start)
+	return a.StatusCode, err
 }

@@ -20,12 +20,6 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 	}
 	b = append(b, method...)
 	b = append(b, ' ')
-	host := p.hostField
-	if r.Host != "" && r.Host != p.host {
-		if host, err = hostField(r.Host); err != nil {
-			return b, 0, fmt.Errorf("%w: bad Host", errRequest)
-		}
-	}
 	if p.absolute {
 		b = append(append(append(b, p.scheme...), "://"...), p.hostField...)
 	}
@@ -48,7 +42,7 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 		}
 	}
 	b = append(b, " HTTP/1.1\r\n"...)
-	b = appendField(b, "Host", host)
+	b = appendField(b, "Host", p.hostField)
 
 	length = r.ContentLength
 	switch {
@@ -83,40 +77,16 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 		b = appendField(b, "Authorization", x.Authorization)
 	}
 	for name, values := range r.Header {
-		switch len(name) {
-		case len("Host"):
-			if equalFold(name, "host") {
-				continue
-			}
-		case len("Expect"):
-			if equalFold(name, "expect") {
-				x.expects = length != 0 && HasToken(values, "100-continue")
-			}
-		case len("Trailer"):
-			if equalFold(name, "trailer") {
-				continue
-			}
-		case len("User-Agent"):
+		switch {
+		case equalFold(name, "host"), equalFold(name, "content-length"), equalFold(name, "transfer-encoding"),
+			equalFold(name, "trailer"), equalFold(name, "authorization") && x.Authorization != "",
 			// net/http's way to say that there is none.
-			if len(values) == 1 && values[0] == "" && equalFold(name, "user-agent") {
-				continue
-			}
-		case len("Authorization"):
-			if x.Authorization != "" && equalFold(name, "authorization") {
-				continue
-			}
-		case len("Content-Length"):
-			if equalFold(name, "content-length") {
-				continue
-			}
-		case len("BelGov-Trace-Id"):
-			if len(values) == 1 && equalFold(name, "belgov-trace-id") {
-				x.traceID = strings.ToLower(values[0])
-			}
-		case len("Transfer-Encoding"):
-			if equalFold(name, "transfer-encoding") {
-				continue
-			}
+			equalFold(name, "user-agent") && len(values) == 1 && values[0] == "":
+			continue
+		case equalFold(name, "expect"):
+			x.expects = length != 0 && HasToken(values, "100-continue")
+		case equalFold(name, "belgov-trace-id") && len(values) == 1:
+			x.traceID = strings.ToLower(values[0])
 		}
 		if !IsToken(name) {
 			return b, 0, fmt.Errorf("%w: bad field name", errRequest)

@@ -1,10 +1,12 @@
-package wire
+package wire_test
 
 import (
 	"net/http"
 	"strconv"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 func TestRetryAfterIsReadInBothForms(t *testing.T) {
@@ -20,7 +22,7 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 		now.Add(time.Minute).Format(http.TimeFormat):  time.Minute,
 		now.Add(-time.Minute).Format(http.TimeFormat): 0,
 	} {
-		if got := RetryAfter(http.Header{"Retry-After": {text}}, now); got != want {
+		if got := wire.RetryAfter(http.Header{"Retry-After": {text}}, now); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
@@ -33,7 +35,7 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, text string) {
-		got := RetryAfter(http.Header{"Retry-After": {text}}, now)
+		got := wire.RetryAfter(http.Header{"Retry-After": {text}}, now)
 		if got < 0 {
 			t.Fatalf("%q is %s", text, got)
 		}

@@ -3,8 +3,8 @@ package wire
 import (
 	"crypto/tls"
 	"io"
-	"math"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,15 +22,36 @@ var past = time.Unix(1, 0)
 // for standing still.
 const mostWrite = 32 << 10
 
+// Deadline is the time for reading, or for writing, that is set on a connection, as far as it is known. It is set anew
+// only when it has to be, so that it costs next to nothing; what stands still is cut at most an eighth later than its
+// limit says.
+type Deadline struct{ at time.Time }
+
+// Passed makes it one that somebody else has set, and that is over.
+func (l *Deadline) Passed() { l.at = past }
+
+// Arm has it at least d away from now, and little more; d of 0 is for ever.
+func (l *Deadline) Arm(now time.Time, d time.Duration, set func(time.Time) error) error {
+	const slack = 8
+	switch left := l.at.Sub(now); {
+	case d <= 0 && l.at.IsZero(), d > 0 && left >= d && left <= d+d/slack:
+		return nil
+	case d <= 0:
+		l.at = time.Time{}
+	default:
+		l.at = now.Add(d + d/slack)
+	}
+	return set(l.at)
+}
+
 // Socket is a connection on the network, below TLS if there is any. It bounds how long a Write may stand still, and a
-// Read while paced. Deadlines are set anew only when less than what is needed is left of the last one, so that they
-// cost next to nothing; what stands still is cut at most a quarter later than the limit says.
+// Read while paced.
 type Socket struct {
 	net.Conn
 	idle time.Duration
 
-	readBy, writeBy int64 // deadlines on nano's clock
-	paced           bool  // each Read has idle to itself; else the deadline of within stands
+	readBy, writeBy Deadline
+	paced           bool // each Read has idle to itself; else the deadline of within stands
 	cancelled       atomic.Bool
 	sent            atomic.Int64 // bytes that the kernel took
 
@@ -45,7 +66,7 @@ type Socket struct {
 
 // NewSocket wraps a connection just dialled. idle is how long it may stand still within a body, in either direction.
 func NewSocket(c net.Conn, idle time.Duration) *Socket {
-	s := &Socket{Conn: c, idle: idle, readBy: math.MinInt64, writeBy: math.MinInt64}
+	s := &Socket{Conn: c, idle: idle}
 	if conn, ok := c.(syscall.Conn); ok {
 		s.raw, _ = conn.SyscallConn()
 	}
@@ -65,34 +86,15 @@ func (s *Socket) Cancel() {
 	s.Conn.SetDeadline(past)
 }
 
-// within gives the Reads to come limit, or up to a quarter more, together.
+// within gives the Reads to come limit, or a little more, together; 0 is for ever.
 func (s *Socket) within(limit time.Duration) error {
-	now := nano()
-	if left := s.readBy - now; s.readBy != math.MinInt64 && left >= int64(limit) && left <= int64(limit+limit/4) {
-		return nil
-	}
-	s.readBy = now + int64(limit+limit/4)
-	return s.set(s.Conn.SetReadDeadline, limit+limit/4)
+	return s.uncancelled(s.readBy.Arm(time.Now(), limit, s.Conn.SetReadDeadline))
 }
 
-// unlimited gives the Reads to come all the time they need.
-func (s *Socket) unlimited() error {
-	if s.readBy == math.MinInt64 {
-		return nil
-	}
-	s.readBy = math.MinInt64
-	return s.set(s.Conn.SetReadDeadline, 0)
-}
-
-// set sets a deadline, unless Cancel came before or comes at the same time.
-func (s *Socket) set(deadline func(time.Time) error, in time.Duration) error {
-	var at time.Time
-	if in > 0 {
-		at = time.Now().Add(in) // the real clock: it is the kernel's deadline
-	}
-	err := deadline(at)
+// uncancelled passes on what came of setting a deadline, unless Cancel came before or at the same time.
+func (s *Socket) uncancelled(err error) error {
 	if s.cancelled.Load() {
-		err = s.Conn.SetDeadline(past)
+		return s.Conn.SetDeadline(past)
 	}
 	return err
 }
@@ -111,11 +113,8 @@ func (s *Socket) Read(p []byte) (int, error) {
 
 func (s *Socket) Write(p []byte) (n int, err error) {
 	for {
-		if now := nano(); s.writeBy < now+int64(s.idle) {
-			s.writeBy = now + int64(s.idle+s.idle/4)
-			if err := s.set(s.Conn.SetWriteDeadline, s.idle+s.idle/4); err != nil {
-				return n, err
-			}
+		if err := s.uncancelled(s.writeBy.Arm(time.Now(), s.idle, s.Conn.SetWriteDeadline)); err != nil {
+			return n, err
 		}
 		m, err := s.Conn.Write(p[:min(len(p), mostWrite)])
 		s.sent.Add(int64(m))
@@ -126,7 +125,7 @@ func (s *Socket) Write(p []byte) (n int, err error) {
 	}
 }
 
-// try reads what is there already: unreadiness if nothing is.
+// try reads what is there already. If nothing is, its error is one after which crypto/tls goes on where it was.
 func (s *Socket) try(p []byte) (int, error) {
 	s.p = p
 	err := s.raw.Control(s.attempt)
@@ -135,7 +134,7 @@ func (s *Socket) try(p []byte) (int, error) {
 	case err != nil:
 		return 0, err
 	case s.err == syscall.EAGAIN:
-		return 0, unreadiness{}
+		return 0, os.ErrDeadlineExceeded
 	case s.err != nil:
 		return 0, s.err
 	case s.n == 0:
@@ -144,24 +143,22 @@ func (s *Socket) try(p []byte) (int, error) {
 	return s.n, nil
 }
 
-// unreadiness is a net.Error after which crypto/tls goes on where it was.
-type unreadiness struct{}
-
-func (unreadiness) Error() string   { return errNoReadiness.Error() }
-func (unreadiness) Timeout() bool   { return true }
-func (unreadiness) Temporary() bool { return true }
-
 // TLS is tls.Client with eyes below it: on whether the connection ended without close_notify, and on whether it is
 // in the middle of a record. under is a *Socket, or what TLS returned.
 func TLS(under net.Conn, config *tls.Config) *tls.Conn {
-	return tls.Client(&records{Conn: under}, config)
+	socket, ok := under.(*Socket)
+	if !ok {
+		socket = under.(*tls.Conn).NetConn().(*records).socket
+	}
+	return tls.Client(&records{Conn: under, socket: socket}, config)
 }
 
 // records follows the records of TLS (RFC 8446, section 5.1): five bytes, of which the last two are the length of
 // what follows.
 type records struct {
 	net.Conn
-	ended  bool // the connection ended; crypto/tls says io.EOF for close_notify too
+	socket *Socket // at the bottom
+	ended  bool    // the connection ended; crypto/tls says io.EOF for close_notify too
 	header [5]byte
 	have   int // bytes of the header
 	left   int // bytes of the record

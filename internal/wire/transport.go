@@ -19,12 +19,12 @@ import (
 // Config is what a Transport is made of.
 type Config struct {
 	// Dial opens a connection for requests to scheme ("http" or "https") and address (host:port), TLS included. It
-	// gives what NewSocket or TLS returned. Its errors are returned as they are: nothing was sent.
+	// gives what NewSocket or TLS returned, and nothing else. Its errors are returned as they are: nothing was sent.
 	Dial func(ctx context.Context, scheme, address string) (net.Conn, error)
 	// Absolute says whether Dial leads to an http proxy, which is asked in absolute form (RFC 9112, section 3.2.2),
 	// and gives its Proxy-Authorization, if any. Nil means never.
 	Absolute func(scheme, address string) (absolute bool, authorization string)
-	// Header bounds the wait from the end of the request to the end of the answer's head, at most a quarter more.
+	// Header bounds the wait from the end of the request to the end of the answer's head, at most an eighth more.
 	Header time.Duration
 	// Continue is how long the body of a request with Expect waits for a 100, from an upstream that may know nothing of
 	// it; 0 is a second, as with curl.
@@ -87,15 +87,13 @@ type Transport struct {
 
 	opened, surplus, ended, resent, foreign atomic.Uint64
 
-	mu       sync.Mutex
-	pools    map[[2]string]*pool // by scheme and host
-	timer    *time.Timer         // sweeps the unused connections
-	sweeping bool
+	mu    sync.Mutex
+	pools map[[2]string]*pool // by scheme and host
 }
 
 // New makes a Transport without connections.
 func New(c Config) *Transport {
-	c.Continue = cmp.Or(c.Continue, patience)
+	c.Continue = cmp.Or(c.Continue, time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -123,41 +121,6 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// sweepIn looks after the unused connections in a while, unless that is going to happen anyway.
-func (t *Transport) sweepIn(d time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.arm(d)
-}
-
-func (t *Transport) arm(d time.Duration) {
-	switch {
-	case t.sweeping:
-		return
-	case t.timer == nil:
-		t.timer = time.AfterFunc(d, t.sweep)
-	default:
-		t.timer.Reset(d)
-	}
-	t.sweeping = true
-}
-
-func (t *Transport) sweep() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.sweeping = false
-	var next time.Duration
-	for _, p := range t.pools {
-		if n := p.sweep(false); n > 0 && (next == 0 || n < next) {
-			next = n
-		}
-	}
-	if next > 0 {
-		// Not for every single connection.
-		t.arm(max(next, t.config.IdleConn/8))
-	}
-}
-
 // pool gives the connections for a URL.
 func (t *Transport) pool(u *url.URL) (*pool, error) {
 	if p := t.recent.Load(); p != nil && p.host == u.Host && p.scheme == u.Scheme {
@@ -172,15 +135,20 @@ func (t *Transport) pool(u *url.URL) (*pool, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: its URL's scheme is neither http nor https", errRequest)
 		}
-		host, err := hostField(u.Host)
-		if err != nil || u.Hostname() == "" {
+		name := u.Hostname()
+		if strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f }) {
+			name, _ = idna.Lookup.ToASCII(name) // "" for none
+		}
+		unusable := func(r rune) bool { return r <= ' ' || strings.ContainsRune(`/?#@\`, r) }
+		if name == "" || strings.ContainsFunc(name, unusable) {
 			return nil, fmt.Errorf("%w: its URL has no usable host", errRequest)
 		}
-		name := u.Hostname() // with the zone of an IPv6 address, which Host must not have
-		if !isASCII(name) {
-			if name, err = idna.Lookup.ToASCII(name); err != nil {
-				return nil, fmt.Errorf("%w: its URL has no usable host", errRequest)
-			}
+		host, _, _ := strings.Cut(name, "%") // the zone of an IPv6 address is this machine's
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		if u.Port() != "" {
+			host += ":" + u.Port()
 		}
 		address := net.JoinHostPort(name, cmp.Or(u.Port(), port))
 		p = &pool{
@@ -194,42 +162,6 @@ func (t *Transport) pool(u *url.URL) (*pool, error) {
 	}
 	t.recent.Store(p)
 	return p, nil
-}
-
-// hostField gives the value of the Host field: the host in ASCII, without the zone of an IPv6 address.
-func hostField(host string) (string, error) {
-	if !isASCII(host) {
-		name, port, err := net.SplitHostPort(host)
-		if err != nil {
-			name, port = host, ""
-		}
-		if name, err = idna.Lookup.ToASCII(name); err != nil {
-			return "", err
-		}
-		host = name
-		if port != "" {
-			host += ":" + port
-		}
-	}
-	if end := strings.IndexByte(host, ']'); host != "" && host[0] == '[' && end > 0 {
-		address, _, _ := strings.Cut(host[:end], "%")
-		host = address + host[end:]
-	}
-	for i := range len(host) {
-		if host[i] <= ' ' || host[i] >= 0x7f || strings.IndexByte(`/?#@\`, host[i]) >= 0 {
-			return "", errRequest
-		}
-	}
-	return host, nil
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // RoundTrip is Do with the request's context and zero Options.
@@ -275,11 +207,7 @@ func (t *Transport) connect(ctx context.Context, p *pool, party string, settled,
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(p, raw)
-	if err != nil {
-		raw.Close()
-		return nil, err
-	}
+	c := newConn(p, raw)
 	t.opened.Add(1)
 	c.until, c.generation = t.config.Now().Add(t.config.Age()), generation
 	return c, nil

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"compress/gzip"
@@ -37,36 +38,33 @@ func Coded(h http.Header) string {
 
 // Plain gives a body with gzip or deflate (RFC 9110, section 8.4.1) undone, as it comes. Other codings are refused.
 func Plain(h http.Header, body io.Reader) (io.Reader, error) {
-	switch Coded(h) {
+	coding := Coded(h)
+	var plain io.Reader
+	var err error
+	switch coding {
 	case "":
 		return body, nil
 	case "gzip":
-		r, err := gzip.NewReader(body)
-		if errors.Is(err, gzip.ErrHeader) {
-			return nil, ErrContentCoding
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading its gzip: %w", err)
-		}
-		return r, nil
+		plain, err = gzip.NewReader(body)
 	case "deflate":
 		// Defined as zlib's format; some servers send the bare stream.
-		begun := make([]byte, 2)
-		n, err := io.ReadFull(body, begun)
-		if err != nil && err != io.ErrUnexpectedEOF {
-			return nil, fmt.Errorf("reading its deflate: %w", err)
+		in := bufio.NewReader(body)
+		begun, _ := in.Peek(2) // an error comes again
+		if len(begun) == 2 && begun[0]&0x0f == 8 && (int(begun[0])<<8|int(begun[1]))%31 == 0 {
+			plain, err = zlib.NewReader(in)
+		} else {
+			plain = flate.NewReader(in)
 		}
-		whole := io.MultiReader(bytes.NewReader(begun[:n]), body)
-		if n < 2 || begun[0]&0x0f != 8 || (int(begun[0])<<8|int(begun[1]))%31 != 0 {
-			return flate.NewReader(whole), nil
-		}
-		r, err := zlib.NewReader(whole)
-		if err != nil {
-			return nil, fmt.Errorf("reading its deflate: %w", err)
-		}
-		return r, nil
+	default:
+		return nil, ErrContentCoding
 	}
-	return nil, ErrContentCoding
+	switch {
+	case errors.Is(err, gzip.ErrHeader):
+		return nil, ErrContentCoding
+	case err != nil:
+		return nil, fmt.Errorf("reading its %s: %w", coding, err)
+	}
+	return plain, nil
 }
 
 // Uncoded reads the JSON of an answer whole: at most limit bytes, as Plain gives them, and without a byte order mark,

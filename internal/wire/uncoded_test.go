@@ -1,4 +1,4 @@
-package wire
+package wire_test
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/wire"
 )
 
 // coded writes text through what a compressing writer makes.
@@ -43,7 +45,7 @@ func TestCodingsThatAreNone(t *testing.T) {
 		{[]string{"gzip, br"}, "gzip,br"}, {[]string{"gzip", "gzip"}, "gzip,gzip"}, {[]string{"br"}, "br"}, {
 			[]string{"zstd"}, "zstd"},
 	} {
-		if got := Coded(http.Header{"Content-Encoding": c.fields}); got != c.want {
+		if got := wire.Coded(http.Header{"Content-Encoding": c.fields}); got != c.want {
 			t.Errorf("%q: %q, want %q", c.fields, got, c.want)
 		}
 	}
@@ -67,11 +69,11 @@ func TestCodingsAreUndone(t *testing.T) {
 		})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Uncoded(http.Header{"Content-Encoding": {c.coding}}, strings.NewReader(c.body), 100)
+			got, err := wire.Uncoded(http.Header{"Content-Encoding": {c.coding}}, strings.NewReader(c.body), 100)
 			if err != nil || string(got) != text {
 				t.Errorf("%q %v", got, err)
 			}
-			if got, err := Uncoded(http.Header{"Content-Encoding": {c.coding}}, strings.NewReader(c.body[:len(c.body)-9]),
+			if got, err := wire.Uncoded(http.Header{"Content-Encoding": {c.coding}}, strings.NewReader(c.body[:len(c.body)-9]),
 				100); c.coding != "" && c.coding != "utf-8" && err == nil {
 				t.Errorf("cut short, but %q", got)
 			}
@@ -80,7 +82,7 @@ func TestCodingsAreUndone(t *testing.T) {
 	for coding, body := range map[string]string{
 		"br": text, "zstd": text, "gzip, gzip": gzipped(t, gzipped(t, text)), "gzip": text, "deflate": "", "compress": text,
 	} {
-		if got, err := Uncoded(http.Header{"Content-Encoding": {coding}}, strings.NewReader(body), 100); err == nil ||
+		if got, err := wire.Uncoded(http.Header{"Content-Encoding": {coding}}, strings.NewReader(body), 100); err == nil ||
 			strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %q %v", coding, got, err)
 		}
@@ -90,10 +92,10 @@ func TestCodingsAreUndone(t *testing.T) {
 func TestALimitHoldsForTheUncodedBytes(t *testing.T) {
 	h := http.Header{"Content-Encoding": {"gzip"}}
 	bomb := gzipped(t, strings.Repeat("a", 1<<20))
-	if _, err := Uncoded(h, strings.NewReader(bomb), 1<<20-1); !errors.Is(err, ErrTooLong) {
+	if _, err := wire.Uncoded(h, strings.NewReader(bomb), 1<<20-1); !errors.Is(err, wire.ErrTooLong) {
 		t.Errorf("%v", err)
 	}
-	if got, err := Uncoded(h, strings.NewReader(bomb), 1<<20); err != nil || len(got) != 1<<20 {
+	if got, err := wire.Uncoded(h, strings.NewReader(bomb), 1<<20); err != nil || len(got) != 1<<20 {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }

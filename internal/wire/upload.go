@@ -3,17 +3,13 @@ package wire
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"sync/atomic"
 )
 
 // upload sends a body while the answer is awaited.
 type upload struct {
 	x      *exchange
-	c      *conn
-	body   io.ReadCloser
-	length int64 // or Chunked
-	r      *http.Request
+	c      *conn         // which x has no more once it has ended
 	ending atomic.Bool   // the last piece is being written, or has been
 	done   chan struct{} // closed when it has ended
 
@@ -26,8 +22,8 @@ type upload struct {
 // run sends the body and then has the wait for the answer begin.
 func (u *upload) run() {
 	failed, err := u.send()
-	u.body.Close()
 	x := u.x
+	x.r.Body.Close()
 	defer close(u.done)
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -44,57 +40,37 @@ func (u *upload) run() {
 	}
 }
 
-// send reports, with an error, whether it was the connection's.
+// send reports, with an error, whether it was the connection's. A chunk is one write, with the line before it and the
+// line end after it.
 func (u *upload) send() (writing bool, err error) {
-	b := takeBuffer()
-	if u.length == Chunked || u.length > bufferSize {
-		giveBuffer(b)
-		b = make([]byte, mostWrite)
-	}
-	defer giveBuffer(b)
-	if u.length == Chunked {
-		return u.sendChunked(b)
-	}
-	for left := u.length; left > 0; {
-		n, err := u.body.Read(b[:min(int64(len(b)), left)])
-		if n > 0 {
+	const before, after = len("8000\r\n"), len("\r\n")
+	body, left := u.x.r.Body, u.x.length
+	b := make([]byte, mostWrite)
+	for end := false; !end; {
+		room := b[before : len(b)-after]
+		if left != Chunked {
+			room = room[:min(int64(len(room)), left)]
+		}
+		n, err := body.Read(room)
+		start, stop := before, before+n
+		switch {
+		case err != nil && err != io.EOF, err != nil && left > int64(n):
+			return false, short(err)
+		case left != Chunked:
 			left -= int64(n)
-			u.ending.Store(left == 0)
-			if _, err := u.c.Write(b[:n]); err != nil {
-				return true, err
+			end = left == 0
+		default:
+			end = err == io.EOF
+			if n > 0 {
+				var line [before]byte
+				size := AppendChunkSize(line[:0], n)
+				start -= copy(b[before-len(size):], size)
+				stop += copy(b[stop:], "\r\n")
 			}
 		}
-		if err != nil && left > 0 {
-			return false, short(err)
-		}
-		if err == io.EOF {
-			return false, nil
-		}
-	}
-	return false, atEnd(u.body)
-}
-
-// sendChunked leaves room around each piece for the line before and the line end after it, so that a chunk is one
-// write.
-func (u *upload) sendChunked(b []byte) (writing bool, err error) {
-	const before, after = len("8000\r\n"), len("\r\n")
-	for {
-		n, err := u.body.Read(b[before : len(b)-after])
-		end := err == io.EOF
-		if err != nil && !end {
-			return false, err
-		}
-		start, stop := before, before
-		if n > 0 {
-			var line [before]byte
-			size := AppendChunkSize(line[:0], n)
-			start = before - len(size)
-			copy(b[start:], size)
-			stop = before + n + copy(b[before+n:], "\r\n")
-		}
 		out := b[start:stop]
-		if end {
-			if out, err = appendLastChunk(out, u.r.Trailer); err != nil {
+		if end && left == Chunked {
+			if out, err = appendLastChunk(out, u.x.r.Trailer); err != nil {
 				return false, fmt.Errorf("%w: bad trailer field", errRequest)
 			}
 		}
@@ -104,8 +80,9 @@ func (u *upload) sendChunked(b []byte) (writing bool, err error) {
 				return true, err
 			}
 		}
-		if end {
-			return false, nil
-		}
 	}
+	if left == Chunked {
+		return false, nil
+	}
+	return false, atEnd(body)
 }

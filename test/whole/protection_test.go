@@ -188,7 +188,7 @@ const twoCallers = "callers:\n  - {name: greedy, networks: [127.0.0.2/32]}\n  - 
 func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("tenancy:\n", twoCallers), providers("concurrency: {max: 40, queue: 40, wait: 10m}"))
-	id, err := h.sim.AddMessage("nsso", 206731645, largeDraft())
+	id, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Sizes: []int64{32 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}

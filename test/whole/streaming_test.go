@@ -3,10 +3,15 @@ package whole_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/simulator"
 )
@@ -179,5 +184,31 @@ func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
 			_ = who.conn.Close()
 			eventually(t, "the end of the call upstream", done)
 		})
+	}
+}
+
+// A caller that announced a body, which no handler reads, and sent none was waited for without end.
+func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {", "server: {limits: {bodyIdleTimeout: 300ms}, "))
+	for request, base := range map[string]string{
+		"OPTIONS /ebox/providers": h.base, "GET " + box: h.base, "POST /configuration/confirm?hash=x": h.adm,
+	} {
+		for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+			"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"} {
+			t.Run(request, func(t *testing.T) {
+				t.Parallel()
+				conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\n%s", request, body)
+				_ = conn.SetReadDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("it is waited for without end")
+				}
+			})
+		}
 	}
 }
