@@ -70,8 +70,9 @@ func badChanges(in, name, kind, detail string) error {
 // the active providers. The error is a *problem.Problem, 400 with the issues, and
 // nothing of such a body may be sent; 503 if there is no memory for the parts.
 func ParseChanges(body []byte, contentType []string, known []Provider, held *memory.Account) (*Changes, error) {
-	if err := checkBody(body); err != nil {
-		return nil, err
+	var fault *jsonscan.Fault // what two readers could read in two ways
+	if errors.As(jsonscan.Check(body), &fault) {
+		return nil, badChanges("body", fault.At, problem.IssueSchemaViolation, fault.Detail)
 	}
 	var whole object
 	if json.Unmarshal(body, &whole) != nil || whole == nil {
@@ -138,15 +139,6 @@ func (c *Changes) add(text json.RawMessage, known []Provider) *problem.Issue {
 	}
 	delete(item, "providerId")
 	c.parts[i].items = append(c.parts[i].items, item)
-	return nil
-}
-
-// checkBody refuses what two readers could read in two ways.
-func checkBody(body []byte) error {
-	var fault *jsonscan.Fault
-	if errors.As(jsonscan.Check(body), &fault) {
-		return badChanges("body", fault.At, problem.IssueSchemaViolation, fault.Detail)
-	}
 	return nil
 }
 

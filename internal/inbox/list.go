@@ -211,7 +211,7 @@ func (w *listWriter) anchor() time.Time {
 		}
 	}
 	if newest.IsZero() {
-		return w.q.window.receivedBefore // there are no dates to go by
+		return w.q.window["receivedBefore"] // there are no dates to go by
 	}
 	return above(newest)
 }

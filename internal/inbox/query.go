@@ -39,27 +39,31 @@ type Query struct {
 	window window
 }
 
-// window is the part of the filters that is applied here. The API's description has
-// days in its date filters, while some providers know moments too. So a moment is sent
+// window is the part of the filters that is applied here, by their names. The API's description
+// has days in its date filters, while some providers know moments too. So a moment is sent
 // as the day that surely includes it, the same to all providers, and the rest is left
-// out here. Zero is no bound.
-type window struct {
-	receivedBefore, receivedAfter time.Time
-	expiredBefore, expiredAfter   time.Time
-}
+// out here.
+type window map[string]time.Time
 
 // admits reports whether a message is within. What has no date is not held against it.
-func (w *window) admits(m *message) bool {
-	within := func(t, before, after time.Time) bool {
-		return t.IsZero() || (before.IsZero() || t.Before(before)) && (after.IsZero() || t.After(after))
+func (w window) admits(m *message) bool {
+	for name, bound := range w {
+		t := m.received
+		if strings.HasPrefix(name, "expired") {
+			t = m.expires
+		}
+		if !t.IsZero() && (t.Equal(bound) || t.Before(bound) != strings.HasSuffix(name, "Before")) {
+			return false
+		}
 	}
-	return within(m.received, w.receivedBefore, w.receivedAfter) && within(m.expires, w.expiredBefore, w.expiredAfter)
+	return true
 }
 
 // countable reports whether what is left out here all stands at the list's beginning, so
 // that a provider's own count can be put right.
-func (w *window) countable() bool {
-	return w.receivedAfter.IsZero() && w.expiredBefore.IsZero() && w.expiredAfter.IsZero()
+func (w window) countable() bool {
+	_, first := w["receivedBefore"]
+	return len(w) == 0 || len(w) == 1 && first
 }
 
 // last is the position of the page's last message, counted from 1.
@@ -68,7 +72,7 @@ func (q *Query) last() int { return q.skip + q.Page*q.PageSize }
 // ParseQuery reads the query of a list, or of a summary, which has no pages. Parameters that the
 // API does not have are sent on. The error is a *problem.Problem, 400 with the issues.
 func ParseQuery(raw string) (*Query, error) {
-	r := queryReader{q: Query{Page: 1, PageSize: defaultPageSize}, seen: make(map[string]string)}
+	r := queryReader{q: Query{Page: 1, PageSize: defaultPageSize, window: make(window)}, seen: make(map[string]string)}
 	for pair := range strings.SplitSeq(raw, "&") {
 		if pair != "" {
 			r.parameter(pair)
@@ -122,16 +126,11 @@ func (r *queryReader) parameter(pair string) {
 		q.Whole, q.partial = !r.flag(name, value), pair
 	case "receivedBefore":
 		q.before = pair
-		q.sent = join(q.sent, r.date(pair, name, value, &q.window.receivedBefore, later))
-	case "receivedAfter":
-		q.filters = join(q.filters, pair)
-		q.sent = join(q.sent, r.date(pair, name, value, &q.window.receivedAfter, earlier))
+		q.sent = join(q.sent, r.date(pair, name, value, later))
 	case "expiredBefore":
-		q.filters = join(q.filters, pair)
-		q.sent = join(q.sent, r.date(pair, name, value, &q.window.expiredBefore, later))
-	case "expiredAfter":
-		q.filters = join(q.filters, pair)
-		q.sent = join(q.sent, r.date(pair, name, value, &q.window.expiredAfter, earlier))
+		q.filters, q.sent = join(q.filters, pair), join(q.sent, r.date(pair, name, value, later))
+	case "receivedAfter", "expiredAfter":
+		q.filters, q.sent = join(q.filters, pair), join(q.sent, r.date(pair, name, value, earlier))
 	case "readStatus", "visible", "registeredMail":
 		r.flag(name, value)
 		q.filters, q.sent = join(q.filters, pair), join(q.sent, pair)
@@ -172,7 +171,7 @@ func (r *queryReader) flag(name, value string) bool {
 
 // date reads a filter by date. A day goes on as it stands, for the provider to say what
 // it means; a moment is noted and goes on as a day.
-func (r *queryReader) date(pair, name, value string, moment *time.Time, day func(time.Time) time.Time) string {
+func (r *queryReader) date(pair, name, value string, day func(time.Time) time.Time) string {
 	if _, err := time.Parse(time.DateOnly, value); err == nil {
 		return pair
 	}
@@ -183,7 +182,7 @@ func (r *queryReader) date(pair, name, value string, moment *time.Time, day func
 			"a date, as in 2026-01-31, or a date-time of RFC 3339 is expected")
 		return ""
 	}
-	*moment = at
+	r.q.window[name] = at
 	return name + "=" + day(at.UTC()).Format(time.DateOnly)
 }
 

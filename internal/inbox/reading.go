@@ -236,14 +236,7 @@ func (l *listing) link(relation string, value []byte) {
 // dates can write: the moment behind it, which links name, could not be written.
 func moment(value []byte) time.Time {
 	t, _, ok := ebox.Date(value, time.UTC)
-	if !ok {
-		return time.Time{}
-	}
-	return writable(t)
-}
-
-func writable(t time.Time) time.Time {
-	if y := t.UTC().Year(); y < 1 || y >= 9999 {
+	if y := t.UTC().Year(); !ok || y < 1 || y >= 9999 {
 		return time.Time{}
 	}
 	return t

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"net"
@@ -20,9 +19,6 @@ type conn struct {
 	host   string
 	scheme string
 }
-
-// originOf is the gateway as a caller reaches it who names it host.
-func (c *conn) originOf(host string) string { return c.scheme + "://" + cmp.Or(host, c.host) }
 
 // contextKey is the key of the connection in the context of its requests.
 type contextKey struct{}

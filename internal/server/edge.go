@@ -232,12 +232,7 @@ func exposeTo(h http.Header, origin string) {
 	h["Vary"] = append(own[:len(own):len(own)], "Origin")
 }
 
-// isPreflight tells a CORS preflight from an OPTIONS request of a program.
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
-}
-
-// preflight adds what a preflight of an allowed origin asks for.
+// preflight adds what a CORS preflight of an allowed origin asks for.
 func preflight(h http.Header, r *http.Request, allow string) {
 	h["Access-Control-Allow-Methods"] = []string{allow}
 	if names := r.Header.Values("Access-Control-Request-Headers"); len(names) > 0 {

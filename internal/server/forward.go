@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,7 +48,7 @@ func (x *exchange) ownMethods(allow []string) (done bool, err error) {
 	if x.r.Method == http.MethodOptions {
 		list := strings.Join(allow, ", ")
 		h := x.Header()
-		if isPreflight(x.r) && x.origin != "" {
+		if x.origin != "" && x.r.Header.Get("Access-Control-Request-Method") != "" {
 			preflight(h, x.r, list)
 		}
 		h["Allow"] = []string{list}
@@ -201,7 +202,7 @@ func (x *exchange) publicOrigin() string {
 	case x.e.origin != "":
 		return x.e.origin
 	}
-	return x.conn.originOf(x.r.Host)
+	return x.conn.scheme + "://" + cmp.Or(x.r.Host, x.conn.host)
 }
 
 // mount is the path that stands in front of every path that this caller uses.

@@ -295,7 +295,8 @@ func (b *bundle) Ask(ctx context.Context, q *inbox.Request) (*inbox.Answer, erro
 	}).WithContext(ctx)
 	p := newPart(ctx, b, c)
 	b.parts.Go(func() {
-		p.run(func() { e.o.Proxy.Serve(p, r, c) })
+		defer func() { p.end(recover()) }()
+		e.o.Proxy.Serve(p, r, c)
 	})
 	return p.answer()
 }

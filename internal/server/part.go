@@ -48,12 +48,7 @@ func (p *part) answer() (*inbox.Answer, error) {
 	return &p.answered, nil
 }
 
-// run makes the call and finishes its record, whatever happens.
-func (p *part) run(do func()) {
-	defer func() { p.end(recover()) }()
-	do()
-}
-
+// end finishes the record of the call, whatever happened.
 func (p *part) end(fault any) {
 	rec := p.c.Record
 	err, isError := fault.(error)

@@ -154,19 +154,3 @@ func TestATokenRequestHasItsForm(t *testing.T) {
 		t.Errorf("GET: %d, Allow %q", r.status, r.header.Get("Allow"))
 	}
 }
-
-func TestScopesAreTheClientsOwn(t *testing.T) {
-	l := newLab(t)
-	err := l.RegisterClient(Client{ID: clientID, Certificate: identity().Certificate, Enterprise: office,
-		Scopes: []string{ScopeDocumentConsumer, ScopeRegistry}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a := decode[tokenAnswer](t, l.ask(l.assertion(nil), "")); a.Scope != ScopeDocumentConsumer+" "+ScopeRegistry {
-		t.Errorf("without scope: %q", a.Scope)
-	}
-	is(t, l.ask(l.assertion(nil), ScopePreference), 400, "invalid_scope", "a scope not activated")
-	if got := l.TokensIssuedFor()[clientID+" "+ScopeDocumentConsumer+" "+ScopeRegistry]; got != 1 {
-		t.Errorf("issued for both scopes: %d", got)
-	}
-}

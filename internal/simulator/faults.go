@@ -71,8 +71,8 @@ var faultKinds = []FaultKind{
 }
 
 // Fault is something that goes wrong, and for which requests. Faults are tried in
-// the order in which they were laid; the first that matches applies, a latency
-// besides the next one.
+// the order in which they were laid; the first that matches applies, and latencies
+// before it.
 type Fault struct {
 	// ID is set by the simulator, for taking one fault away again.
 	ID int `json:"id,omitempty"`
@@ -137,25 +137,24 @@ func (s *Simulator) RemoveFault(id int) bool {
 	return len(s.faults) < n
 }
 
-// takeFaults finds the faults for a request and counts and records them as applied: at most
-// one latency and one other.
-func (c *call) takeFaults() (latency, other *Fault) {
+// takeFaults finds the faults for a request and counts and records them as applied: how long it
+// waits, and what else happens to it, nil for nothing.
+func (c *call) takeFaults() (wait time.Duration, other *Fault) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	for _, f := range c.s.faults {
-		if f.Kind == FaultLatency && latency != nil || !f.matches(c.upstream, c.r.Method, c.below) {
+		if !f.matches(c.upstream, c.r.Method, c.below) {
 			continue
 		}
 		f.Hits++
 		c.entry.Fault = f.Kind
-		copied := *f
-		if f.Kind == FaultLatency {
-			latency = &copied
-			continue
+		if f.Kind != FaultLatency {
+			copied := *f
+			return wait, &copied
 		}
-		return latency, &copied
+		wait += f.Delay
 	}
-	return latency, nil
+	return wait, nil
 }
 
 func (f *Fault) matches(upstream, method, path string) bool {
@@ -175,8 +174,8 @@ const SecondAnswer = `{"answer": 2}`
 // applyFaults lets the faults that match the request happen. It returns true if
 // nothing is left to answer.
 func (s *Simulator) applyFaults(c *call) bool {
-	latency, f := c.takeFaults()
-	if latency != nil && !pause(s.ctx, c.r.Context(), latency.Delay) {
+	wait, f := c.takeFaults()
+	if wait > 0 && !pause(s.ctx, c.r.Context(), wait) {
 		panic(http.ErrAbortHandler)
 	}
 	if f == nil {

@@ -139,7 +139,7 @@ func (s *Simulator) listMandates(c *call) (any, error) {
 	if query.Has("scope") && !slices.Contains(citizenScopes, scope) {
 		return nil, invalidScope("query", []string{scope})
 	}
-	mandatary, err := c.acting(query.Get("representedEnterpriseNumber"), "query")
+	mandatary, err := c.acting(query.Get(customer), "query")
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (s *Simulator) listMandates(c *call) (any, error) {
 
 // readMandate serves GET /mandates/{id}.
 func (s *Simulator) readMandate(c *call) (any, error) {
-	m, err := c.mandate(c.r.URL.Query().Get("representedEnterpriseNumber"), "query")
+	m, err := c.mandate(c.r.URL.Query().Get(customer), "query")
 	if err != nil {
 		return nil, err
 	}
@@ -179,9 +179,9 @@ func (s *Simulator) stopMandate(c *call) (any, error) {
 			return nil, err
 		}
 	}
-	represented, in := body.represented(), "body"
+	represented, in := body.text(customer), "body"
 	if represented == "" {
-		represented, in = c.r.URL.Query().Get("representedEnterpriseNumber"), "query"
+		represented, in = c.r.URL.Query().Get(customer), "query"
 	}
 	m, err := c.mandate(represented, in)
 	if err != nil {
@@ -232,7 +232,7 @@ func (c *call) acting(represented, in string) (enterprise.Number, error) {
 		return own, nil
 	}
 	if !cbePattern.MatchString(represented) {
-		return 0, badInput(patternIssue(in, "representedEnterpriseNumber", cbePattern, represented))
+		return 0, badInput(patternIssue(in, customer, cbePattern, represented))
 	}
 	n, err := enterprise.Parse(represented)
 	switch {
@@ -264,11 +264,18 @@ func (m citizenMandate) view(c *call, today string) citizenMandate {
 	return m
 }
 
-// grantBody reads the body as a JSON object.
+// customer is the member, or the parameter, that names the enterprise that a call is for.
+const customer = "representedEnterpriseNumber"
+
+// grantBody reads the body as a JSON object. In one error the guide calls the customer
+// representedEnterprise.
 func (c *call) grantBody() (grantBody, error) {
 	var body grantBody
 	if json.Unmarshal(c.body, &body) != nil || body == nil {
 		return nil, badInput(grantIssue{In: "body", Detail: "A JSON object is expected"})
+	}
+	if other := "representedEnterprise"; body.has(other) && !body.has(customer) {
+		body[customer] = body[other]
 	}
 	return body, nil
 }
@@ -286,12 +293,6 @@ func (b grantBody) text(name string) string {
 
 func (b grantBody) has(name string) bool {
 	return b[name] != nil && string(b[name]) != "null"
-}
-
-// represented is the customer's number. The guide calls the member
-// representedEnterpriseNumber and, in one error, representedEnterprise.
-func (b grantBody) represented() string {
-	return cmp.Or(b.text("representedEnterpriseNumber"), b.text("representedEnterprise"))
 }
 
 // readOrder reads a mandate to create, and for whom. It checks in the order in which the guide's
@@ -312,10 +313,8 @@ func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
 			Detail: `Object has missing required properties (["` + strings.Join(missing, `","`) + `"])`})
 	}
 	var issues []grantIssue
-	for _, name := range []string{"representedEnterpriseNumber", "representedEnterprise"} {
-		if b.has(name) && !cbePattern.MatchString(b.text(name)) {
-			issues = append(issues, patternIssue("body", name, cbePattern, b.written(name)))
-		}
+	if b.has(customer) && !cbePattern.MatchString(b.text(customer)) {
+		issues = append(issues, patternIssue("body", customer, cbePattern, b.written(customer)))
 	}
 	if !ssinPattern.MatchString(m.SSIN) {
 		issues = append(issues, patternIssue("body", "mandatorSsin", ssinPattern, b.written("mandatorSsin")))
@@ -336,10 +335,10 @@ func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
 	case scopesErr != nil ||
 		slices.ContainsFunc(m.Scopes, func(s string) bool { return !slices.Contains(citizenScopes, s) }):
 		return nil, "", invalidScope("body", b["scopes"])
-	case b.has(with) && (b.has("representedEnterpriseNumber") || b.has("representedEnterprise")):
+	case b.has(with) && b.has(customer):
 		return nil, "", guideError("inputFieldsConflict", nil)
 	}
-	return m, b.represented(), nil
+	return m, b.text(customer), nil
 }
 
 // written gives a member as it was sent: a string's text, or else the JSON.

@@ -101,13 +101,8 @@ type party struct {
 	Partition string `json:"partition,omitempty"`
 }
 
-const (
-	contentPattern = "/ebox/messages/{}/attachments/{}/content"
-	bodyPattern    = "/ebox/messages/{}/body"
-	// That structuredData is a path below a message is our reading.
-	structuredData    = "/structuredData"
-	structuredPattern = "/ebox/messages/{}" + structuredData
-)
+// structuredData is a path below a message, which is our reading.
+const structuredData = "/structuredData"
 
 func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
 	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: map[string]bool{}}
@@ -134,8 +129,8 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 			return m.attachmentViews(msg, true), nil
 		})},
 		endpoint{"GET", "/ebox/messages/{}/attachments/{}", read, m.ofAttachment(m.attachment)},
-		endpoint{"GET", contentPattern, read, m.ofAttachment(m.content)},
-		endpoint{"GET", bodyPattern, read, m.of(m.body)},
+		endpoint{"GET", "/ebox/messages/{}/attachments/{}/content", read, m.ofAttachment(m.content)},
+		endpoint{"GET", "/ebox/messages/{}/body", read, m.of(m.body)},
 		endpoint{"GET", "/ebox/messages/{}/paymentData", read, m.of(m.payment)},
 		endpoint{"POST", "/ebox/messages/{}/replies", read, m.of(m.reply)},
 		endpoint{"POST", "/linkEboxMessage", senders, onJSON(plainJSON, m.link)},
@@ -148,7 +143,7 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 	m.api.endpoints = append(m.api.endpoints,
 		endpoint{"POST", "/ebox/messages", publish, m.publish},
 		endpoint{"POST", "/ebox/messages/", publish, m.publish},
-		endpoint{"GET", structuredPattern, read, m.of(m.structured)})
+		endpoint{"GET", "/ebox/messages/{}" + structuredData, read, m.of(m.structured)})
 	return m
 }
 

@@ -36,8 +36,6 @@ type Recorded struct {
 	TokenSHA256 string   `json:"tokenSha256,omitempty"`
 	// Enterprise is the on-behalf-of header as it came, several joined by ", ".
 	Enterprise string `json:"enterprise,omitempty"`
-	// Opening says that it asked for a document: attachment content or body.
-	Opening bool `json:"opening,omitempty"`
 	// Fault is the kind of fault that was applied.
 	Fault FaultKind `json:"fault,omitempty"`
 	// Status is the answer's, 0 while there is none; Done says that the exchange
@@ -96,7 +94,6 @@ func (c *record) begin(call *call) *Recorded {
 		Time: call.s.now(), Upstream: call.upstream, Method: r.Method, Host: r.Host, Proto: r.Proto,
 		Target: r.RequestURI, Path: call.below, Header: r.Header.Clone(),
 		Enterprise: strings.Join(r.Header.Values(onBehalfOf), ", "),
-		Opening:    isRead(r.Method) && strings.HasPrefix(call.upstream, "provider:") && opensDocument(call.below),
 	}
 	if raw, ok := bearer(r); ok {
 		if t := call.s.tokens[raw]; t != nil {
@@ -123,15 +120,4 @@ func (c *record) end(call *call, body *tap) {
 		e.BodyBytes, e.BodySHA256 = body.n, hex.EncodeToString(body.hash.Sum(nil))
 	}
 	e.Status, e.Done = call.w.status, true
-}
-
-// opensDocument reports whether a path below a Message Registry's base is the
-// content of an attachment or the body of a message.
-func opensDocument(path string) bool {
-	for _, pattern := range []string{contentPattern, bodyPattern, structuredPattern} {
-		if _, ok := matchPath(pattern, path); ok {
-			return true
-		}
-	}
-	return false
 }

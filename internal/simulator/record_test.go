@@ -2,55 +2,14 @@ package simulator
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
-
-func TestARequestIsRecordedAsItCame(t *testing.T) {
-	l := newLab(t)
-	token := l.token(ScopeDocumentConsumer)
-	l.ResetRequests()
-	send := l.as(token, mandated)
-	body := `{"items":[{"messageId":"` + FirstMessage + `","visible":true}]}`
-	send("PATCH", l.ProviderURL("nsso")+"/ebox/messages?a=%2F;b", body, "Content-Type", "application/merge-patch+json",
-		"Cookie", "a=b")
-	got := l.RequestsTo(ProviderUpstream("nsso"))
-	if len(got) != 1 {
-		t.Fatalf("%d requests", len(got))
-	}
-	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
-	r := l.Requests()[0]
-	sum, tokenSum := sha256.Sum256([]byte(body)), sha256.Sum256([]byte(token))
-	switch {
-	case r.Method != "PATCH" || r.Target != nssoPath+"/ebox/messages?a=%2F;b" || r.Path != "/ebox/messages" ||
-		r.Status != 200:
-		t.Errorf("%+v", r)
-	case r.BodyBytes != int64(len(body)) || r.BodySHA256 != hex.EncodeToString(sum[:]):
-		t.Errorf("body %d %s", r.BodyBytes, r.BodySHA256)
-	case r.Client != clientID || !slices.Equal(r.Scopes, []string{ScopeDocumentConsumer}) ||
-		r.TokenSHA256 != hex.EncodeToString(tokenSum[:]):
-		t.Errorf("token of %s, %v", r.Client, r.Scopes)
-	case r.Enterprise != mandated.String() || r.Opening || r.Header.Get("Cookie") != "a=b":
-		t.Errorf("%+v", r)
-	}
-}
-
-func TestABodyThatWasRefusedIsRecordedToo(t *testing.T) {
-	l := newLab(t)
-	l.send("PATCH", l.ProviderURL("nsso")+"/ebox/messages", "some body", "Authorization", "Bearer revoked")
-	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
-	if r := l.Requests()[0]; r.Status != 401 || r.BodyBytes != 9 {
-		t.Errorf("%d, %d bytes", r.Status, r.BodyBytes)
-	}
-}
 
 // Found by a gateway that passes Expect on: the server read a refused body all the
 // same, and asked for it first.
@@ -74,21 +33,6 @@ func TestARefusalBeforeTheBodySendsNo100(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("status %d, want the 401 of a request without a token at once", resp.StatusCode)
-	}
-}
-
-func TestOpeningsAreToldApart(t *testing.T) {
-	for path, want := range map[string]bool{
-		"/ebox/messages/" + FirstMessage + "/attachments/1/content": true,
-		"/ebox/messages/" + BodyMessage + "/body":                   true,
-		"/ebox/messages/" + BodyMessage + "/structuredData":         true,
-		"/ebox/messages/" + FirstMessage + "/attachments/1":         false,
-		"/ebox/messages/" + FirstMessage:                            false,
-		"/referenceData/senderApplications/dmfa/images/x/content":   false,
-	} {
-		if opensDocument(path) != want {
-			t.Errorf("%s opens a document: %t", path, !want)
-		}
 	}
 }
 

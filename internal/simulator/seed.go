@@ -68,26 +68,18 @@ func (s *Simulator) seed() {
 	}
 }
 
-// seededMessages is how many messages an e-Box has from the start: more than a
-// page at a version 3 provider, fewer at an older one.
-func (m *messageRegistry) seededMessages() int {
-	if m.old {
-		return 12
-	}
-	return 40
-}
-
 // seedMessages fills an e-Box, newest first, some hours between them, in such a
-// way that the lists of two providers interleave.
+// way that the lists of two providers interleave: with more than a page at a version 3 provider,
+// with less at an older one.
 func (m *messageRegistry) seedMessages(e enterprise.Number) []*message {
-	list := make([]*message, m.seededMessages())
+	count, newest, apart := 40, 10*time.Minute, 7*time.Hour
+	if m.old {
+		count, newest, apart = 12, 3*time.Hour, 19*time.Hour
+	}
+	list := make([]*message, count)
 	for i := range list {
-		age := time.Duration(i)*7*time.Hour + 10*time.Minute
-		if m.old {
-			age = time.Duration(i)*19*time.Hour + 3*time.Hour
-		}
 		id := m.seededID(e, i)
-		msg := m.newMessage(e, id, m.s.started.Truncate(time.Second).Add(-age))
+		msg := m.newMessage(e, id, m.s.started.Truncate(time.Second).Add(-newest-time.Duration(i)*apart))
 		msg.Subject = translated{
 			"nl": fmt.Sprintf("Bericht %d voor onderneming %s", i+1, e),
 			"fr": fmt.Sprintf("Message %d pour l'entreprise %s", i+1, e),

@@ -116,14 +116,7 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.answer(c.serve())
-	if n := r.ContentLength; n > 0 && n <= smallBody {
-		c.drain() // what was refused unread is still recorded
-	}
 }
-
-// smallBody is the announced length up to which a body is read after the answer
-// that did not need it, in bytes. The server would read it then anyway.
-const smallBody = 64 << 10
 
 // enter has Close wait for a request. It is false if the simulator is closed already.
 func (s *Simulator) enter() bool {

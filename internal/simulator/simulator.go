@@ -74,6 +74,7 @@ type Simulator struct {
 	started time.Time
 
 	main, regional *site // the same site if the two share a host
+	sites          []*site
 
 	// mu guards what follows. It is not held while a request body is read, an answer is
 	// written or a fault waits.
@@ -96,10 +97,10 @@ type Simulator struct {
 
 // site is one listener and the upstreams mounted on it.
 type site struct {
-	base     string // "http://127.0.0.1:4711", without a slash at the end
-	listener net.Listener
-	server   *http.Server
-	mounts   map[string]*api // by path prefix
+	address string          // "127.0.0.1:4711"
+	base    string          // "http://127.0.0.1:4711", without a slash at the end
+	mounts  map[string]*api // by path prefix
+	server  *http.Server
 }
 
 // The paths under which the real hosts serve each upstream.
@@ -135,20 +136,29 @@ func Start(o Options) (*Simulator, error) {
 		paperless: map[enterprise.Number]bool{}, citizen: citizenMandates{nextID: 3_000_001},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	var err error
-	if s.main, err = newSite(o.Listen, o.PublicURL); err == nil {
-		s.regional = s.main
-		if o.ListenRegional != "" {
-			s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL)
-		}
-	}
-	for _, c := range o.Clients {
-		if err == nil {
-			err = s.RegisterClient(c)
-		}
-	}
-	if err != nil {
+	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// open begins to listen. Requests that come at once wait for the lock, and so until all is in its
+// place.
+func (s *Simulator) open(o Options) (err error) {
+	for _, c := range o.Clients {
+		if err := s.RegisterClient(c); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.main, err = s.newSite(o.Listen, o.PublicURL); err != nil {
+		return err
+	}
+	if s.regional = s.main; o.ListenRegional != "" {
+		if s.regional, err = s.newSite(o.ListenRegional, o.PublicRegionalURL); err != nil {
+			return err
+		}
 	}
 	s.seed()
 	s.mountToken()
@@ -156,14 +166,10 @@ func Start(o Options) (*Simulator, error) {
 	s.mountPartition()
 	s.mountFederation()
 	s.mountGrant()
-	s.serve(s.main)
-	if s.regional != s.main {
-		s.serve(s.regional)
-	}
-	return s, nil
+	return nil
 }
 
-func newSite(address, public string) (*site, error) {
+func (s *Simulator) newSite(address, public string) (*site, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the simulator on %s: %w", address, err)
@@ -176,10 +182,7 @@ func newSite(address, public string) (*site, error) {
 		}
 		base = "http://" + a.String()
 	}
-	return &site{base: base, listener: l, mounts: map[string]*api{}}, nil
-}
-
-func (s *Simulator) serve(at *site) {
+	at := &site{address: l.Addr().String(), base: base, mounts: map[string]*api{}}
 	at.server = &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.dispatch(at, w, r) }),
 		ReadHeaderTimeout: 30 * time.Second,
@@ -187,41 +190,28 @@ func (s *Simulator) serve(at *site) {
 		ErrorLog:          log.New(io.Discard, "", 0), // a client that breaks off is no news here
 	}
 	s.busy.Go(func() {
-		_ = at.server.Serve(at.listener) // it always ends with ErrServerClosed
+		_ = at.server.Serve(l) // it always ends with ErrServerClosed
 	})
+	s.sites = append(s.sites, at)
+	return at, nil
 }
 
 // Close ends the listeners, every connection and every frozen answer, and
 // returns when no request is being served any more. A second Close does nothing.
-func (s *Simulator) Close() error {
+func (s *Simulator) Close() (err error) {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	s.cancel()
-	err := s.main.close()
-	if s.regional != s.main {
-		err = errors.Join(err, s.regional.close())
+	for _, at := range s.sites {
+		err = errors.Join(err, at.server.Close())
 	}
 	s.busy.Wait()
 	return err
 }
 
-func (at *site) close() error {
-	if at == nil {
-		return nil
-	}
-	var err error
-	if at.server != nil {
-		err = at.server.Close()
-	}
-	if e := at.listener.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
-		err = errors.Join(err, e)
-	}
-	return err
-}
-
 // Address is where the host that the upstreams share listens, whatever name its URLs have.
-func (s *Simulator) Address() string { return s.main.listener.Addr().String() }
+func (s *Simulator) Address() string { return s.main.address }
 
 // TokenURL is the token endpoint, which is also the audience of an assertion.
 func (s *Simulator) TokenURL() string { return s.main.base + tokenPath }

@@ -208,7 +208,10 @@ func Descriptors(cfg *config.Config) *Check {
 // listeners is as it should be: somebody checks the file beside the gateway that runs.
 func checkPorts(cfg *config.Config, running func(config.Listener) bool) (checks []Check) {
 	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
-		err := listenable(l.Address)
+		opened, err := net.Listen("tcp", l.Address)
+		if err == nil {
+			err = opened.Close()
+		}
 		if err == nil {
 			continue
 		}
@@ -224,13 +227,4 @@ func checkPorts(cfg *config.Config, running func(config.Listener) bool) (checks 
 		checks = append(checks, c)
 	}
 	return checks
-}
-
-// listenable opens an address and closes it again.
-func listenable(address string) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
