@@ -153,34 +153,29 @@ type outcome struct {
 }
 
 // Change sends each provider its own changes, all at once, and says what became of
-// each: 200 if all of them succeeded, 207 if some did. If none did, the error is a
+// each: with status 200 if all of them succeeded, 207 if some did. If none did, the error is a
 // *problem.Problem: most clients look at the status alone, and would take a 207 for done.
 // Its status is that of all providers if they agree; else 400 if each of them refused (a
 // 4xx, and no use in sending it again), and 502 if not. A provider that cannot be called
 // now has not got its changes. Writes have no time limit but their own: how they ended
 // would not be known. If the caller has gone, the error is that of ctx.
-func (r *Round) Change(ctx context.Context, c *Changes) (*Result, int, error) {
-	result := new(Result)
+func (r *Round) Change(ctx context.Context, c *Changes) (*Result, error) {
+	result := &Result{Status: http.StatusOK, Asked: len(c.parts)}
 	outcomes := make([]outcome, len(c.parts))
 	each(len(c.parts), func(i int) { outcomes[i] = r.change(ctx, c, &c.parts[i]) })
 	if isGone(ctx) {
-		return result, 0, ctx.Err()
+		return result, ctx.Err()
 	}
 	for _, o := range outcomes {
 		if o.missing != nil {
-			result.Missing = append(result.Missing, o.missing)
+			result.Status, result.Missing = http.StatusMultiStatus, append(result.Missing, o.missing)
 		}
 	}
-	result.Asked = len(c.parts)
 	if len(result.Missing) == len(c.parts) {
-		return result, 0, r.refusalOfAll(result.Missing, outcomes)
-	}
-	status := http.StatusOK
-	if len(result.Missing) > 0 {
-		status = http.StatusMultiStatus
+		return result, r.refusalOfAll(result.Missing, outcomes)
 	}
 	result.Body = append(jsonscan.Encoded(map[string][]outcome{"providers": outcomes}), '\n')
-	return result, status, nil
+	return result, nil
 }
 
 // refusalOfAll is the problem of changes that no provider has accepted.

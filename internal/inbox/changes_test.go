@@ -33,8 +33,8 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 		{200, 204, 200}, {404, 200, 207}, {200, 403, 207}, {503, 400, 502}, {403, 404, 400}, {404, 404, 404}, {503, 503, 503},
 	} {
 		asked := &noting{Asker: answers{"a": refuses(s.a), "b": refuses(s.b)}, requests: make(map[string][]*Request)}
-		r, status, err := roundOf(asked, "a", "b", "c").Change(t.Context(), c)
-		text := r.Body
+		r, err := roundOf(asked, "a", "b", "c").Change(t.Context(), c)
+		text, status := r.Body, r.Status
 		if err != nil {
 			p := problem.From(err)
 			status, text = p.Status, p.Append(nil, "x")
@@ -73,8 +73,8 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 	}
 	round := roundOf(answers{"a": refuses(200)}, "a", "b")
 	round.Providers[1].Reason, round.Providers[1].Refusal = "maintenance", problem.Unavailable("Later.", time.Minute)
-	if r, status, err := round.Change(t.Context(), c); status != 207 || HeaderOf(r.Missing) != "b;reason=maintenance" {
-		t.Errorf("one that cannot be called now: %d, %v, %s", status, err, r.Body)
+	if r, err := round.Change(t.Context(), c); r.Status != 207 || HeaderOf(r.Missing) != "b;reason=maintenance" {
+		t.Errorf("one that cannot be called now: %d, %v, %s", r.Status, err, r.Body)
 	}
 }
 
@@ -148,10 +148,10 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 		began := time.Now()
 		round := a.round()
 		round.Timeout = 15 * time.Second
-		r, status, err := round.Change(t.Context(), c)
-		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
+		r, err := round.Change(t.Context(), c)
+		if err != nil || r.Status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
 			time.Since(began) > 15*time.Second {
-			t.Errorf("%d after %s, %v: %s", status, time.Since(began), err, r.Body)
+			t.Errorf("%d after %s, %v: %s", r.Status, time.Since(began), err, r.Body)
 		}
 		time.Sleep(time.Minute) // both drips end
 	})

@@ -94,6 +94,8 @@ type Round struct {
 
 // Result is what all answers have in common.
 type Result struct {
+	// Status is that of the answer; 207 if some of the changes failed.
+	Status int
 	// Asked counts the providers that were asked; Missing are those of which the answer
 	// lacks something, by id.
 	Asked   int
@@ -105,7 +107,7 @@ type Result struct {
 
 // begin sorts out who is asked, in the order of the ids.
 func (r *Round) begin() (asked []Provider, result *Result) {
-	result = new(Result)
+	result = &Result{Status: http.StatusOK}
 	for _, p := range r.Providers {
 		if p.Refusal != nil {
 			result.Missing = append(result.Missing, r.notAsked(p))

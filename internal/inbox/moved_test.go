@@ -1,9 +1,7 @@
 package inbox
 
 import (
-	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,45 +18,6 @@ func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, 
 	}
 	r, l := listOf(t, roundOf(mailboxes{"p": m}, "p"), query)
 	return l.ids(), l, HeaderOf(r.Missing)
-}
-
-func TestAListThatMovesIsReadAsItWasWhenItWasBegun(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		mailbox  mailbox
-		letters  int
-		from, to int // these of them are the list
-		newest   string
-	}{
-		// The second page has one of them, which is newer than all that was given.
-		{"two more come in than a page has", mailbox{limit: 3, changes: []change{{ask: 2, arrive: 4}}}, 9, 0, 9, "12:00:00"},
-		// In these it is begun anew.
-		{"one comes in and two go away",
-			mailbox{limit: 3, changes: []change{{ask: 2, arrive: 1, leave: []int{0, 0}}}}, 9, 2, 9, "12:00:01"},
-		// There is no third page any more, and the last three have slipped into the second.
-		{"three of nine go away", mailbox{limit: 3, changes: []change{{ask: 3, leave: []int{0, 0, 0}}}}, 9, 3, 9, "11:59:57"},
-		{"three of nine go away, which a 404 says",
-			mailbox{limit: 3, gone: true, changes: []change{{ask: 3, leave: []int{0, 0, 0}}}}, 9, 3, 9, "11:59:57"},
-		{"one goes away behind many pages", mailbox{limit: 10, changes: []change{{ask: 5, leave: []int{0}}}}, 60, 1, 60,
-			"11:59:59"},
-		{"it becomes shorter twice",
-			mailbox{limit: 1, changes: []change{{ask: 6, leave: []int{7}}, {ask: 8, leave: []int{7}}}}, 9, 0, 7, "12:00:00"},
-	} {
-		ids, l, missing := moving(t, &c.mailbox, c.letters, "pageSize="+strconv.Itoa(c.letters))
-		var want []string
-		if c.newest > "12:00:00" {
-			want = []string{"5001"} // the one that came in
-		}
-		for i := c.from; i < c.to; i++ {
-			want = append(want, strconv.Itoa(i))
-		}
-		if !slices.Equal(ids, want) || missing != "" {
-			t.Errorf("%s: %q, missing %q", c.name, ids, missing)
-		}
-		if first := l.Links["first"].Href; !strings.Contains(first, "?receivedBefore=2026-11-20T"+c.newest+".001Z&") {
-			t.Errorf("%s: the list is held to %s", c.name, first)
-		}
-	}
 }
 
 // What a provider counts on its second page is one more than the list has that was begun

@@ -72,6 +72,33 @@ func TestWhatOfAQueryGoesOn(t *testing.T) {
 	}
 }
 
+// What the day that is sent for a moment admits beyond it is left out here.
+func TestAMomentBoundsTheList(t *testing.T) {
+	inTurn := func(id, at string) string {
+		return `{"messageId":"` + id + `","publicationDate":"2026-11-` + at + `Z","expirationDate":"2027-11-` + at + `Z"}`
+	}
+	a := answers{"a": says(`{"items":[` + inTurn("3", "20T13:00:00") + `,` + inTurn("2", "20T12:00:00") + `,` +
+		inTurn("1", "20T11:00:00") + `],"totalItems":3}`)}
+	for query, want := range map[string]struct {
+		ids   string
+		total int64 // 0 for one that is not given
+	}{
+		"receivedBefore=2026-11-20T12:00:00Z": {"1", 1}, "receivedAfter=2026-11-20T12:00:00Z": {"3", 1},
+		"expiredBefore=2027-11-20T12:00:00Z": {"1", 1}, "expiredAfter=2027-11-20T11:30:00Z": {"3 2", 2},
+		"receivedAfter=2026-11-20T11:30:00Z&expiredBefore=2027-11-20T12:30:00Z": {"2", 1},
+		"receivedBefore=2026-11-20T12:30:00Z&pageSize=1":                        {"2", 2},
+		"receivedAfter=2026-11-20T10:30:00Z&pageSize=1":                         {"3", 0},
+	} {
+		_, l := list(t, a, query)
+		if l.Total == nil {
+			l.Total = new(int64)
+		}
+		if ids := strings.Join(l.ids(), " "); ids != want.ids || *l.Total != want.total {
+			t.Errorf("%s: %q, total %d", query, ids, *l.Total)
+		}
+	}
+}
+
 // The day that is sent for a moment has to include all that the moment admits, whether
 // the provider's days begin at midnight in UTC or in Brussels.
 func FuzzDayOfAMoment(f *testing.F) {

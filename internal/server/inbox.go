@@ -84,7 +84,11 @@ func (x *exchange) serveInbox(path string) error {
 		return err
 	}
 	query.Whole = query.Whole || caller.Partial != nil && !*caller.Partial
-	return b.read(caller, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
+	providers, shown, err := b.providers()
+	if err != nil || shown {
+		return err
+	}
+	return b.ask(caller, providers, noCache, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
 		if path == inbox.SummaryPath {
 			return round.Summary(ctx, query, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
 		}
@@ -110,19 +114,6 @@ func (b *bundle) url(path string) string {
 	return b.x.publicOrigin() + b.x.e.mount + b.prefix + path
 }
 
-// round makes the request to all providers, once the caller was admitted.
-func (b *bundle) round(caller *tenancy.Caller, providers []inbox.Provider) (*inbox.Round, error) {
-	c := b.x.c
-	if err := b.x.admit(caller, b.tenant); err != nil {
-		return nil, err
-	}
-	b.header = sharedHeader(b.x.r)
-	in := b.x.e.o.Inbox
-	return &inbox.Round{
-		ID: c.ID, Providers: providers, Asker: b, Timeout: in.Timeout + c.Pace, Memory: &b.x.memory, Now: in.Now,
-	}, nil
-}
-
 // providers are those that there are. If they were only to be shown, that is done, and
 // nobody is asked.
 func (b *bundle) providers() (list []inbox.Provider, shown bool, err error) {
@@ -135,31 +126,41 @@ func (b *bundle) providers() (list []inbox.Provider, shown bool, err error) {
 	return list, true, nil
 }
 
-// read asks all providers and answers with what they have together.
-func (b *bundle) read(caller *tenancy.Caller, ask func(context.Context, *inbox.Round) (*inbox.Result, error)) error {
-	providers, shown, err := b.providers()
-	if err != nil || shown {
+// ask asks the providers, once the caller was admitted, and answers with what they have together.
+func (b *bundle) ask(caller *tenancy.Caller, providers []inbox.Provider, cacheControl []string,
+	ask func(context.Context, *inbox.Round) (*inbox.Result, error),
+) (err error) {
+	x, in := b.x, b.x.e.o.Inbox
+	if err := x.admit(caller, b.tenant); err != nil {
 		return err
 	}
-	round, err := b.round(caller, providers)
-	if err != nil {
-		return err
+	b.header = sharedHeader(x.r)
+	round := &inbox.Round{
+		ID: x.c.ID, Providers: providers, Asker: b, Timeout: in.Timeout + x.c.Pace, Memory: &x.memory, Now: in.Now,
 	}
 	var result *inbox.Result
 	b.together(func(ctx context.Context) { result, err = ask(ctx, round) })
-	b.note(result)
-	if err != nil {
-		return b.gone(err)
+	rec := x.c.Record
+	rec.Sent, rec.Asked, rec.Missing = b.sent, result.Asked, len(result.Missing)
+	if rec.Missing > 0 {
+		rec.Detail = "without " + inbox.HeaderOf(result.Missing)
 	}
-	h := b.x.Header()
-	h["Cache-Control"] = noCache
-	if len(result.Missing) > 0 {
+	switch {
+	case err != nil && x.r.Context().Err() != nil: // the caller is not there any more
+		rec.Status, rec.Cause = call.StatusClientGone, err
+		panic(http.ErrAbortHandler)
+	case err != nil:
+		return err
+	}
+	h := x.Header()
+	h["Cache-Control"] = cacheControl
+	if len(result.Missing) > 0 && result.Status == http.StatusOK { // 207 says it in its body
 		h[inbox.Header] = []string{inbox.HeaderOf(result.Missing)}
 	}
 	if result.Next != "" {
 		h["Link"] = []string{"<" + result.Next + `>; rel="next"`}
 	}
-	b.x.answer(http.StatusOK, result.Body)
+	x.answer(result.Status, result.Body)
 	return nil
 }
 
@@ -189,20 +190,9 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err != nil {
 		return err
 	}
-	round, err := b.round(caller, providers)
-	if err != nil {
-		return err
-	}
-	var result *inbox.Result
-	var status int
-	b.together(func(ctx context.Context) { result, status, err = round.Change(ctx, changes) })
-	b.note(result)
-	if err != nil {
-		return b.gone(err)
-	}
-	b.x.Header()["Cache-Control"] = noStore
-	b.x.answer(status, result.Body)
-	return nil
+	return b.ask(caller, providers, noStore, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
+		return round.Change(ctx, changes)
+	})
 }
 
 // together has the providers asked, and leaves nothing running when it returns, be it
@@ -212,29 +202,6 @@ func (b *bundle) together(ask func(context.Context)) {
 	defer b.parts.Wait()
 	defer cancel()
 	ask(ctx)
-}
-
-// note records how many providers were asked and which of them are missing.
-func (b *bundle) note(result *inbox.Result) {
-	rec := b.x.c.Record
-	rec.Sent = b.sent
-	if result == nil {
-		return
-	}
-	rec.Asked, rec.Missing = result.Asked, len(result.Missing)
-	if rec.Missing > 0 {
-		rec.Detail = "without " + inbox.HeaderOf(result.Missing)
-	}
-}
-
-// gone ends the request of a caller that is not there any more; any other error is its
-// answer.
-func (b *bundle) gone(err error) error {
-	if b.x.r.Context().Err() == nil {
-		return err
-	}
-	b.x.c.Record.Status, b.x.c.Record.Cause = call.StatusClientGone, err
-	panic(http.ErrAbortHandler)
 }
 
 var (
