@@ -170,7 +170,7 @@ func (x *exchange) route() handler {
 	switch p := x.proxied; {
 	case p == nil:
 	case p.stub:
-		return x.e.tokenStub
+		return (*exchange).tokenStub
 	default:
 		return x.e.forwards[p.route]
 	}
@@ -218,21 +218,23 @@ func (e *Endpoint) addRoutes() {
 		handle(api.Path, absent)
 		handle(api.Path+"/*", absent)
 	}
-	handle("/ebox/providers", e.listProviders)
-	handle("/ebox/providers/", e.listProviders)
+	providers := onRoute(providersRoute.Name, summaryMethods, (*exchange).listProviders)
+	handle("/ebox/providers", providers)
+	handle("/ebox/providers/", providers)
 	if e.server.TokenStub != "" {
-		handle(e.server.TokenStub, e.tokenStub)
+		handle(e.server.TokenStub, (*exchange).tokenStub)
 	}
 	nameless := refuse(withoutProvider)
 	summary, messages := nameless, nameless
 	if e.o.Inbox != nil {
-		summary, messages = e.federated(inbox.SummaryPath, summaryMethods), e.federated(inbox.MessagesPath, listMethods)
+		summary = onRoute(InboxRoute, summaryMethods, func(x *exchange) error { return x.serveInbox(inbox.SummaryPath) })
+		messages = onRoute(InboxRoute, listMethods, func(x *exchange) error { return x.serveInbox(inbox.MessagesPath) })
 	}
 	handle(inbox.SummaryPath, summary)
 	handle(inbox.MessagesPath, messages)
 	handle(inbox.MessagesPath+"/*", nameless)
 	for _, route := range e.o.Routes {
-		h := e.forward(route)
+		h := onRoute(route.Name, allowed(route.Methods), func(x *exchange) error { return x.forward(route) })
 		e.forwards[route] = h
 		handle(route.Path, h)
 		handle(route.Path+"/*", h)

@@ -18,18 +18,6 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// forward handles the requests of one route.
-func (e *Endpoint) forward(route *Route) handler {
-	allow := allowed(route.Methods)
-	return func(x *exchange) error {
-		x.c.Route = route.Name
-		if done, err := x.ownMethods(allow); done || err != nil {
-			return err
-		}
-		return x.forward(route)
-	}
-}
-
 // allowed is what Allow says: GET brings HEAD, and OPTIONS is the gateway's own.
 func allowed(methods []string) []string {
 	list := slices.Clone(methods)
@@ -42,23 +30,26 @@ func allowed(methods []string) []string {
 	return list
 }
 
-// ownMethods answers what is answered without an upstream: OPTIONS, preflights,
-// and methods that the route does not have.
-func (x *exchange) ownMethods(allow []string) (done bool, err error) {
-	if x.r.Method == http.MethodOptions {
-		list := strings.Join(allow, ", ")
-		h := x.Header()
-		if x.origin != "" && x.r.Header.Get("Access-Control-Request-Method") != "" {
-			preflight(h, x.r, list)
+// onRoute handles the requests of a route of that name. OPTIONS, preflights, and methods that the
+// route does not have are answered without it.
+func onRoute(name string, allow []string, handle handler) handler {
+	list := strings.Join(allow, ", ")
+	return func(x *exchange) error {
+		x.c.Route = name
+		switch {
+		case x.r.Method == http.MethodOptions:
+			h := x.Header()
+			if x.origin != "" && x.r.Header.Get("Access-Control-Request-Method") != "" {
+				preflight(h, x.r, list)
+			}
+			h["Allow"] = []string{list}
+			x.WriteHeader(http.StatusNoContent)
+			return nil
+		case !slices.Contains(allow, x.r.Method):
+			return problem.MethodNotAllowed(x.r.Method, allow)
 		}
-		h["Allow"] = []string{list}
-		x.WriteHeader(http.StatusNoContent)
-		return true, nil
+		return handle(x)
 	}
-	if !slices.Contains(allow, x.r.Method) {
-		return true, problem.MethodNotAllowed(x.r.Method, allow)
-	}
-	return false, nil
 }
 
 // identify finds the caller's rule, and lets the caller in.

@@ -43,18 +43,8 @@ var (
 	listMethods    = []string{http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodOptions}
 )
 
-// federated answers for all providers at once.
-func (e *Endpoint) federated(path string, allow []string) handler {
-	return func(x *exchange) error {
-		x.c.Route = InboxRoute
-		if done, err := x.ownMethods(allow); done || err != nil {
-			return err
-		}
-		return x.serveInbox(path)
-	}
-}
-
-// serveInbox resolves the call as one to a provider is resolved, once for all of them.
+// serveInbox answers for all providers at once. It resolves the call as one to a provider is
+// resolved, once for all of them.
 func (x *exchange) serveInbox(path string) error {
 	c, in := x.c, x.e.o.Inbox
 	caller, err := x.identify()

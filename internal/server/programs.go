@@ -173,15 +173,16 @@ var stubToken, _ = json.Marshal(struct { // no value of it can fail
 
 // tokenStub answers a token request (RFC 6749, section 5.1). What the program sent, an
 // assertion or a secret perhaps, is neither looked at nor kept.
-func (e *Endpoint) tokenStub(x *exchange) error {
-	x.c.Route, x.c.Query, x.c.BareQuery = TokenStubRoute, "", false
-	if done, err := x.ownMethods(stubMethods); done || err != nil {
-		return err
-	}
+func (x *exchange) tokenStub() error {
+	x.c.Query, x.c.BareQuery = "", false // of every method
+	return onRoute(TokenStubRoute, stubMethods, (*exchange).giveStubToken)(x)
+}
+
+func (x *exchange) giveStubToken() error {
 	if _, err := x.identify(); err != nil {
 		return err
 	}
-	if e.server.TokenStub == "" {
+	if x.e.server.TokenStub == "" {
 		return problem.Misdirected("This gateway gets the tokens itself, and forwards no token request. Have the program " +
 			"fetch none, or have the platform team set server.tokenStub: it then gets a token that means nothing.")
 	}

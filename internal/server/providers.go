@@ -34,12 +34,8 @@ var providersRoute = tenancy.Route{
 	Route: &config.Route{Name: "ebox-providers", Kind: config.KindRegistry, Enterprise: config.None}}
 
 // listProviders answers /ebox/providers.
-func (e *Endpoint) listProviders(x *exchange) error {
+func (x *exchange) listProviders() error {
 	c := x.c
-	c.Route = providersRoute.Name
-	if done, err := x.ownMethods(summaryMethods); done || err != nil {
-		return err
-	}
 	caller, err := x.identify()
 	if err != nil {
 		return err
@@ -48,7 +44,7 @@ func (e *Endpoint) listProviders(x *exchange) error {
 	if _, err := x.resolve(caller, &providersRoute, x.claim()); err != nil {
 		return err
 	}
-	items, complete := e.o.Providers()
+	items, complete := x.e.o.Providers()
 	list := struct {
 		Items      []Provider `json:"items"`
 		TotalItems int        `json:"totalItems"`
