@@ -107,26 +107,21 @@ func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, 
 		return nil
 	})
 	shown.Clear()
-	partial := ""
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			return err
-		}
-		partial = fmt.Sprintf("interrupted: %d of %d enterprises were asked for", done, len(list))
+	interrupted := errors.Is(err, context.Canceled)
+	asked := fmt.Sprintf("interrupted: %d of %d enterprises were asked for", done, len(list))
+	if interrupted {
+		err = out.Incomplete(asked)
 	}
-	if partial != "" {
-		if err := out.Incomplete(partial); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	for _, line := range out.Summary() {
 		fmt.Fprintln(p.stderr, line)
 	}
-	if partial != "" {
-		fmt.Fprintf(p.stderr, "%s; give these results with --resume to go on\n", partial)
-		return errReported
+	if interrupted {
+		fmt.Fprintf(p.stderr, "%s; give these results with --resume to go on\n", asked)
 	}
-	if !out.AllUsable() {
+	if interrupted || !out.AllUsable() {
 		return errReported
 	}
 	return nil

@@ -11,26 +11,6 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-func TestAProperAssertionGetsAToken(t *testing.T) {
-	l := newLab(t)
-	key := identity().Key
-	for name, assertion := range map[string]string{
-		"RS256":                     l.assertion(nil),
-		"PS256":                     l.signed(jwt.SigningMethodPS256, key, nil, nil),
-		"audience as a list of one": l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL()}}),
-		"with the right x5t#S256": l.signed(jwt.SigningMethodRS256, key, nil,
-			map[string]any{"x5t#S256": thumbprint(identity().Certificate.Raw)}),
-		"client clock a little ahead": l.assertion(jwt.MapClaims{"iat": l.now().Add(5 * time.Second).Unix()}),
-	} {
-		r := l.ask(assertion, ScopeRegistry)
-		a := decode[tokenAnswer](t, r)
-		if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != ScopeRegistry ||
-			len(a.AccessToken) < 32 || r.header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%s: %d %v %+v", name, r.status, r.header, a)
-		}
-	}
-}
-
 func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	l := newLab(t)
 	ec := testkit.NewCertificate(t, nil)
@@ -61,52 +41,61 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	}
 }
 
-func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
+func TestAnAssertionIsJudged(t *testing.T) {
 	l := newLab(t)
 	other, err := SelfSigned("Somebody else", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := identity().Key
-	now := l.now()
+	key, now := identity().Key, l.now()
+	claims := l.assertion
+	header := func(name string, value any) string {
+		return l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{name: value, "x": 1})
+	}
+	for name, assertion := range map[string]string{
+		"RS256":                       l.assertion(nil),
+		"PS256":                       l.signed(jwt.SigningMethodPS256, key, nil, nil),
+		"audience as a list of one":   claims(jwt.MapClaims{"aud": []string{l.TokenURL()}}),
+		"with the right x5t#S256":     header("x5t#S256", thumbprint(identity().Certificate.Raw)),
+		"client clock a little ahead": claims(jwt.MapClaims{"iat": now.Add(5 * time.Second).Unix()}),
+	} {
+		r := l.ask(assertion, ScopeRegistry)
+		a := decode[tokenAnswer](t, r)
+		if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != ScopeRegistry ||
+			len(a.AccessToken) < 32 || r.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %v %+v", name, r.status, r.header, a)
+		}
+		is(t, l.ask(assertion, ""), 401, "jti", name+", again")
+	}
+	issued := l.TokensIssued()
 	for name, assertion := range map[string]string{
 		"signed with a key that is not registered": l.signed(jwt.SigningMethodRS256, other.Key, nil, nil),
 		"alg none":                         l.signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil),
 		"alg HS256 over the certificate":   l.signed(jwt.SigningMethodHS256, certificatePEM(), nil, nil),
 		"alg RS512":                        l.signed(jwt.SigningMethodRS512, key, nil, nil),
 		"no JWT":                           "abc",
-		"unknown client":                   l.assertion(jwt.MapClaims{"iss": "nobody", "sub": "nobody"}),
-		"iss is not sub":                   l.assertion(jwt.MapClaims{"iss": "nobody"}),
-		"audience with a slash at the end": l.assertion(jwt.MapClaims{"aud": l.TokenURL() + "/"}),
-		"two audiences": l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL(),
+		"unknown client":                   claims(jwt.MapClaims{"iss": "nobody", "sub": "nobody"}),
+		"iss is not sub":                   claims(jwt.MapClaims{"iss": "nobody"}),
+		"audience with a slash at the end": claims(jwt.MapClaims{"aud": l.TokenURL() + "/"}),
+		"two audiences": claims(jwt.MapClaims{"aud": []string{l.TokenURL(),
 			"https://elsewhere.example"}}),
-		"no audience": l.assertion(jwt.MapClaims{"aud": nil}),
-		"no iat":      l.assertion(jwt.MapClaims{"iat": nil}),
-		"no exp":      l.assertion(jwt.MapClaims{"exp": nil}),
-		"no jti":      l.assertion(jwt.MapClaims{"jti": nil}),
-		"expired": l.assertion(jwt.MapClaims{"iat": now.Add(-2 * time.Minute).Unix(),
-			"exp": now.Add(-time.Second).Unix()}),
-		"iat in the future": l.assertion(jwt.MapClaims{"iat": now.Add(time.Minute).Unix()}),
-		"nbf in the future": l.assertion(jwt.MapClaims{"nbf": now.Add(time.Minute).Unix()}),
-		"lives for an hour": l.assertion(jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}),
-		"x5t#S256 of another certificate": l.signed(jwt.SigningMethodRS256, key, nil,
-			map[string]any{"x5t#S256": thumbprint(other.Certificate.Raw)}),
-		"typ of another kind of token": l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{"typ": "at+jwt"}),
-		"a critical header nobody understands": l.signed(jwt.SigningMethodRS256, key, nil,
-			map[string]any{"crit": []string{"x"}, "x": 1}),
+		"no audience":                          claims(jwt.MapClaims{"aud": nil}),
+		"no iat":                               claims(jwt.MapClaims{"iat": nil}),
+		"no exp":                               claims(jwt.MapClaims{"exp": nil}),
+		"no jti":                               claims(jwt.MapClaims{"jti": nil}),
+		"expired":                              claims(jwt.MapClaims{"exp": now.Add(-time.Second).Unix()}),
+		"iat in the future":                    claims(jwt.MapClaims{"iat": now.Add(time.Minute).Unix()}),
+		"nbf in the future":                    claims(jwt.MapClaims{"nbf": now.Add(time.Minute).Unix()}),
+		"lives for an hour":                    claims(jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}),
+		"x5t#S256 of another certificate":      header("x5t#S256", thumbprint(other.Certificate.Raw)),
+		"typ of another kind of token":         header("typ", "at+jwt"),
+		"a critical header nobody understands": header("crit", []string{"x"}),
 	} {
 		is(t, l.ask(assertion, ""), 401, `"error":"invalid_client"`, name)
 	}
-	if n := l.TokensIssued(); n != 0 {
-		t.Errorf("%d tokens were issued", n)
+	if n := l.TokensIssued(); n != issued {
+		t.Errorf("%d tokens were issued", n-issued)
 	}
-}
-
-func TestAnAssertionServesOnceAndWhileTheCertificateIsValid(t *testing.T) {
-	l := newLab(t)
-	assertion := l.assertion(nil)
-	is(t, l.ask(assertion, ""), 200, "", "first")
-	is(t, l.ask(assertion, ""), 401, "jti", "again")
 	l.advance(366 * 24 * time.Hour)
 	is(t, l.ask(l.assertion(nil), ""), 401, "certificate", "after a year")
 }

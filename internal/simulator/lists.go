@@ -47,14 +47,6 @@ type link struct {
 	Href string `json:"href"`
 }
 
-// wholeList is a list that has no pages, in the form of the API that gives it.
-func wholeList[T any](plain bool, items []T) any {
-	if plain {
-		return map[string]any{"items": items, "total": len(items)}
-	}
-	return map[string]any{"items": items, "totalItems": len(items)}
-}
-
 // onePage gives the page that a query asks for of a list of which all items are at hand, each
 // as view shows it. Links to other pages keep the filters of the query.
 func onePage[T, V any](r *queryReader, all []T, view func(T) V) (any, error) {

@@ -267,7 +267,11 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 	for i, a := range msg.attachments {
 		views[i] = m.attachmentView(msg, a, whole)
 	}
-	return wholeList(m.api.plainPages, views)
+	total := "totalItems"
+	if m.api.plainPages {
+		total = "total"
+	}
+	return map[string]any{"items": views, total: len(views)}
 }
 
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachment {

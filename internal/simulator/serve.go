@@ -94,7 +94,11 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 	// without it would read what a refusal left, asking for it with a 100.
 	r = r.WithContext(r.Context())
 	c := &call{s: s, r: r, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}, status: http.StatusOK}
-	body := newTap(r)
+	var body *tap
+	if r.Body != http.NoBody {
+		body = &tap{ReadCloser: r.Body, hash: sha256.New()}
+		r.Body = body
+	}
 	h := w.Header()
 	// By this clock assertions and tokens are judged.
 	h.Set("Date", s.now().UTC().Format(http.TimeFormat))
@@ -373,15 +377,6 @@ type tap struct {
 	io.ReadCloser
 	hash hash.Hash
 	n    int64
-}
-
-func newTap(r *http.Request) *tap {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil
-	}
-	t := &tap{ReadCloser: r.Body, hash: sha256.New()}
-	r.Body = t
-	return t
 }
 
 func (t *tap) Read(p []byte) (int, error) {
