@@ -44,7 +44,7 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// Options are the gateway's answers. Those that are nil are not offered.
+// Options are the gateway's answers. All but SetLevel are required.
 type Options struct {
 	// Ready says why the gateway is not ready, empty if it is. Started does so for
 	// what has to be tried once before; Unable says why nothing is served.
@@ -69,7 +69,7 @@ type Options struct {
 	// are problems. Maintenance lists what is switched.
 	Maintain    func(context.Context, Maintenance) error
 	Maintenance func() []Maintenance
-	// SetLevel sets the level of the logs.
+	// SetLevel sets the level of the logs; nil if it cannot be set.
 	SetLevel func(slog.Level)
 	// Token is what changes need when they come from another machine, empty for
 	// "not at all".
@@ -95,25 +95,21 @@ func New(o Options) http.Handler {
 	r.Get("/startupz", probe(o.Started))
 	r.Get("/readyz", probe(o.Ready))
 	r.Get("/health", a.health)
-	shows(r, "/status", o.Status)
+	for path, show := range map[string]func() any{
+		"/status": o.Status, "/enterprises/refused": o.Refused, "/maintenance": a.maintenance,
+	} {
+		r.Get(path, func(w http.ResponseWriter, r *http.Request) { answer(w, r, http.StatusOK, show()) })
+	}
 	// It is read by programs alone: numbers by the thousand, which would each have a line of its own.
-	if o.Activity != nil {
-		r.Get("/activity", func(w http.ResponseWriter, r *http.Request) {
-			body, err := json.Marshal(o.Activity())
-			write(w, r, http.StatusOK, body, err)
-		})
-	}
-	shows(r, "/enterprises/refused", o.Refused)
-	if o.Metrics != nil {
-		r.Method(http.MethodGet, "/metrics", o.Metrics)
-	}
-	if o.Maintenance != nil {
-		shows(r, "/maintenance", a.maintenance)
-		r.Post("/maintenance", a.change(a.maintain, "POST /maintenance takes provider=ID or gateway=true, for=2h, and "+
-			"reason=TEXT.", "provider", "gateway", "for", "reason"))
-		r.Delete("/maintenance", a.change(a.maintain, "DELETE /maintenance takes provider=ID or gateway=true.",
-			"provider", "gateway"))
-	}
+	r.Get("/activity", func(w http.ResponseWriter, r *http.Request) {
+		body, err := json.Marshal(o.Activity())
+		write(w, r, http.StatusOK, body, err)
+	})
+	r.Get("/metrics", func(w http.ResponseWriter, r *http.Request) { o.Metrics.ServeHTTP(w, r) })
+	r.Post("/maintenance", a.change(a.maintain, "POST /maintenance takes provider=ID or gateway=true, for=2h, and "+
+		"reason=TEXT.", "provider", "gateway", "for", "reason"))
+	r.Delete("/maintenance", a.change(a.maintain, "DELETE /maintenance takes provider=ID or gateway=true.",
+		"provider", "gateway"))
 	r.Post("/configuration/confirm", a.change(a.confirm,
 		"Say which configuration, by hash= with the one that /status shows under configuration.rejected.", "hash"))
 	r.Post(retryPath, a.change(func(*http.Request, query) (any, error) {
@@ -133,13 +129,6 @@ func New(o Options) http.Handler {
 		fail(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)))
 	})
 	return r
-}
-
-// shows answers GET with what show gives at that moment.
-func shows(r chi.Router, path string, show func() any) {
-	if show != nil {
-		r.Get(path, func(w http.ResponseWriter, r *http.Request) { answer(w, r, http.StatusOK, show()) })
-	}
 }
 
 // allowed are the methods that a path has.

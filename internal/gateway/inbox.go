@@ -18,14 +18,17 @@ import (
 // told who would be asked.
 func (g *generation) newInbox(routes []*server.Route, show func([]inbox.Provider)) *server.Inbox {
 	providers := g.inboxProviders
-	if show != nil { // what is only shown asks nobody, the registry neither
-		providers = func() ([]inbox.Provider, error) { return g.activeProviders(), nil }
+	if show != nil { // nobody is asked, the registry neither
+		providers = func() ([]inbox.Provider, error) {
+			show(g.activeProviders())
+			return nil, problem.Unavailable("The call is only explained.", 0)
+		}
 	}
 	for i, route := range g.cfg.Routes {
 		if route.Registry && route.Kind == config.KindEBox {
 			return &server.Inbox{
 				Timeout: g.cfg.Inbox.Timeout, Now: g.gw.o.Now,
-				Route: routes[i], Providers: providers, Reason: missingReason, Show: show,
+				Route: routes[i], Providers: providers, Reason: missingReason,
 			}
 		}
 	}

@@ -34,8 +34,6 @@ type Inbox struct {
 	// Reason says as a token why the gateway has no answer of an upstream, from the
 	// record of the call.
 	Reason func(*call.Record) string
-	// Show, unless nil, is told who would be asked, and nobody is.
-	Show func([]inbox.Provider)
 }
 
 var (
@@ -74,8 +72,8 @@ func (x *exchange) serveInbox(path string) error {
 		return err
 	}
 	query.Whole = query.Whole || caller.Partial != nil && !*caller.Partial
-	providers, shown, err := b.providers()
-	if err != nil || shown {
+	providers, err := in.Providers()
+	if err != nil {
 		return err
 	}
 	return b.ask(caller, providers, noCache, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
@@ -102,18 +100,6 @@ type bundle struct {
 // url is where this caller reaches a path of the endpoint.
 func (b *bundle) url(path string) string {
 	return b.x.publicOrigin() + b.x.e.mount + b.prefix + path
-}
-
-// providers are those that there are. If they were only to be shown, that is done, and
-// nobody is asked.
-func (b *bundle) providers() (list []inbox.Provider, shown bool, err error) {
-	in := b.x.e.o.Inbox
-	if list, err = in.Providers(); err != nil || in.Show == nil {
-		return list, false, err
-	}
-	in.Show(list)
-	b.x.WriteHeader(http.StatusNoContent)
-	return list, true, nil
 }
 
 // ask asks the providers, once the caller was admitted, and answers with what they have together.
@@ -160,8 +146,8 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err := inbox.CheckChanges(b.x.r.Header); err != nil {
 		return err
 	}
-	providers, shown, err := b.providers()
-	if err != nil || shown {
+	providers, err := in.Providers()
+	if err != nil {
 		return err
 	}
 	body, err := b.x.readBody(caller, inbox.MaxChanges)
