@@ -38,30 +38,23 @@ func binOf(d time.Duration) int {
 // quantile is the latency that a share q of the requests did not exceed, in
 // milliseconds, read off between the ends of its bin; 0 if there are none.
 func (b *bins) quantile(q float64) float64 {
-	var total uint64
+	total := 0.0
 	for _, n := range b {
-		total += uint64(n)
+		total += float64(n)
 	}
-	if total == 0 {
-		return 0
-	}
-	rank := q * float64(total)
-	seen := 0.0
+	rank, low := q*total, 0.0 // in the bins that are left, and where those begin
 	for i, n := range b {
-		if n == 0 || seen+float64(n) < rank {
-			seen += float64(n)
-			continue
+		switch {
+		case n > 0 && rank <= float64(n) && i == len(bounds):
+			return low // at least
+		case n > 0 && rank <= float64(n):
+			return low + (milliseconds(bounds[i])-low)*rank/float64(n)
+		case i < len(bounds):
+			low = milliseconds(bounds[i])
 		}
-		if i == len(bounds) {
-			return milliseconds(bounds[i-1]) // at least
-		}
-		low := 0.0
-		if i > 0 {
-			low = milliseconds(bounds[i-1])
-		}
-		return low + (milliseconds(bounds[i])-low)*(rank-seen)/float64(n)
+		rank -= float64(n)
 	}
-	return milliseconds(bounds[len(bounds)-1])
+	return 0
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -140,16 +140,11 @@ func (r *Round) broken(ctx context.Context, provider string, a *Answer, err erro
 
 // HeaderOf is the value of Header for an answer that lacks these (RFC 9651).
 func HeaderOf(missing []*Missing) string {
-	var b strings.Builder
+	items := make([]string, len(missing))
 	for i, m := range missing {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(item(m.Provider))
-		b.WriteString(";reason=")
-		b.WriteString(m.Reason)
+		items[i] = item(m.Provider) + ";reason=" + m.Reason
 	}
-	return b.String()
+	return strings.Join(items, ", ")
 }
 
 // token is what may stand in the header without quotes (RFC 9651, section 3.3.4).

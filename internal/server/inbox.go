@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -236,12 +237,17 @@ func (b *bundle) Ask(ctx context.Context, q *inbox.Request) (*inbox.Answer, erro
 		Method: q.Method, Header: header, Body: http.NoBody, ContentLength: int64(len(q.Body)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
-	p := newPart(ctx, b, c)
+	p := &part{ctx: ctx, c: c, bundle: b, header: make(http.Header), given: make(chan struct{})}
+	p.answered.Body, p.w = io.Pipe()
 	b.parts.Go(func() {
 		defer func() { p.end(recover()) }()
 		e.o.Proxy.Serve(p, r, c)
 	})
-	return p.answer()
+	<-p.given // the stack below ends with the context
+	if p.failure != nil {
+		return nil, p.failure
+	}
+	return &p.answered, nil
 }
 
 // call makes the call to one provider, which is the caller's own up to where it is sent.

@@ -33,21 +33,6 @@ type part struct {
 	w *io.PipeWriter
 }
 
-func newPart(ctx context.Context, b *bundle, c *call.Call) *part {
-	p := &part{ctx: ctx, c: c, bundle: b, header: make(http.Header), given: make(chan struct{})}
-	p.answered.Body, p.w = io.Pipe()
-	return p
-}
-
-// answer waits for the header of the answer.
-func (p *part) answer() (*inbox.Answer, error) {
-	<-p.given // the stack below ends with the context
-	if p.failure != nil {
-		return nil, p.failure
-	}
-	return &p.answered, nil
-}
-
 // end finishes the record of the call, whatever happened.
 func (p *part) end(fault any) {
 	rec := p.c.Record
