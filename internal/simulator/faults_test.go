@@ -150,27 +150,23 @@ func TestLatencyAndSlowBodiesTakeTheirTime(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
-	s, err := Start(Options{Now: time.Now})
+	s, err := Start(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []Fault{
-		{Path: "/frozen", Kind: FaultFreeze}, {Path: "/late", Kind: FaultLatency, Delay: time.Hour},
-		{Path: "/health", Kind: FaultSlowBody, Delay: time.Hour},
-	} {
+	ended := make(chan struct{})
+	faults := []Fault{{Path: "/frozen", Kind: FaultFreeze}, {Path: "/late", Kind: FaultLatency, Delay: time.Hour},
+		{Path: "/health", Kind: FaultSlowBody, Delay: time.Hour}}
+	for _, f := range faults {
 		if _, err := s.Fault(f); err != nil {
 			t.Fatal(err)
 		}
-	}
-	paths := []string{"/frozen", "/late", "/health"}
-	ended := make(chan struct{}, len(paths))
-	for _, path := range paths {
 		conn, err := net.Dial("tcp", s.Address())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		if _, err := io.WriteString(conn, "GET "+grantPath+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET "+grantPath+f.Path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		go func() {
@@ -178,19 +174,16 @@ func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 			ended <- struct{}{}
 		}()
 	}
-	eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(paths) })
-	if err := s.Close(); err != nil {
-		t.Errorf("closing: %v", err)
-	}
-	for range paths {
-		<-ended
+	eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(faults) })
+	for range 2 { // a second Close does nothing
+		if err := s.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
 	}
 	for _, r := range s.Requests() {
+		<-ended
 		if !r.Done {
 			t.Errorf("%s is still being served", r.Path)
 		}
-	}
-	if err := s.Close(); err != nil {
-		t.Errorf("closing again: %v", err)
 	}
 }

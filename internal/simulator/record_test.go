@@ -67,7 +67,6 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 // A simulator that runs for weeks must not fill the memory.
 func TestTheOldestIsForgotten(t *testing.T) {
 	l := newLab(t)
-	client := l.clients[clientID]
 	c := &call{s: l.Simulator, api: l.main.mounts[grantPath], r: &http.Request{Method: "GET"}}
 	for range 2*keptRequests + 1 {
 		l.record.begin(c)
@@ -77,30 +76,15 @@ func TestTheOldestIsForgotten(t *testing.T) {
 		list[keptRequests-1].Seq != 2*keptRequests+1 || l.RequestCount(UpstreamGrant) != 2*keptRequests+1 {
 		t.Errorf("%d requests are held, %d shown of %d", n, len(list), l.RequestCount(UpstreamGrant))
 	}
-	for range mostKept {
-		l.issue(client, nil)
-	}
-	l.advance(time.Hour)
-	l.issue(client, nil)
-	if n := len(l.tokens); n != 1 {
-		t.Errorf("%d tokens are held, of which one is valid", n)
-	}
-	for range mostKept + 1 {
-		if _, err := l.AddMessage("nsso", mandated, Draft{Subject: "One of many"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	get := l.consumer()
-	page := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/messages?pageSize=1", ""))
-	if page.count() != mostKept {
-		t.Errorf("%d messages", page.count())
-	}
-	is(t, get("GET", l.ProviderURL("nsso")+"/ebox/messages/"+FirstMessage, ""), 404, "", "the first of all")
 	registry := l.registries["nsso"]
+	box := registry.box(mandated)
 	for i := range mostKept {
+		l.issue(l.clients[clientID], nil)
+		box.put(&message{})
 		registry.keys[strconv.Itoa(i)] = true
 		l.citizen.list = append(l.citizen.list, &citizenMandate{})
 	}
+	l.advance(time.Hour)
 	body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	post := l.as(l.token(ScopePublicationSender), 0)
 	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", mixed,
@@ -109,7 +93,9 @@ func TestTheOldestIsForgotten(t *testing.T) {
 		"Content-Type", jsonType))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(registry.keys) != 1 || len(l.citizen.list) != mostKept {
-		t.Errorf("%d keys of publications, %d citizens' mandates", len(registry.keys), len(l.citizen.list))
+	if len(l.tokens) != 2 || len(box.messages) != mostKept || box.lookup(FirstMessage) != nil || len(registry.keys) != 1 ||
+		len(l.citizen.list) != mostKept {
+		t.Errorf("%d tokens, of which two are valid, %d messages, %d keys of publications, %d citizens' mandates",
+			len(l.tokens), len(box.messages), len(registry.keys), len(l.citizen.list))
 	}
 }
