@@ -52,7 +52,7 @@ const (
 // listed is the list as readers take it that do not look at the case of names.
 type listed struct {
 	Items []struct {
-		ID       string `json:"messageId"`
+		ID       any    `json:"messageId"` // a number at version 2
 		Provider string `json:"providerId"`
 	} `json:"items"`
 	Total *int64                           `json:"totalItems"`
@@ -81,7 +81,7 @@ func list(t *testing.T, a answers, query string) (*Result, listed) {
 // ids are those of the messages, in order.
 func (l *listed) ids() (ids []string) {
 	for _, item := range l.Items {
-		ids = append(ids, item.ID)
+		ids = append(ids, fmt.Sprint(item.ID))
 	}
 	return ids
 }

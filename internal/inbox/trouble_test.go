@@ -88,7 +88,7 @@ func TestMessagesWithoutADateStayInTheirPlace(t *testing.T) {
 	}, "")
 	var got []string
 	for _, item := range l.Items {
-		got = append(got, item.Provider+item.ID)
+		got = append(got, item.Provider+fmt.Sprint(item.ID))
 	}
 	if want := "a0 a1 a2 a3 a4 b0 b1 a5 b2 b3"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)

@@ -73,46 +73,38 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 	}
 }
 
-// With several causes at once, each says what it alone stopped; a token stops everything.
-func TestWhatWasNotSentIsCountedToItsCause(t *testing.T) {
+// With several causes at once, each says what it alone stopped; a token stops everything. And an
+// open circuit alone tells nobody whether to call the network's people or the provider's.
+func TestACauseSaysWhatItStoppedAndHowCallsFail(t *testing.T) {
 	now := func() time.Time { return night }
 	recent := activity.New(activity.Options{Now: now, Mask: func(s string) string { return s },
 		Known: func(string) bool { return true }})
-	for provider, n := range map[string]int{"nsso": 2, "regional": 3} {
+	done := func(n, tries int, provider, proxyError string) {
 		for range n {
 			recent.Done(&call.Record{Call: &call.Call{Start: night, Route: "r", Provider: provider}, Status: 503,
-				ProblemType: "urn:x"})
+				ProblemType: "urn:x", Tries: tries, ProxyError: proxyError})
 		}
 	}
+	done(2, 0, "nsso", "")
+	done(3, 0, "regional", "")
+	done(1, 1, "retired", "connection_refused")
 	v := &operate.View{Now: now, Activity: recent, Directory: directory.New(directory.Options{})}
 	for name, c := range map[string]struct{ first, second, want, wantSecond string }{
 		"two circuits":          {"provider nsso", "provider regional", ": 2", ": 3"},
 		"a circuit, and others": {"provider utilities", "provider nsso", "", ": 2"},
 		"a token":               {"client payroll", "provider nsso", ": 5", ""},
 		"a token, listed below": {"provider nsso", "client payroll", "", ": 5"},
+		"calls that were sent":  {"provider retired", "provider nsso", "; calls fail with: connection refused", ": 2"},
 	} {
-		list := attentions{{Severity: severityFailing, Part: c.first}, {Severity: severityFailing, Part: c.second}}
+		var list attentions
+		list.add(severityFailing, c.first, "", "", "eboxcircuitopen")
+		list.add(severityFailing, c.second, "", "", "eboxcircuitopen")
 		symptoms(v, list)
 		for i, want := range []string{c.want, c.wantSecond} {
 			if got := list[i].Text; !strings.HasSuffix(got, want) || (got == "") != (want == "") {
 				t.Errorf("%s: %s says %q, want %q", name, list[i].Part, got, want)
 			}
 		}
-	}
-}
-
-// An open circuit alone tells nobody whether to call the network's people or the provider's.
-func TestAnOpenCircuitSaysHowCallsFail(t *testing.T) {
-	now := func() time.Time { return night }
-	recent := activity.New(activity.Options{Now: now, Mask: func(s string) string { return s },
-		Known: func(string) bool { return true }})
-	recent.Done(&call.Record{Call: &call.Call{Start: night, Route: "r", Provider: "nsso"}, Status: 502, Tries: 1,
-		ProblemType: "urn:x", ProxyError: "connection_refused"})
-	var list attentions
-	list.add(severityFailing, "provider nsso", "its circuit is open", "", "eboxcircuitopen")
-	symptoms(&operate.View{Now: now, Activity: recent, Directory: directory.New(directory.Options{})}, list)
-	if list[0].Text != "its circuit is open; calls fail with: connection refused" {
-		t.Errorf("%q", list[0].Text)
 	}
 }
 
