@@ -86,7 +86,8 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 	g, ok := gs.list[k]
 	if !ok {
 		if len(gs.list) >= maxGroups {
-			gs.forget()
+			// The one that was silent for the longest goes; one of errors only if all are.
+			delete(gs.list, slices.MaxFunc(slices.Collect(maps.Keys(gs.list)), gs.compare))
 		}
 		k.route, k.provider = strings.Clone(k.route), strings.Clone(k.provider)
 		g = &group{Group: Group{ID: k.id(), Route: k.route, Provider: k.provider, Status: k.status, By: k.out.by(),
@@ -109,11 +110,6 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 		g.problems = slices.Delete(g.problems, 0, 1)
 	}
 	g.problems = append(g.problems, p)
-}
-
-// forget drops the group that was silent for the longest; one of errors only if all are.
-func (gs *groups) forget() {
-	delete(gs.list, slices.MaxFunc(slices.Collect(maps.Keys(gs.list)), gs.compare))
 }
 
 // compare orders groups: those of errors first, and then by the last time, the newest first.

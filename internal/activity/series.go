@@ -30,11 +30,6 @@ var bounds = [...]time.Duration{
 // bins counts latencies; the last bin has no end.
 type bins [len(bounds) + 1]uint32
 
-func binOf(d time.Duration) int {
-	i, _ := slices.BinarySearch(bounds[:], d)
-	return i
-}
-
 // quantile is the latency that a share q of the requests did not exceed, in
 // milliseconds, read off between the ends of its bin; 0 if there are none.
 func (b *bins) quantile(q float64) float64 {
@@ -97,7 +92,7 @@ func slotOf(at time.Time) int64 { return at.UnixNano() / int64(SlotLength) }
 
 func (s *series) add(at time.Time, out outcome, took time.Duration) {
 	number := slotOf(at)
-	bin := binOf(took)
+	bin, _ := slices.BinarySearch(bounds[:], took)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := &s.slots[number%Slots]

@@ -149,15 +149,33 @@ func (x *exchange) edge() error {
 
 // target takes the request target apart and refuses what an upstream could read
 // otherwise than we do.
-func (x *exchange) target() error {
-	if err := x.e.splitTarget(x.c, x.r.RequestURI); err != nil {
+func (x *exchange) target() (err error) {
+	c, limits, target := x.c, &x.e.server.Limits, x.r.RequestURI
+	if int64(len(target)) > int64(limits.MaxTargetBytes) {
+		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the " +
+			"platform team raise server.limits.maxTargetBytes.")
+	}
+	if target == "" || target[0] != '/' { // absolute form (RFC 9112, section 3.2.2)
+		_, _, rest, ok := cutURL(target)
+		if !ok {
+			return problem.BadRequest("The request target is neither a path nor an absolute URL.")
+		}
+		target = rest
+	}
+	path, query, found := strings.Cut(target, "?")
+	if path == "" {
+		path = "/"
+	}
+	if err := call.CheckPath(path); err != nil {
 		return err
 	}
-	if x.proxied != nil { // the path is the upstream's own
-		return nil
+	c.Path, c.Query, c.BareQuery = path, query, found && query == ""
+	if err := call.CheckQuery(query, limits.MaxQueryParameters); err != nil {
+		return err
 	}
-	var err error
-	x.enterprise, x.rest, x.hasEnterprise, err = tenancy.CutPath(x.c.Path)
+	if x.proxied == nil { // else the path is the upstream's own
+		x.enterprise, x.rest, x.hasEnterprise, err = tenancy.CutPath(path)
+	}
 	return err
 }
 
@@ -182,29 +200,6 @@ func (x *exchange) route() handler {
 		return h
 	}
 	return refuse(noRoute)
-}
-
-func (e *Endpoint) splitTarget(c *call.Call, target string) error {
-	if int64(len(target)) > int64(e.server.Limits.MaxTargetBytes) {
-		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the " +
-			"platform team raise server.limits.maxTargetBytes.")
-	}
-	if target == "" || target[0] != '/' { // absolute form (RFC 9112, section 3.2.2)
-		_, _, rest, ok := cutURL(target)
-		if !ok {
-			return problem.BadRequest("The request target is neither a path nor an absolute URL.")
-		}
-		target = rest
-	}
-	path, query, found := strings.Cut(target, "?")
-	if path == "" {
-		path = "/"
-	}
-	if err := call.CheckPath(path); err != nil {
-		return err
-	}
-	c.Path, c.Query, c.BareQuery = path, query, found && query == ""
-	return call.CheckQuery(c.Query, e.server.Limits.MaxQueryParameters)
 }
 
 // addRoutes fills the router. /enterprises/{number} is off the path by then.

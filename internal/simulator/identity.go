@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -26,16 +25,11 @@ func SelfSigned(name string, now time.Time) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a key for %s: %w", name, err)
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, fmt.Errorf("making a serial number for %s: %w", name, err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial.Add(serial, big.NewInt(1)),
-		Subject:      pkix.Name{CommonName: name, Country: []string{"BE"}},
-		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.AddDate(1, 0, 0),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
+	template := &x509.Certificate{ // its number is drawn
+		Subject:   pkix.Name{CommonName: name, Country: []string{"BE"}},
+		NotBefore: now.Add(-time.Hour),
+		NotAfter:  now.AddDate(1, 0, 0),
+		KeyUsage:  x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
