@@ -109,7 +109,7 @@ func weight(list []variant) int64 {
 	return n
 }
 
-// load gives the variants kept under k that count, the newest first, and tells whether
+// load gives the variants kept under k that count, the newest first, and reports whether
 // its answers are known not to be storable.
 func (m *memory) load(k *Key, mark Mark, now time.Time) (found []*Entry, pass bool) {
 	at := now.UnixNano()

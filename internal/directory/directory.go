@@ -137,7 +137,7 @@ func (d *Directory) Lookup(id string) (*Provider, bool) {
 // registry in its order. The slice is shared and must not be changed.
 func (d *Directory) List() []*Provider { return d.inForce.Load().list }
 
-// NoListYet tells that the registry has given no list since the start.
+// NoListYet reports whether the registry has given no list since the start.
 func (d *Directory) NoListYet() bool {
 	return d.o.Fetch != nil && d.inForce.Load().fetched.IsZero()
 }

@@ -291,7 +291,7 @@ func (d *Directory) use(body []byte, source string, fetched time.Time) error {
 	return nil
 }
 
-// announce tells the log what is new.
+// announce logs what is new.
 func (d *Directory) announce(old, current *snapshot) {
 	var added, gone []string
 	for _, p := range current.list {

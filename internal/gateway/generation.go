@@ -73,7 +73,7 @@ func (gw *Gateway) newGeneration(cfg *config.Config, old *generation) (*generati
 	return g, nil
 }
 
-// build takes over what stays, makes the rest, and has it learn what the one before knows.
+// build takes over what stays, makes the rest, and hands on to it what the one before keeps.
 func (g *generation) build(old *generation) error {
 	read, err := readContents(g.cfg)
 	if err != nil {

@@ -198,7 +198,7 @@ func newMessage(raw []byte) (message, error) {
 	return m, nil
 }
 
-// readable tells what every reader of the whole answer would take, of what is valid JSON.
+// readable is an error for valid JSON that some reader of the whole answer would not take.
 func readable(raw []byte) error {
 	switch {
 	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers

@@ -44,7 +44,7 @@ func (nobody) Member(int, []byte) {}
 
 func (nobody) Scalar(int, []byte, func() string) error { return nil }
 
-// Read goes through a text once and tells the visitor what it holds. It refuses what two
+// Read goes through a text once and calls the visitor with what it holds. It refuses what two
 // readers could read in two ways: invalid UTF-8 or JSON (RFC 8259), a byte order mark, a
 // key that is repeated within its object, in whatever case, and what is nested deeper than
 // 64. The error is a *Fault or the visitor's. What the visitor was told before an error

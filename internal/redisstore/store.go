@@ -250,7 +250,7 @@ const (
 	StateAway = "away"
 )
 
-// Status tells how Redis is doing.
+// Status says how Redis is doing.
 func (s *Store) Status() Status {
 	now := Status{
 		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.ring.sealed(), State: StateUp,

@@ -112,8 +112,8 @@ func (t *Tracer) start(name string, at time.Time, kind trace.SpanKind, given ids
 	return span
 }
 
-// Done tells of a finished request. template is its route's path, empty if it took
-// none. The record is not kept.
+// Done makes the spans of a finished request. template is its route's path, empty if it
+// took none. The record is not kept.
 //
 // For whom it was and what its path and query were stays out: traces often leave for
 // another company's service. The access line of the same request id says it.
@@ -205,7 +205,7 @@ func errorType(r *call.Record) string {
 // would cost the whole batch: nothing else can be sent over OTLP.
 const maxAnswerTraceID = 128
 
-// try tells of one try, which has just got its answer's header or failed.
+// try makes the span of one try, which has just got its answer's header or failed.
 func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, start time.Time,
 	resp *http.Response, err error) {
 	l, sampled := t.lineageOf(r)
