@@ -90,7 +90,7 @@ func ownOrigin(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// sentByBrowser tells by the fields that every browser sends with a POST or DELETE
+// sentByBrowser reports, by the fields that every browser sends with a POST or DELETE
 // and that no script can leave out: Origin (Fetch standard), and where it comes from
 // (Fetch Metadata), to trustworthy addresses such as loopback.
 func sentByBrowser(h http.Header) bool {

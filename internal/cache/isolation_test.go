@@ -83,7 +83,7 @@ func wander(seed uint64) func() time.Time {
 }
 
 const (
-	authority = "X-Test-Authority" // whom the origin believes to answer
+	authority = "X-Test-Authority" // for whom the origin answers
 	public    = "for everybody"
 )
 

@@ -183,7 +183,7 @@ func (m *memory) add(k *Key, v variant) (added bool) {
 	return added
 }
 
-// bytes and count tell how much is kept.
+// bytes and count are how much is kept.
 func (m *memory) bytes() int64 { return int64(m.kept.WeightedSize()) }
 func (m *memory) count() int64 { return int64(m.kept.EstimatedSize()) }
 

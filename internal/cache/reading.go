@@ -84,7 +84,7 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 	return rd.forward(ctx)
 }
 
-// reason tells why the request is forwarded, as Cache-Status does.
+// reason says why the request is forwarded, as Cache-Status does.
 func (rd *reading) reason() string {
 	e := rd.entry
 	switch {

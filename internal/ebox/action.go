@@ -1,4 +1,4 @@
-// Package ebox knows what a call to the e-Box and grant/citizen APIs means: which
+// Package ebox says what a call to the e-Box and grant/citizen APIs means: which
 // calls list, which open a document, which change, reply or publish.
 //
 // Opening a document (the content of an attachment, the body of a message, its

@@ -24,7 +24,7 @@ const (
 	// maxSummary is the most that a summary may take, in bytes.
 	maxSummary = 64 << 10
 	// maxCount is the most that a provider may count, be it messages or bytes, for its
-	// word to be believed. So many of a thousand providers can still be added up.
+	// plausible count. So many of a thousand providers can still be added up.
 	maxCount = 1e15
 )
 

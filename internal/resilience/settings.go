@@ -55,7 +55,7 @@ type Options struct {
 	SharedName string
 	// Rand gives numbers in [0, 1) for the jitter of retries; optional.
 	Rand func() float64
-	// Log is told of circuits that open and close.
+	// Log receives circuits that open and close.
 	Log *slog.Logger
 	// Classify says what an error of the transport means.
 	Classify func(error) call.Failure

@@ -100,7 +100,7 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// page tells requests that a browser's page sent from all others, by the fields
+// page reports whether a browser's page sent a request, by the fields
 // that a script cannot set: origin is that of a page which may, foreign the field that
 // names one which may not.
 func (e *edge) page(r *http.Request) (origin, foreign string) {
@@ -181,7 +181,7 @@ func foreignPage(field, detail string) error {
 		problem.Issue{Type: problem.IssueInvalidInput, In: "header", Name: field, Detail: "names a site that is not allowed"})
 }
 
-// isBrowser tells requests that a browser wrote, by fields that programs do not send:
+// isBrowser reports whether a browser wrote a request, by fields that programs do not send:
 // the second is all that comes with a visit by plain http to another machine.
 func isBrowser(h http.Header) bool {
 	return fetches(h) || len(h["Upgrade-Insecure-Requests"]) > 0

@@ -201,7 +201,7 @@ func errorType(r *call.Record) string {
 	return strconv.Itoa(r.Status)
 }
 
-// maxAnswerTraceID bounds what is told of an upstream's trace id, in bytes. One that is no UTF-8
+// maxAnswerTraceID bounds what a span has of an upstream's trace id, in bytes. One that is no UTF-8
 // would cost the whole batch: nothing else can be sent over OTLP.
 const maxAnswerTraceID = 128
 
@@ -249,7 +249,7 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 	span.End()
 }
 
-// NewTries makes the layer that tells of each try. It belongs directly below the one
+// NewTries makes the layer that has a span of each try. It belongs directly below the one
 // that counts them; tracer gives the Tracer in force, nil for none, and the layer then
 // costs that question. It adds nothing to what is sent: the trace stays inside.
 func NewTries(next call.Sender, tracer func() *Tracer) call.Sender {
