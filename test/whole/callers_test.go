@@ -18,6 +18,7 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // callerOf is the caller that the access log names for an answer.
@@ -156,7 +157,7 @@ callers:
 			transport := &http.Transport{ForceAttemptHTTP2: true,
 				TLSClientConfig: &tls.Config{InsecureSkipVerify: true, GetClientCertificate: shown}}
 			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() + messages)
+			resp, err := (&http.Client{Transport: transport}).Get("https://" + h.Gateway.Addrs()[1].String() + messages)
 			if c.caller == "" && err != nil {
 				return
 			}
@@ -209,7 +210,7 @@ func secondClient(t *testing.T) (simulator.Client, string) {
 	if err := os.WriteFile(file, p12, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: client.Enterprise}, file
+	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: lab.Client(t).Enterprise}, file
 }
 
 func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
@@ -217,14 +218,13 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 	second, file := secondClient(t)
 	// Both are registered before the gateway starts, which asks a token for each and
 	// leaves a client that is refused alone for a while.
-	sim := startSimulator(t, simulator.Options{Clients: []simulator.Client{client, second}})
-	h := buildBefore(t, sim, clientDir, nil,
-		edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
-			", password: second}}\n    demo: {"),
+	sim := lab.Simulator(t, simulator.Options{Clients: []simulator.Client{lab.Client(t), second}})
+	h := before(t, sim, edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
+		", password: second}}\n    demo: {"),
 		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
 		edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
-	h.waitForProviders()
-	for number, id := range map[string]string{mandated: client.ID, another: second.ID} {
+	h.AwaitProviders()
+	for number, id := range map[string]string{mandated: lab.Client(t).ID, another: second.ID} {
 		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox",
 			grant + "/mandates?representedEnterpriseNumber=" + number} {
 			h.sim.ResetRequests()

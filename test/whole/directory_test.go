@@ -56,7 +56,7 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	before := h.listed("nsso")
 	for _, f := range []simulator.Fault{
 		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
-		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.base + "/ebox/providers"}}},
+		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.Base + "/ebox/providers"}}},
 	} {
 		f.Upstream = simulator.UpstreamRegistry
 		id := h.fault(f)

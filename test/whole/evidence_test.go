@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/audit"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // disk is one that can become full.
@@ -51,7 +51,7 @@ func recording(t *testing.T, stopAfter string, edits ...func(*testing.T, string)
 // evidence stops the gateway and gives every call of the chain, which must be sound.
 func (h *house) evidence(dir string) []*audit.Found {
 	h.t.Helper()
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		h.t.Fatal(err)
 	}
 	return inChain(h.t, dir, audit.Query{})
@@ -149,7 +149,7 @@ func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
 	for _, path := range []string{security, shipped} {
 		eventually(t, "the new file "+path, func() bool { _, err := os.Stat(path); return err == nil })
 	}
-	if err := f.stop(); err != nil {
+	if err := f.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(shipped); err != nil || !strings.Contains(string(text), "ebox-gateway-evidence/r1") {
@@ -224,9 +224,9 @@ func TestWhatOperatorsDoIsEvidence(t *testing.T) {
 	}
 	for audit, taken := range map[string]bool{"dir: " + filepath.Dir(dir) + ", stopAfter: 0s": true,
 		"dir: " + t.TempDir(): false} {
-		cfg, err := parse(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+"audit: {replica: r1, "+audit+"}\n", clientDir)
+		cfg, err := lab.Read(lab.Config(t, h.sim)+"audit: {replica: r1, "+audit+"}\n", h.dir)
 		if err == nil {
-			err = h.gw.Replace(cfg, "")
+			err = h.Gateway.Replace(cfg, "")
 		}
 		if (err == nil) != taken || err != nil && !strings.Contains(err.Error(), "restart") {
 			t.Errorf("%s: %v", audit, err)

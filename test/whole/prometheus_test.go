@@ -20,6 +20,7 @@ import (
 
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // prometheus is the real one, reading one gateway.
@@ -52,7 +53,7 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 			t.Fatal(err)
 		}
 	}
-	var said lockedBuffer
+	var said testkit.Log
 	free, err := net.Listen("tcp", "127.9.8.5:0") // where no other test gets a port of its own
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +167,7 @@ func (p *prometheus) firing() map[string]string {
 func TestAlertsFireInARealPrometheus(t *testing.T) {
 	t.Parallel()
 	f := watched(t, providers("breaker: {open: 1h}"))
-	p := startPrometheus(t, f.adm)
+	p := startPrometheus(t, f.Admin)
 	f.get(box).want(t, 200)
 	eventually(t, "the gateway to be up", func() bool {
 		v := p.query(`up{job="ebox-gateway"}`)

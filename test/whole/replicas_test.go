@@ -15,6 +15,7 @@ import (
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // redisSection is the section of a configuration with a new encryption key, or none. It
@@ -43,10 +44,10 @@ func group(t *testing.T, n int, edits ...func(*testing.T, string) string) []*hou
 	t.Helper()
 	houses := []*house{open(t, edits...)}
 	for len(houses) < n {
-		houses = append(houses, buildBefore(t, houses[0].sim, clientDir, nil, edits...))
+		houses = append(houses, before(t, houses[0].sim, edits...))
 	}
 	for _, h := range houses {
-		h.waitForProviders()
+		h.AwaitProviders()
 		h.waitForRedis(redisstore.StateUp)
 	}
 	return houses
@@ -103,7 +104,7 @@ func TestRedisShowsNothingThatPassesThroughTheGateway(t *testing.T) {
 	server := redistest.Start(t)
 	h := group(t, 1, add(redisSection(t, server, true)))[0]
 	secrets := []string{mandated, mandated[1:], "ebox/messages", "messageTypes", "eyJhbGciOi", "Bearer",
-		"application/json", client.ID}
+		"application/json", lab.Client(t).ID}
 	for _, path := range []string{messages, messages + "?pageSize=5", box, own + reference} {
 		secrets = append(secrets, h.get(path).want(t, 200).body[:40])
 	}
@@ -189,12 +190,12 @@ func TestTheListOfProvidersOutlivesARestartOfAll(t *testing.T) {
 	section := redisSection(t, server, true)
 	first := open(t, add(section))
 	awaitKept(t, server, "list")
-	if err := first.stop(); err != nil {
+	if err := first.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	first.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultClose})
-	second := buildBefore(t, first.sim, clientDir, nil, add(section))
-	second.waitForProviders()
+	second := before(t, first.sim, add(section))
+	second.AwaitProviders()
 	second.get(box).want(t, 200)
 	if s := second.status().Directory; s.Source != "shared" {
 		t.Errorf("the list came from %q", s.Source)

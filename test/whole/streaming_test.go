@@ -43,7 +43,7 @@ func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
 			transport.Protocols.SetUnencryptedHTTP2(c.proto == "HTTP/2")
 			transport.Protocols.SetHTTP1(c.proto == "HTTP/1.1")
 			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get(h.base + large + c.attachment + "/content")
+			resp, err := (&http.Client{Transport: transport}).Get(h.Base + large + c.attachment + "/content")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +145,7 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 		for _, path := range []string{list, document} {
 			h.sim.ClearFaults()
 			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: 1 << 20})
-			resp, err := (&http.Client{Transport: transport}).Get(h.base + path)
+			resp, err := (&http.Client{Transport: transport}).Get(h.Base + path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,7 +192,7 @@ func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {bodyIdleTimeout: 300ms}, "))
 	for request, base := range map[string]string{
-		"OPTIONS /ebox/providers": h.base, "GET " + box: h.base, "POST /configuration/confirm?hash=x": h.adm,
+		"OPTIONS /ebox/providers": h.Base, "GET " + box: h.Base, "POST /configuration/confirm?hash=x": h.Admin,
 	} {
 		for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
 			"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"} {

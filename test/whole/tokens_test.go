@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // keepsSecrets fails the test if anything that the gateway wrote or shows holds a
@@ -93,7 +94,7 @@ func TestARefusedClientIsToldWhyAtOnce(t *testing.T) {
 		}
 		return p
 	}
-	poor := client
+	poor := lab.Client(t)
 	poor.Scopes = []string{simulator.ScopeRegistry}
 	if err := h.sim.RegisterClient(poor); err != nil {
 		t.Fatal(err)
@@ -155,7 +156,7 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+
 		", password: "+rotatedPassword))
 	register := func(i int) {
-		rotated := client
+		rotated := lab.Client(t)
 		rotated.Certificate = identities[i].Certificate
 		if err := h.sim.RegisterClient(rotated); err != nil {
 			t.Fatal(err)

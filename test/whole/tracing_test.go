@@ -53,7 +53,7 @@ func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
 	}
 	h.get(box).want(t, 200) // not the caller's to decide, and the ratio is 0
 	request := requestSpan(t, c, id)
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	spans := c.Spans()

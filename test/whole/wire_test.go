@@ -60,7 +60,7 @@ func (h *house) dial(from string) *caller {
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
-	conn, err := d.Dial("tcp", strings.TrimPrefix(h.base, "http://"))
+	conn, err := d.Dial("tcp", strings.TrimPrefix(h.Base, "http://"))
 	if err != nil {
 		h.t.Fatal(err)
 	}
