@@ -104,9 +104,7 @@ func newTransport() *wire.Transport {
 func newRig(t *testing.T, base string) *rig {
 	t.Helper()
 	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	g := &rig{t: t, out: newTransport(), records: make(chan *call.Record, 64), call: func(*http.Request, *call.Call) {}}
 	t.Cleanup(g.out.CloseIdleConnections)
 	if g.up, err = call.NewUpstream("nsso", u, counted(bottom(g.out)), true); err != nil {
@@ -179,9 +177,7 @@ func behind(t *testing.T, h http.HandlerFunc) *rig {
 func behindRaw(t *testing.T, serve func(n int, c *peer)) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for n := 1; ; n++ {

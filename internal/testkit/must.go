@@ -5,8 +5,14 @@ import (
 	"testing"
 )
 
+// T is a test of the standard library or of rapid.
+type T interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // Must ends the test if there is an error.
-func Must(t testing.TB, err error) {
+func Must(t T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -242,18 +242,14 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 		"messageProviderUrl":              "https://evil.example/",
 		"messageProviderTechnicalContact": evil, "apiSupportedVersion": evil,
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	lab.Fault(t, g.sim, simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200,
 		ContentType: "application/json", Body: string(list)})
 	testkit.Eventually(t, "the registry's list", func() bool {
 		var status struct {
 			Directory struct{ Providers []json.RawMessage } `json:"directory"`
 		}
-		if err := json.Unmarshal([]byte(g.send("GET", g.Admin+"/status").want(t, 200).body), &status); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal([]byte(g.send("GET", g.Admin+"/status").want(t, 200).body), &status))
 		return len(status.Directory.Providers) == 1
 	})
 	g.operate("/maintenance?provider="+url.QueryEscape(evil)+"&for=1h&reason="+url.QueryEscape("<b onclick=x>"+

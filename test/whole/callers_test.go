@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/lab"
 )
 
@@ -126,9 +126,7 @@ func TestCallersByListenerAndCertificate(t *testing.T) {
 	for _, i := range []identity{payroll, other} {
 		known = append(known, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.certificate.Certificate[0]})...)
 	}
-	if err := os.WriteFile(authorities, known, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, authorities, known)
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: [{address: '127.0.0.1:0', name: plain}, "+
 		"{address: '127.0.0.1:0', name: tls, tls: {certFile: "+
 		serverCert+", keyFile: "+serverKey+", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
@@ -161,9 +159,7 @@ callers:
 			if c.caller == "" && err != nil {
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
 			if err != nil || resp.ProtoMajor != 2 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
@@ -179,9 +175,7 @@ callers:
 func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 	t.Parallel()
 	stop := filepath.Join(t.TempDir(), "stop.txt")
-	if err := os.WriteFile(stop, []byte("# by order of the office\n0212.148.896\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, stop, "# by order of the office\n0212.148.896\n")
 	h := open(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: ["+stop+"]\n"),
 		edit("{number: 0474.028.805", "{number: 0800.002.352, until: 2001-01-01}\n    - {number: "+
 			demo.Office.String()+", suspended: true}\n    - {number: 0474.028.805, from: 2999-01-01"))
@@ -199,18 +193,12 @@ func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 func secondClient(t *testing.T) (simulator.Client, string) {
 	t.Helper()
 	identity, err := simulator.SelfSigned("Second office", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	p12, err := identity.PKCS12("second")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	file := filepath.Join(t.TempDir(), "second.p12")
-	if err := os.WriteFile(file, p12, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: lab.Client(t).Enterprise}, file
+	testkit.Write(t, file, p12)
+	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: demo.Office}, file
 }
 
 func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {

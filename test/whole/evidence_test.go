@@ -14,6 +14,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/lab"
 )
 
@@ -141,17 +142,13 @@ func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
 			strings.Contains(string(text), "missingPermission")
 	})
 	for _, path := range []string{security, shipped} {
-		if err := os.Rename(path, path+".old"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Rename(path, path+".old"))
 	}
 	f.hup <- syscall.SIGHUP
 	for _, path := range []string{security, shipped} {
 		eventually(t, "the new file "+path, func() bool { _, err := os.Stat(path); return err == nil })
 	}
-	if err := f.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Stop())
 	if text, err := os.ReadFile(shipped); err != nil || !strings.Contains(string(text), "ebox-gateway-evidence/r1") {
 		t.Errorf("the last checkpoint is not in the new file: %v, %s", err, text)
 	}
@@ -236,9 +233,7 @@ func TestWhatOperatorsDoIsEvidence(t *testing.T) {
 	var events []string
 	for _, f := range inChain(t, dir, audit.Query{Events: true}) {
 		var e struct{ Result, Changed string }
-		if err := json.Unmarshal([]byte(f.Text), &e); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal([]byte(f.Text), &e))
 		switch f.Kind {
 		case audit.KindAdministration:
 			events = append(events, f.Source+" "+f.Method+" "+f.URL)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // linksIn gives every link of an answer: the members of its JSON that hold one, and
@@ -117,9 +118,7 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 		{"own", "/enterprises/own", "Accept: application/json", simulator.PageHAL},
 	} {
 		for _, provider := range []string{nsso, regional} {
-			if err := h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), c.form); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), c.form))
 			base := c.prefix + provider
 			first := base + "/ebox/messages/" + simulator.FirstMessage
 			t.Run(provider+" by "+c.name, func(t *testing.T) {

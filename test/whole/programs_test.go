@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/lab"
 )
 
@@ -40,13 +41,9 @@ func openPlatform(t *testing.T, edits ...func(*testing.T, string) string) *house
 func wayTo(t *testing.T, address, certFile, keyFile string) string {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var serving sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); _ = l.Close(); serving.Wait() })
@@ -104,9 +101,7 @@ func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 		Messages, Document, Mandates int
 		Location, ID                 string
 	}
-	if err := json.Unmarshal([]byte(h.run(t, "python3", "testdata/unchanged.py", mandated)), &got); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(h.run(t, "python3", "testdata/unchanged.py", mandated)), &got))
 	if got.Messages < 3 || got.Document == 0 || got.Mandates < 1 || got.ID == "" || got.Location != platform+
 		"/REST/grant/citizen/v1/mandates/"+got.ID {
 		t.Errorf("%+v", got)

@@ -35,9 +35,7 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 	program := needs.Program(t, "prometheus", "prometheus")
 	dir := t.TempDir()
 	rules, err := os.ReadFile("../../deploy/prometheus-rules.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	impatient := regexp.MustCompile(`(?m)^(\s+)for: .*$`).ReplaceAll(rules, []byte("${1}for: 0s"))
 	if bytes.Equal(impatient, rules) {
 		t.Fatal("no rule waits for anything any more")
@@ -49,23 +47,17 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 			"scrape_configs: [{job_name: ebox-gateway, static_configs: [{targets: [%q]}]}]\n",
 			strings.TrimPrefix(target, "http://")),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, filepath.Join(dir, name), content)
 	}
 	var said testkit.Log
 	free, err := net.Listen("tcp", "127.9.8.5:0") // where no other test gets a port of its own
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	address := free.Addr().String()
 	free.Close()
 	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
@@ -207,19 +199,14 @@ func TestAlertsFireInARealPrometheus(t *testing.T) {
 // dashboardExpressions are those of deploy/, with Grafana's variables filled in.
 func dashboardExpressions(t *testing.T) map[string]string {
 	t.Helper()
-	content, err := os.ReadFile("../../deploy/grafana-dashboard.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := testkit.Read(t, "../../deploy/grafana-dashboard.json")
 	var d struct {
 		Panels []struct {
 			Title   string
 			Targets []struct{ Expr, RefID string }
 		}
 	}
-	if err := json.Unmarshal(content, &d); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(content), &d))
 	all := make(map[string]string)
 	for _, panel := range d.Panels {
 		for _, target := range panel.Targets {

@@ -21,6 +21,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/lab"
 )
 
@@ -66,22 +67,15 @@ func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
 // write replaces a file in one step, as an editor does.
 func (f *files) write(t *testing.T, name, content string) {
 	t.Helper()
-	if err := os.WriteFile(f.path(name+".new"), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(f.path(name+".new"), f.path(name)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, f.path(name+".new"), content)
+	testkit.Must(t, os.Rename(f.path(name+".new"), f.path(name)))
 }
 
 // change edits config.yaml.
 func (f *files) change(t *testing.T, old, new string) {
 	t.Helper()
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.write(t, "config.yaml", edit(old, new)(t, string(text)))
+	text := testkit.Read(t, f.path("config.yaml"))
+	f.write(t, "config.yaml", edit(old, new)(t, text))
 }
 
 // refusal waits until the files are refused, and gives the first reason.
@@ -175,14 +169,10 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer taken.Close()
 	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	moved := l.Addr().String()
 	l.Close()
 	before := f.status().Configuration.Hash
@@ -263,12 +253,9 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
 		"maxHeaderBytes: 32KiB"}
 	const reloads = 20 // each kind five times
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Read(t, f.path("config.yaml"))
 	for i := range reloads {
-		next := string(text)
+		next := text
 		switch i % 4 {
 		case 0:
 			next = strings.Replace(next, "server: {", "server: {limits: {"+limits[i/4%4]+"}, ", 1)
@@ -281,13 +268,9 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 				fmt.Sprintf("callers: [{name: c%d, networks: [127.0.0.0/8], own: true}]\ntenancy:\n", i), 1)
 		}
 		cfg, err := lab.Read(next, f.dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		before := asked.Load()
-		if err := f.Gateway.Replace(cfg, ""); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, f.Gateway.Replace(cfg, ""))
 		eventually(t, "requests between two reloads", func() bool { return t.Failed() || asked.Load() > before })
 	}
 	cancel()
@@ -351,14 +334,10 @@ func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "security.log")
 	h := open(t)
-	if err := h.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, h.Stop())
 	cfg, err := lab.Read(lab.Config(t, h.sim, "log: {format: text}", "log: {format: text, security: "+path+"}")+
 		"tracing: {endpoint: \"http://127.0.0.1:1\"}\n", h.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if err := h.Gateway.Replace(cfg, ""); err == nil || !strings.Contains(err.Error(), "stopped") {
 		t.Errorf("it is taken: %v", err)
 	}
@@ -394,14 +373,9 @@ func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.hup <- syscall.SIGHUP
 	eventually(t, "the watcher to follow", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	confirmed, err := lab.Read(edit("name: With a mandate}", "name: Renamed}")(t, string(text)), f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Read(t, f.path("config.yaml"))
+	confirmed, err := lab.Read(edit("name: With a mandate}", "name: Renamed}")(t, text), f.dir)
+	testkit.Must(t, err)
 	read := func() *config.Config {
 		f.write(t, "stop.txt", another+"\n")
 		f.change(t, "registry:", "registries:") // nothing else is taken from here on
@@ -416,9 +390,7 @@ func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 		return confirmed
 	}
 	f.instead.Store(&read)
-	if err := f.Gateway.Confirm(confirmed.Hash()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Gateway.Confirm(confirmed.Hash()))
 	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+another+nsso+"/ebox") == 403 })
 }
 
@@ -448,21 +420,15 @@ func TestAFIFOInPlaceOfAWatchedFileStopsNeitherReloadNorExit(t *testing.T) {
 	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	for _, name := range []string{"stop.txt", "client.p12"} {
-		if err := os.Remove(f.path(name)); err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Mkfifo(f.path(name), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Remove(f.path(name)))
+		testkit.Must(t, syscall.Mkfifo(f.path(name), 0o600))
 	}
 	if e := f.refusal(t); !strings.Contains(e, "not a regular file") {
 		t.Errorf("%s", e)
 	}
 	f.get(box).want(t, 200)
 	f.hup <- syscall.SIGHUP
-	if err := os.Remove(f.path("stop.txt")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Remove(f.path("stop.txt")))
 	f.write(t, "stop.txt", "# nobody yet\n")
 	f.change(t, "  suspendedFiles", "  # now\n  suspendedFiles")
 	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Rejected == nil })
@@ -613,11 +579,8 @@ func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
 // replace writes config.yaml with several edits at once.
 func (f *files) replace(t *testing.T, pairs ...string) {
 	t.Helper()
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := string(text)
+	text := testkit.Read(t, f.path("config.yaml"))
+	next := text
 	for i := 0; i < len(pairs); i += 2 {
 		next = edit(pairs[i], pairs[i+1])(t, next)
 	}

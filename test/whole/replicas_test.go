@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/lab"
 )
 
@@ -33,9 +33,7 @@ func newKey(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "k1.key")
 	secret := sha256.Sum256([]byte(rand.Text()))
-	if err := os.WriteFile(file, []byte(hex.EncodeToString(secret[:])), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, file, hex.EncodeToString(secret[:]))
 	return file
 }
 
@@ -190,9 +188,7 @@ func TestTheListOfProvidersOutlivesARestartOfAll(t *testing.T) {
 	section := redisSection(t, server, true)
 	first := open(t, add(section))
 	awaitKept(t, server, "list")
-	if err := first.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, first.Stop())
 	first.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultClose})
 	second := before(t, first.sim, add(section))
 	second.AwaitProviders()
@@ -209,11 +205,8 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	f.waitForRedis(redisstore.StateUp)
 	f.get(box).want(t, 200)
 	issued := f.sim.TokensIssued()
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+
+	text := testkit.Read(t, f.path("config.yaml"))
+	f.write(t, "config.yaml", strings.Replace(text, "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+
 		newKey(t)+"}, ", 1))
 	eventually(t, "the new key", func() bool {
 		s := f.status().Redis
@@ -223,7 +216,7 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	if n := f.sim.TokensIssued(); n != issued {
 		t.Errorf("%d tokens were asked for by the change", n-issued)
 	}
-	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [",
+	f.write(t, "config.yaml", strings.Replace(text, "encryptionKeys: [",
 		"encryptionKeys: [{id: k3, file: missing.key}, ", 1))
 	eventually(t, "the file without a key to be refused", func() bool { return f.status().Configuration.Rejected != nil })
 	if s := f.status().Redis; s.Keys[0] != "k2" {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 const large = messages + "/" + simulator.LargeMessage + "/attachments/"
@@ -44,9 +45,7 @@ func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
 			transport.Protocols.SetHTTP1(c.proto == "HTTP/1.1")
 			defer transport.CloseIdleConnections()
 			resp, err := (&http.Client{Transport: transport}).Get(h.Base + large + c.attachment + "/content")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer resp.Body.Close()
 			sum := sha256.New()
 			n, err := io.Copy(sum, resp.Body)
@@ -146,9 +145,7 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 			h.sim.ClearFaults()
 			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: 1 << 20})
 			resp, err := (&http.Client{Transport: transport}).Get(h.Base + path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if n, err := io.Copy(io.Discard, resp.Body); err == nil {
 				t.Errorf("%s: %d bytes look whole", path, n)
 			}
@@ -199,9 +196,7 @@ func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
 			t.Run(request, func(t *testing.T) {
 				t.Parallel()
 				conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				defer conn.Close()
 				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\n%s", request, body)
 				_ = conn.SetReadDeadline(time.Now().Add(patience))
