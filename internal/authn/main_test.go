@@ -2,7 +2,6 @@ package authn_test
 
 import (
 	"cmp"
-	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -231,7 +230,7 @@ func bubble(t *testing.T, f func(t *testing.T, as *authServer, tokens *authn.Tok
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		as, tokens, s := with(t)
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		f(t, as, tokens, s)
 	})
 }
@@ -244,16 +243,6 @@ func failureOf(err error) authn.Failure {
 	var f *authn.Failure
 	errors.As(err, &f)
 	return *cmp.Or(f, new(authn.Failure))
-}
-
-// running starts Run, which ends with the test or when stop is called.
-func running(t testing.TB, tokens *authn.Tokens) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { tokens.Run(ctx); close(done) }()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return stop
 }
 
 func read(t testing.TB, path string) []byte {

@@ -38,7 +38,7 @@ func rotating(t *testing.T, registered []string, f func(t *testing.T, as *authSe
 			as.register(clientOf("cert=" + key + "-cert.pem"))
 		}
 		tokens := setup(t, as, signedBy("key="+file))
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		f(t, as, tokens, file)
 	})
 }
@@ -144,7 +144,7 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 		as := newAuthServer(t)
 		as.anyKey = true
 		tokens := setup(t, as, signedBy("store="+file+" passfile="+passwordFile))
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		mustToken(t, source(t, tokens))
 		for _, c := range []struct {
 			content  []byte
@@ -174,7 +174,7 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, newClient)
 		tokens := setup(t, as, signedBy("key="+file))
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		s := source(t, tokens)
 		_, err := s.Token(t.Context())
 		if f := failureOf(err); f.Code != "key" || f.Problem().Status != http.StatusServiceUnavailable ||
@@ -264,7 +264,7 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, oldClient)
 		before := setup(t, as, signedBy("key="+file))
-		stop := running(t, before)
+		stop := testkit.Running(t, before.Run)
 		token := mustToken(t, source(t, before))
 		copyFile(t, newClient.Key.File, file)
 
@@ -272,7 +272,7 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 		s := source(t, after)
 		after.Adopt(before)
 		stop()
-		running(t, after)
+		testkit.Running(t, after.Run)
 		if got := mustToken(t, s); got.Hash() != token.Hash() || !got.Expires().Equal(token.Expires()) {
 			t.Error("the token was not adopted")
 		}
@@ -292,7 +292,7 @@ func TestACertificateThatNeedsAttentionIsLoggedOnceADay(t *testing.T) {
 		testkit.Write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add((30*24+12)*time.Hour)))
 		var logged strings.Builder
 		tokens := setup(t, newAuthServer(t), signedBy("key="+file), logging(&logged))
-		stop := running(t, tokens)
+		stop := testkit.Running(t, tokens.Run)
 		time.Sleep(40 * time.Hour)
 		stop()
 		if n := strings.Count(logged.String(), "needs attention"); n != 2 {

@@ -308,7 +308,7 @@ func TestTryTouchesNothing(t *testing.T) {
 func TestAfterRunNothingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as, tokens, _ := with(t)
-		stop := running(t, tokens)
+		stop := testkit.Running(t, tokens.Run)
 		valid := source(t, tokens, "scope:valid")
 		mustToken(t, valid)
 		var ended atomic.Bool

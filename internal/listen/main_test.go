@@ -65,9 +65,7 @@ func (f *front) listen(config *tls.Config, edits ...func(*config.Limits)) {
 	for _, edit := range edits {
 		edit(&l)
 	}
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute); err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute))
 	f.addr = f.Addrs()[0].String()
 }
 
@@ -90,18 +88,14 @@ type caller struct {
 func (f *front) dial() *caller {
 	f.t.Helper()
 	conn, err := net.Dial("tcp", f.addr)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, err)
 	return f.caller(conn)
 }
 
 func (f *front) dialTLS() *caller {
 	f.t.Helper()
 	conn, err := tls.Dial("tcp", f.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, err)
 	return f.caller(conn)
 }
 

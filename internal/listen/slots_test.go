@@ -23,9 +23,7 @@ func (f *front) dialFrom(source string) *caller {
 	f.t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	conn, err := d.Dial("tcp", f.addr)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, err)
 	return f.caller(conn)
 }
 

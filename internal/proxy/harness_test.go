@@ -137,9 +137,7 @@ func (g *rig) front() (addr string, end func()) {
 		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
 		ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: patience,
 	}, patience)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testkit.Must(g.t, err)
 	listening.Commit()
 	end = sync.OnceFunc(func() {
 		ended, cancel := context.WithCancel(context.Background())
@@ -217,9 +215,7 @@ func newPeer(t *testing.T, c net.Conn) *peer {
 func (g *rig) dial() *peer {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testkit.Must(g.t, err)
 	g.t.Cleanup(func() { c.Close() })
 	return newPeer(g.t, c)
 }
@@ -261,9 +257,7 @@ func (g *rig) get(method, target string, header http.Header, body io.Reader) *an
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+g.addr+target, body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testkit.Must(g.t, err)
 	for k, v := range header {
 		r.Header[k] = v
 	}

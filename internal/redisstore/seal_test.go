@@ -130,9 +130,7 @@ func FuzzOpen(f *testing.F) {
 	sealed, plain := ringOf(keyOf(f, "k1", 1)), ringOf()
 	for _, r := range []*ring{sealed, plain} {
 		v, err := r.seal(forAnswer, "at", bytes.Repeat([]byte("x"), 300))
-		if err != nil {
-			f.Fatal(err)
-		}
+		testkit.Must(f, err)
 		f.Add(v)
 	}
 	f.Add([]byte{version, flagCompressed, 0, 0xff})

@@ -46,13 +46,7 @@ func single(s *redistest.Server) config.RedisAddress {
 func replica(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
 	t.Helper()
 	r := idle(t, address, change...)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { r.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
+	testkit.Running(t, r.Run)
 	return r
 }
 

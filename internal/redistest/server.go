@@ -76,9 +76,7 @@ func start(t testing.TB, port string, o redis.Options, args ...string) *Server {
 func (s *Server) Run() {
 	s.t.Helper()
 	s.process = exec.Command(needs.Program(s.t, "redis-server", "redis-server"), s.args...)
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Must(s.t, s.process.Start())
 	testkit.Await(s.t, "redis-server on "+s.Addr, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -110,9 +108,7 @@ func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	if err := s.process.Process.Signal(sig); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Must(s.t, s.process.Process.Signal(sig))
 }
 
 // Do sends a command and gives the answer; an error fails the test.

@@ -73,9 +73,7 @@ func is[S any](table metric.Table[S], state S) metric.Collector {
 func newTestMetrics(tb testing.TB) *telemetry.Metrics {
 	tb.Helper()
 	m, err := telemetry.NewMetrics(func(id string) bool { return id == "nsso" || id == "regional" }, parts()...)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
 	m.UseRoutes([]string{"ebox-providers", "grant-citizen"})
 	return m
 }

@@ -110,9 +110,7 @@ func (p *tab) quiet(g *instance) {
 
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, steps...); err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, chromedp.Do(p.ctx, steps...))
 }
 
 // tell evaluates an expression in the page.
@@ -150,9 +148,7 @@ func (p *tab) theme(name string) {
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {
 			Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, err)
 }
 
 // keep writes what the page looks like to a folder, if EBOX_SCREENSHOTS names one.

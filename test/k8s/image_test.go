@@ -138,8 +138,12 @@ func TestTheImageIsBuiltFromWholeSources(t *testing.T) {
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", "./cmd/gateway")
 	list.Dir = context(t)
 	list.Env = append(os.Environ(), "GOWORK=off")
-	if out, err := list.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("\nebox-gateway/cmd/gateway\n")) {
+	out, err := list.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("\nebox-gateway/cmd/gateway\n")) {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if bytes.Contains(out, []byte("/testkit")) {
+		t.Errorf("the product has something of its tests in it:\n%s", out)
 	}
 	if !slices.ContainsFunc(dockerfile(t), func(i instruction) bool {
 		return i.name == "RUN" && strings.Contains(i.rest, "CGO_ENABLED=0") && strings.Contains(i.rest, "./cmd/gateway")

@@ -52,9 +52,7 @@ func recording(t *testing.T, stopAfter string, edits ...func(*testing.T, string)
 // evidence stops the gateway and gives every call of the chain, which must be sound.
 func (h *house) evidence(dir string) []*audit.Found {
 	h.t.Helper()
-	if err := h.Stop(); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, h.Stop())
 	return inChain(h.t, dir, audit.Query{})
 }
 

@@ -134,9 +134,7 @@ func (h *house) operate(method, path string, fields ...string) answer {
 // status is what the admin listener shows.
 func (h *house) status() (s status.Status) {
 	h.t.Helper()
-	if err := json.Unmarshal([]byte(h.operate("GET", "/status").want(h.t, 200).body), &s); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, json.Unmarshal([]byte(h.operate("GET", "/status").want(h.t, 200).body), &s))
 	return s
 }
 

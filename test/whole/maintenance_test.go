@@ -11,14 +11,13 @@ import (
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // lately is what the admin listener shows of the last minutes.
 func (h *house) lately() (a activity.Activity) {
 	h.t.Helper()
-	if err := json.Unmarshal([]byte(h.operate("GET", "/activity").want(h.t, 200).body), &a); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, json.Unmarshal([]byte(h.operate("GET", "/activity").want(h.t, 200).body), &a))
 	return a
 }
 

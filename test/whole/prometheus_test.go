@@ -94,13 +94,9 @@ func (p *prometheus) ask(path string, v any) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", p.base+path, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, err)
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, err)
 	defer resp.Body.Close()
 	var answer struct {
 		Status, Error string
@@ -109,9 +105,7 @@ func (p *prometheus) ask(path string, v any) {
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
 		p.t.Fatalf("%s: %v %s", path, err, answer.Error)
 	}
-	if err := json.Unmarshal(answer.Data, v); err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, json.Unmarshal(answer.Data, v))
 }
 
 // query gives the values of an expression.
@@ -129,9 +123,7 @@ func (p *prometheus) query(expr string) (values []float64) {
 			continue
 		}
 		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		testkit.Must(p.t, err)
 		values = append(values, v)
 	}
 	return values

@@ -54,10 +54,7 @@ func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
 		return cfg, err
 	}
 	f.house = buildIn(t, lab.Simulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { f.Gateway.Watch(ctx, 10*time.Millisecond, f.hup) })
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	testkit.Running(t, func(ctx context.Context) { f.Gateway.Watch(ctx, 10*time.Millisecond, f.hup) })
 	f.AwaitProviders()
 	return f
 }

@@ -61,9 +61,7 @@ func (h *house) dial(from string) *caller {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
 	conn, err := d.Dial("tcp", strings.TrimPrefix(h.Base, "http://"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, err)
 	h.t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	return &caller{h.t, conn, bufio.NewReader(conn)}
