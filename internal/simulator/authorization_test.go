@@ -15,9 +15,7 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	l := newLab(t)
 	ec := testkit.NewCertificate(t, nil)
 	renewed, err := SelfSigned("Renewed", l.now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	both := Client{Certificate: identity().Certificate, Renewed: []*x509.Certificate{renewed.Certificate}}
 	for _, c := range []struct {
 		name        string
@@ -31,9 +29,7 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 		{"after a renewal", Client{Certificate: renewed.Certificate}, jwt.SigningMethodRS256, renewed.Key, identity().Key},
 	} {
 		c.client.ID, c.client.Enterprise = clientID, office
-		if err := l.RegisterClient(c.client); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, l.RegisterClient(c.client))
 		is(t, l.ask(l.signed(c.method, c.good, nil, nil), ""), 200, "", c.name)
 		if c.wrong != nil {
 			is(t, l.ask(l.signed(c.method, c.wrong, nil, nil), ""), 401, "", c.name+", the former key")
@@ -44,9 +40,7 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 func TestAnAssertionIsJudged(t *testing.T) {
 	l := newLab(t)
 	other, err := SelfSigned("Somebody else", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	key, now := identity().Key, l.now()
 	claims := l.assertion
 	header := func(name string, value any) string {

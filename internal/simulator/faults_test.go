@@ -10,14 +10,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func (l *lab) lay(f Fault) int {
 	l.t.Helper()
 	id, err := l.Fault(f)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	testkit.Must(l.t, err)
 	return id
 }
 
@@ -151,9 +151,7 @@ func TestLatencyAndSlowBodiesTakeTheirTime(t *testing.T) {
 
 func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 	s, err := Start(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ended := make(chan struct{})
 	faults := []Fault{{Path: "/frozen", Kind: FaultFreeze}, {Path: "/late", Kind: FaultLatency, Delay: time.Hour},
 		{Path: "/health", Kind: FaultSlowBody, Delay: time.Hour}}
@@ -162,9 +160,7 @@ func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn, err := net.Dial("tcp", s.Address())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		if _, err := io.WriteString(conn, "GET "+grantPath+f.Path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
@@ -174,7 +170,7 @@ func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 			ended <- struct{}{}
 		}()
 	}
-	eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(faults) })
+	testkit.Eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(faults) })
 	for range 2 { // a second Close does nothing
 		if err := s.Close(); err != nil {
 			t.Errorf("closing: %v", err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // Found by a gateway that passes Expect on: the server read a refused body all the
@@ -16,20 +18,14 @@ import (
 func TestARefusalBeforeTheBodySendsNo100(t *testing.T) {
 	l := newLab(t)
 	conn, err := net.Dial("tcp", l.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, err = io.WriteString(conn, "PATCH "+nssoPath+"/ebox/messages HTTP/1.1\r\nHost: x\r\n"+
 		"Expect: 100-continue\r\nContent-Length: 20\r\n\r\n")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("status %d, want the 401 of a request without a token at once", resp.StatusCode)
