@@ -120,9 +120,21 @@ func (x *explainer) row(name, value string) {
 	}
 }
 
-// show is called in place of asking all providers.
+// show is called in place of asking all providers. It says who would be asked, and who would not
+// and why.
 func (x *explainer) show(providers []inbox.Provider) {
-	x.inbox = describeInbox(providers)
+	var asked, others []string
+	for _, p := range providers {
+		if p.Refusal == nil {
+			asked = append(asked, p.ID)
+		} else {
+			others = append(others, p.ID+" ("+p.Reason+")")
+		}
+	}
+	x.inbox = cmp.Or(strings.Join(asked, ", "), "nobody")
+	if len(others) > 0 {
+		x.inbox += "; not asked: " + strings.Join(others, ", ")
+	}
 	if x.Directory.NoListYet() {
 		x.inbox = "every active provider of the registry, which was not asked: --online asks it"
 	}
@@ -214,23 +226,3 @@ func (r *recorder) Header() http.Header {
 func (r *recorder) WriteHeader(status int) { r.status = status }
 
 func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
-
-// describeInbox says who would be asked, and who would not and why.
-func describeInbox(providers []inbox.Provider) string {
-	var asked, others []string
-	for _, p := range providers {
-		if p.Refusal == nil {
-			asked = append(asked, p.ID)
-		} else {
-			others = append(others, p.ID+" ("+p.Reason+")")
-		}
-	}
-	s := strings.Join(asked, ", ")
-	if len(asked) == 0 {
-		s = "nobody"
-	}
-	if len(others) > 0 {
-		s += "; not asked: " + strings.Join(others, ", ")
-	}
-	return s
-}
