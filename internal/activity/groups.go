@@ -44,7 +44,7 @@ const (
 	// maxMet bounds the enterprises and callers that a group counts.
 	maxMet = 100
 	// quiet is the time after which a group begins anew.
-	quiet = Slots * SlotLength
+	quiet = slotCount * slotLength
 )
 
 // groupKey is what the problems of a group have in common.
