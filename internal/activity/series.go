@@ -10,7 +10,7 @@ import (
 const (
 	// slotLength is the length of one slot of a series, slotCount how many there are.
 	slotLength = 10 * time.Second
-	slotCount      = 90
+	slotCount  = 90
 	// minute is the slots of the summary of the last minute, beside the running one.
 	minute = 6
 )
