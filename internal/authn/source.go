@@ -178,7 +178,7 @@ func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 				"retry", failed.until)
 		}
 	} else {
-		// The key that failed does not sign any more; what it earned is not held
+		// The key that failed does not sign any more; its failure is not held
 		// against the new one.
 		s.failure, s.due = nil, now
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhichHostsAreBelieved(t *testing.T) {
+func TestWhichHostsAreAllowed(t *testing.T) {
 	for name, c := range map[string]struct {
 		allowed  []string
 		http     bool
