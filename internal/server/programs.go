@@ -155,8 +155,8 @@ func (x *exchange) elsewhere(link string) (string, bool) {
 		url.PathEscape(at.provider), 1) + at.rest + tail, true
 }
 
-// tokenStubRoute is the name under which requests to the token stub are recorded.
-const tokenStubRoute = "token-stub"
+// TokenStubRoute is the name under which requests to the token stub are recorded.
+const TokenStubRoute = "token-stub"
 
 var stubMethods = []string{http.MethodPost, http.MethodOptions}
 
@@ -174,7 +174,7 @@ var stubToken, _ = json.Marshal(struct { // no value of it can fail
 // tokenStub answers a token request (RFC 6749, section 5.1). What the program sent, an
 // assertion or a secret perhaps, is neither looked at nor kept.
 func (e *Endpoint) tokenStub(x *exchange) error {
-	x.c.Route, x.c.Query, x.c.BareQuery = tokenStubRoute, "", false
+	x.c.Route, x.c.Query, x.c.BareQuery = TokenStubRoute, "", false
 	if done, err := x.ownMethods(stubMethods); done || err != nil {
 		return err
 	}
