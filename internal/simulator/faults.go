@@ -169,8 +169,8 @@ func (f *Fault) matches(upstream, method, path string) bool {
 // so that the client gets the answer rather than a reset. In bytes.
 const drainedForFault = 1 << 20
 
-// secondAnswer is the body that FaultSurplus sends behind its answer.
-const secondAnswer = `{"answer": 2}`
+// SecondAnswer is the body that FaultSurplus sends behind its answer.
+const SecondAnswer = `{"answer": 2}`
 
 // applyFaults lets the faults that match the request happen. It returns true if
 // nothing is left to answer.
@@ -194,7 +194,7 @@ func (s *Simulator) applyFaults(c *call) bool {
 			const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
 			_, _ = io.WriteString(conn, header+`{"answer": 1}`)
 			if pause(c.s.ctx, context.Background(), f.Delay) {
-				_, _ = io.WriteString(conn, header+secondAnswer)
+				_, _ = io.WriteString(conn, header+SecondAnswer)
 			}
 			_, _ = io.Copy(io.Discard, conn)
 		})
