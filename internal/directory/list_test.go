@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // lab is a parser that allows socialsecurity.be.
@@ -159,9 +160,7 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, problems, err := lab().parse([]byte("[" + good + "," + c.bad + "," + entry("also", "") + "]"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if len(list) != 2 || list[0].ID != "good" || list[1].ID != "also" {
 				t.Errorf("%d providers", len(list))
 			}

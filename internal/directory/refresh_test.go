@@ -53,9 +53,7 @@ func registryOf(ids ...string) *registry {
 func refreshed(t *testing.T, o Options) *Directory {
 	t.Helper()
 	d := New(o)
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, d.Refresh(t.Context()))
 	return d
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // often makes the gateway fetch the list of providers all the time.
@@ -21,9 +22,7 @@ func often(t *testing.T, text string) string {
 func (h *house) listed(id string) map[string]any {
 	h.t.Helper()
 	var list struct{ Items []map[string]any }
-	if err := json.Unmarshal([]byte(h.get("/ebox/providers").want(h.t, 200).body), &list); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, json.Unmarshal([]byte(h.get("/ebox/providers").want(h.t, 200).body), &list))
 	for _, p := range list.Items {
 		if p["providerId"] == id {
 			return p
@@ -56,7 +55,7 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	before := h.listed("nsso")
 	for _, f := range []simulator.Fault{
 		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
-		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.base + "/ebox/providers"}}},
+		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.Base + "/ebox/providers"}}},
 	} {
 		f.Upstream = simulator.UpstreamRegistry
 		id := h.fault(f)
