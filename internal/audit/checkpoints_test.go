@@ -37,7 +37,7 @@ func (r *receiver) Write(b []byte) (int, error) {
 }
 
 // One way fails and the other does not: the status says so until that way is well again.
-func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
+func TestCheckpointsThatCannotBeHandedOutAreReported(t *testing.T) {
 	var away receiver
 	testkit.Table(t, map[string]func(t *testing.T, dir string, fails bool){
 		"the file beside the chain": func(t *testing.T, dir string, fails bool) {
@@ -73,7 +73,7 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 // The chain has all signatures itself, so that nothing stops; but whoever took the file has a
 // reason, and the next start has nothing to compare the chain with. What else may become of a file is
 // in package logfile.
-func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
+func TestCheckpointsThatAreTakenUnderTheGatewayAreReported(t *testing.T) {
 	testkit.Table(t, map[string]bool{"idle": false, "busy": true}, func(t *testing.T, busy bool) {
 		dir := t.TempDir()
 		o := options(dir)

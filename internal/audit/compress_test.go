@@ -13,7 +13,7 @@ import (
 )
 
 // Segments end with their size and their day.
-func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
+func TestCompressingEndedSegmentsLeavesTheChainAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		o := options(dir)

@@ -190,7 +190,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeOpenedIsToldAtOnce(t *testing.T) {
+func TestWhatCannotBeOpenedIsAnErrorAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	testkit.Write(t, dir+"/file", "")
 	for name, wrong := range map[string]func(o *Options){

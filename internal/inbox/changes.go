@@ -142,7 +142,7 @@ func (c *Changes) add(text json.RawMessage, known []Provider) *problem.Issue {
 	return nil
 }
 
-// outcome is what became of one provider's part, as callers get it.
+// outcome is what became of one provider's part, as callers are told it.
 type outcome struct {
 	Provider string          `json:"providerId"`
 	Status   int             `json:"status"`
