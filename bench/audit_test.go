@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
 func evidence(b *testing.B) *audit.Log {
@@ -24,9 +25,7 @@ func evidence(b *testing.B) *audit.Log {
 		Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 1 << 20, SegmentSize: 1 << 40,
 		Log: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	b.Cleanup(func() {
 		flushed(l) // a flood leaves more behind than the five seconds of a Close can write
 		if err := l.Close(); err != nil {
@@ -108,9 +107,7 @@ func BenchmarkIntent(b *testing.B) {
 				}()
 			}
 			for range writers {
-				if err := <-done; err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, <-done)
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 		})
@@ -144,16 +141,12 @@ func variedChain(b *testing.B, records int) audit.Options {
 	o := audit.Options{Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 4 * records,
 		SegmentSize: 1 << 40, Log: slog.New(slog.DiscardHandler)}
 	l, err := audit.Open(o)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range records {
 		l.Done(variedRead(random, i))
 	}
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, l.Close())
 	o.SegmentSize = 1
 	return o
 }
@@ -162,14 +155,10 @@ func variedChain(b *testing.B, records int) audit.Options {
 func bytesOf(b *testing.B, o audit.Options) (size int64) {
 	b.Helper()
 	files, err := filepath.Glob(filepath.Join(o.Dir, o.Replica, "evidence-*"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	for _, file := range files {
 		info, err := os.Stat(file)
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, err)
 		size += info.Size()
 	}
 	return size

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // partial is an ExportTraceServiceResponse that tells of refused spans.
@@ -52,7 +54,7 @@ func TestWhatACollectorAnswers(t *testing.T) {
 				_, _ = io.WriteString(w, a.body)
 			}))
 			defer server.Close()
-			var log lockedLog
+			var log testkit.Log
 			tracer := newTestTracer(t, server.URL, func(o *TracerOptions) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			told(tracer, func() { tracer.Done(tracedCall(), "") })
 			if s := tracer.Stats(); (s.Exported == 1) != (c.logged == "") || s.Exported+s.Dropped != 1 {
@@ -68,9 +70,7 @@ func TestWhatACollectorAnswers(t *testing.T) {
 
 func TestNoByteOfACollectorIsLogged(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer listener.Close()
 	go func() {
 		for {
@@ -82,7 +82,7 @@ func TestNoByteOfACollectorIsLogged(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	var log lockedLog
+	var log testkit.Log
 	tracer := newTestTracer(t, "http://"+listener.Addr().String(), func(o *TracerOptions) {
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
