@@ -128,7 +128,7 @@ func TestNoDropIsSignedThatCannotBeWritten(t *testing.T) {
 		if n, err := l.drop(l.o.Now()); n != 0 || err == nil {
 			t.Errorf("%d were dropped: %v", n, err)
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if text := whole(t, dir); strings.Contains(text, `"kind":"dropped"`) || !strings.Contains(text, `"requestId":"a"`) {
 			t.Error(text)
 		}
