@@ -322,6 +322,8 @@ func (l *Log) add(e entry, wait bool) (*batch, error) {
 	}
 	full := l.open.Err() != nil || len(l.pending) >= limit
 	switch {
+	case e.kind == KindDropped && l.failing.is():
+		return nil, nil // its segment stays, and the record would say later that it went
 	case e.kind == KindIntent && (l.refused() || full && l.stopAfter != Never):
 		return nil, ErrNotRecorded
 	case full:

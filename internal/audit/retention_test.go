@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,6 +115,23 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 		sound(t, dir)
 		testkit.Must(t, l.Close())
 		sound(t, dir)
+	})
+}
+
+// The segment stays then, and is tried again in an hour.
+func TestNoDropIsSignedThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		at(t, dir, "2026-03-01", "a")
+		l := mustOpen(t, on(t, dir, "2037-01-02"))
+		l.inTrouble(errors.New("the disk is full"))
+		if n, err := l.drop(l.o.Now()); n != 0 || err == nil {
+			t.Errorf("%d were dropped: %v", n, err)
+		}
+		testkit.Must(t, l.Close())
+		if text := whole(t, dir); strings.Contains(text, `"kind":"dropped"`) || !strings.Contains(text, `"requestId":"a"`) {
+			t.Error(text)
+		}
 	})
 }
 

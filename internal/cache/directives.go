@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -98,9 +97,9 @@ func seconds(value string, before time.Duration) time.Duration {
 
 // parseSeconds reads a number of seconds: digits and nothing else.
 func parseSeconds(s string) (time.Duration, bool) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0, false
 	}
+	n, _ := strconv.ParseUint(s, 10, 32) // the most there is of what does not fit
 	return min(time.Duration(n)*time.Second, forever), true
 }

@@ -158,6 +158,12 @@ func TestJSONIsRewrittenInPlace(t *testing.T) {
 		{"names below embedded in an array, brackets in strings", `{"embedded":[{"x":"}]}]","/b/1":{}}],"/b/2":{}}`,
 			`{"embedded":[{"x":"}]}]","@/1":{}}],"/b/2":{}}`},
 
+		{"names in which letters are escaped",
+			`{"h\u0072ef":"/b/1","x\u0055rl" : "/b/2","nex\u0074":"/b/3","a\u0072ef":"/b/4"}`,
+			`{"h\u0072ef":"@/1","x\u0055rl" : "@/2","nex\u0074":"@/3","a\u0072ef":"/b/4"}`},
+		{"embedded in which a letter is escaped", `{"embedde\u0064":{"/b/1":{}},"/b/2":{}}`,
+			`{"embedde\u0064":{"@/1":{}},"/b/2":{}}`},
+
 		{"what is no plain link",
 			`{"self":{"x":"/b/1"},"next":null,"nexts":"/b/1","Self":"/b/1","last":["/b/1"],"firstt":"/b/1","last":"/bx"}`, ""},
 		{"embedded that holds no object", `{"embedded":"/b/1","/b/1":1}`, ""},

@@ -1,6 +1,11 @@
 package links
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+
+	"ebox-gateway/internal/jsonscan"
+)
 
 // maxLink is the longest key or link that is looked at, in bytes as written: more
 // than any server accepts in a request line. It bounds the rewriter's memory.
@@ -105,7 +110,7 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 				}
 			}
 			if !value {
-				w.state = behind(text)
+				w.state = behind(plain(text, b[i+end+2:]))
 				if w.depth > 0 && w.state == afterEmbedded {
 					w.state = outside // already there
 				}
@@ -208,7 +213,19 @@ func isName(rest []byte) (is, certain bool) {
 	return false, false
 }
 
-// behind gives the state behind a string, as written, that may be a member's name.
+// plain gives the string before rest without its escapes if it may be a member's name: two spellings
+// are one name to whoever reads it.
+func plain(text, rest []byte) []byte {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return text
+	}
+	if is, certain := isName(rest); certain && !is {
+		return nil
+	}
+	return []byte(jsonscan.Text(slices.Concat(quote, text, quote)))
+}
+
+// behind gives the state behind a string that may be a member's name.
 func behind(name []byte) scanState {
 	switch string(name) {
 	case "href", "self", "first", "prev", "next", "last":

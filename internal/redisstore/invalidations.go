@@ -177,8 +177,9 @@ type written struct {
 const (
 	// repeatFor is for how long a scope that was told is told again after trouble.
 	repeatFor = 30 * time.Second
-	// maxScopes is how many are told in one call; more become everything.
-	maxScopes = 2048
+	// maxScopes is how many are told in one call, which has the time of a look: as long as they
+	// do not fit, Redis is away. More become everything.
+	maxScopes = 256
 )
 
 // add notes a scope before it is told.
