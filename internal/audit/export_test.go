@@ -42,15 +42,13 @@ func pageRun(t *testing.T, bundle string, env ...string) (string, error) {
 // daysOf writes a chain of three days, by a clock of its own, and gives its public key's file.
 func daysOf(t *testing.T, dir string, stamps string) string {
 	t.Helper()
-	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
-	for range 3 {
-		o := options(dir)
-		o.Now = func() time.Time { return now }
+	for _, day := range []string{"2026-03-01", "2026-03-02", "2026-03-03"} {
+		o := on(t, dir, day)
 		o.StampURL = stamps
 		l := mustOpen(t, o)
 		for _, id := range []string{"a", "b", "c"} {
 			c := finished(id)
-			c.Start = now
+			c.Start = o.Now()
 			l.Done(c)
 		}
 		if stamps != "" {
@@ -59,7 +57,6 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 			})
 		}
 		must(t, l.Close())
-		now = now.AddDate(0, 0, 1)
 	}
 	file := filepath.Join(t.TempDir(), "trusted.pem")
 	mustWrite(t, file, PublicPEM(publicOf(keyIn(t, dir))))
@@ -99,9 +96,8 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	if o.Authorities, err = LoadAuthorities(roots); err != nil {
 		t.Fatal(err)
 	}
-	second := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	fresh := func(t *testing.T) string {
-		bundle, r := exported(t, dir, second, o)
+		bundle, r := exported(t, dir, time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), o)
 		_, between, err := VerifyAll([]string{bundle}, o)
 		if len(r.Findings)+len(between) > 0 || r.Timestamps == 0 || err != nil {
 			t.Fatalf("%+v, %v, %v", r, between, err)

@@ -154,16 +154,6 @@ func sound(t testing.TB, dir string) Report {
 	return report
 }
 
-// contains reports whether one of some findings holds a text.
-func contains(findings []Finding, text string) bool {
-	for _, f := range findings {
-		if strings.Contains(f.String(), text) {
-			return true
-		}
-	}
-	return false
-}
-
 func segmentsOf(t testing.TB, dir string) []segment {
 	t.Helper()
 	files, err := filesOf(filepath.Join(dir, "r1"))
