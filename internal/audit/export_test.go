@@ -44,7 +44,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 	t.Helper()
 	for _, day := range []string{"2026-03-01", "2026-03-02", "2026-03-03"} {
 		o := on(t, dir, day)
-		o.StampURL = stamps
+		o.TimestampURL = stamps
 		l := mustOpen(t, o)
 		for _, id := range []string{"a", "b", "c"} {
 			c := finished(id)
@@ -299,7 +299,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	var log strings.Builder
 	dir := t.TempDir()
 	o := options(dir)
-	o.StampURL, o.CheckpointEvery = failing.URL, time.Millisecond
+	o.TimestampURL, o.CheckpointEvery = failing.URL, time.Millisecond
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	l := mustOpen(t, o)
 	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "50") })

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/testkit"
 )
@@ -32,8 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 func options(dir string) Options {
-	return Options{Dir: dir, Replica: "r1", StopAfter: Never, Version: "test", Log: slog.New(slog.DiscardHandler),
-		patience: patience}
+	return Options{Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever}, Version: "test",
+		Log: slog.New(slog.DiscardHandler), patience: patience}
 }
 
 // patience is so long that a machine that stops for a while fails no test.
@@ -80,7 +81,7 @@ func before(l line) *link { return &link{l.seq - 1, l.prev} }
 func chainOf(t testing.TB, dir, replica string, n int, segmentSize int64) {
 	t.Helper()
 	o := options(dir)
-	o.Replica, o.SegmentSize = replica, segmentSize
+	o.Replica, o.SegmentSize = replica, config.Size(segmentSize)
 	l, err := prepare(o)
 	must(t, err)
 	for i := range n {
