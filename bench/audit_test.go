@@ -17,6 +17,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
 // inOneFile has all records in one file.
@@ -29,9 +30,7 @@ func evidence(b *testing.B) *audit.Log {
 	l, err := audit.Open(audit.Options{
 		Audit: inOneFile(b), Queue: 1 << 20, Log: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	b.Cleanup(func() {
 		flushed(l) // a flood leaves more behind than the five seconds of a Close can write
 		if err := l.Close(); err != nil {
@@ -113,9 +112,7 @@ func BenchmarkIntent(b *testing.B) {
 				}()
 			}
 			for range writers {
-				if err := <-done; err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, <-done)
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 		})
@@ -148,16 +145,12 @@ func variedChain(b *testing.B, records int) audit.Options {
 	b.Helper()
 	o := audit.Options{Audit: inOneFile(b), Queue: 4 * records, Log: slog.New(slog.DiscardHandler)}
 	l, err := audit.Open(o)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range records {
 		l.Done(variedRead(random, i))
 	}
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, l.Close())
 	o.SegmentSize = 1
 	return o
 }
@@ -166,14 +159,10 @@ func variedChain(b *testing.B, records int) audit.Options {
 func bytesOf(b *testing.B, o audit.Options) (size int64) {
 	b.Helper()
 	files, err := filepath.Glob(filepath.Join(o.Dir, o.Replica, "evidence-*"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	for _, file := range files {
 		info, err := os.Stat(file)
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, err)
 		size += info.Size()
 	}
 	return size

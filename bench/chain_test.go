@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // callers is how many connections ask at once.
@@ -125,14 +127,10 @@ func BenchmarkMemory(b *testing.B) {
 			b.SetBytes(size)
 			for b.Loop() {
 				req, err := http.NewRequestWithContext(b.Context(), c.method, proxy.url+"/ebox/providers/nsso"+c.path, c.body())
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				req.Header.Set("On-Behalf-Of-Enterprise-Number", "0206731645")
 				resp, err := http.DefaultClient.Do(req)
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				n, err := io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 				if err != nil || resp.StatusCode != 200 || n < 10 {

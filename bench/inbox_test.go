@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
 const (
@@ -101,9 +102,7 @@ func BenchmarkInboxPage(b *testing.B) {
 	took := func(path string) time.Duration {
 		begin := time.Now()
 		resp, err := client.Get(gateway.url + "/enterprises/0206731645" + path)
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, err)
 		defer resp.Body.Close()
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 ||
 			resp.Header.Get("X-EBox-Incomplete") != "" {

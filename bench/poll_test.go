@@ -19,6 +19,7 @@ import (
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/telemetry"
+	"ebox-gateway/internal/testkit"
 )
 
 // What a poll costs: the federated inbox of one enterprise after the other, over five
@@ -114,16 +115,12 @@ func (p *polled) settled(tb testing.TB, name string) int64 {
 func (p *polled) heap(tb testing.TB) float64 {
 	tb.Helper()
 	resp, err := http.Get(p.control + "/debug/pprof/heap?gc=1&debug=1")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
 	defer resp.Body.Close()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		if value, found := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); found {
 			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				tb.Fatal(err)
-			}
+			testkit.Must(tb, err)
 			return n
 		}
 	}
@@ -215,7 +212,7 @@ func BenchmarkRate(b *testing.B) {
 	}
 }
 
-// BenchmarkEnterprises tells what a hundred thousand represented enterprises take.
+// BenchmarkEnterprises measures what a hundred thousand represented enterprises take.
 func BenchmarkEnterprises(b *testing.B) {
 	const many = 100_000
 	upstream := start(b, "upstream", "")

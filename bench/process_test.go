@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 const (
@@ -128,16 +130,10 @@ func start(tb testing.TB, role, upstream string, environment ...string) *child {
 	cmd.Env = append(cmd.Env, environment...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
 	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
+	testkit.Must(tb, cmd.Start())
 	c := &child{cmd: cmd, stdin: stdin}
 	tb.Cleanup(func() {
 		_ = c.stdin.Close()
@@ -162,11 +158,7 @@ func (c *child) spent(tb testing.TB) (s spent) {
 func read(tb testing.TB, url string, v any) {
 	tb.Helper()
 	resp, err := http.Get(url)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, json.NewDecoder(resp.Body).Decode(v))
 }

@@ -20,6 +20,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // Roles of gateways that share a Redis: one without a rate, one whose caller has a rate
@@ -116,13 +117,9 @@ func secretOf(n int) string {
 func shared(b *testing.B, server *redistest.Server) *redisstore.Store {
 	b.Helper()
 	file := filepath.Join(b.TempDir(), "key")
-	if err := os.WriteFile(file, []byte(strings.Repeat("00", 32)), 0o600); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, os.WriteFile(file, []byte(strings.Repeat("00", 32)), 0o600))
 	key, err := redisstore.LoadKey("k1", file)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	r := redisstore.New(redisstore.Options{
 		Address: config.RedisAddress{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside",
 		Timeout: time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
@@ -144,9 +141,7 @@ func tokens(b *testing.B, server *redistest.Server) {
 						"obtained": time.Now().UnixNano(), "lifetime": time.Hour})
 					return authn.RestoreToken(secret, want, time.Now(), time.Hour)
 				})
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 			}
 		}
 		b.StopTimer()

@@ -5,14 +5,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // docs/scale.md says what breaks first of what the manifests ship.
 func TestScaleNamesTheSizesOfTheManifests(t *testing.T) {
-	document, err := os.ReadFile("../docs/scale.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	document := testkit.Read(t, "../docs/scale.md")
 	for _, c := range []struct{ file, pattern, sentence string }{
 		{"base/statefulset.yaml", `limits: \{memory: (\d+)Mi\}`, "They ship $1 MiB"},
 		{"overlays/production/kustomization.yaml", `storage, value: (\d+)Gi`, "and $1 GiB for a replica"},
@@ -20,15 +19,13 @@ func TestScaleNamesTheSizesOfTheManifests(t *testing.T) {
 		{"components/autoscaling/autoscaler.yaml", `maxReplicas: (\d+)`, "at most $1 replicas"},
 	} {
 		content, err := os.ReadFile("../k8s/" + c.file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		pattern := regexp.MustCompile(c.pattern)
 		size := pattern.Find(content)
 		if size == nil {
 			t.Fatalf("%s has no %s", c.file, pattern)
 		}
-		if want := string(pattern.ReplaceAll(size, []byte(c.sentence))); !strings.Contains(string(document), want) {
+		if want := string(pattern.ReplaceAll(size, []byte(c.sentence))); !strings.Contains(document, want) {
 			t.Errorf("docs/scale.md does not say %q", want)
 		}
 	}

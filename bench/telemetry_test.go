@@ -18,6 +18,7 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/metric"
 	"ebox-gateway/internal/telemetry"
+	"ebox-gateway/internal/testkit"
 )
 
 // BenchmarkTelemetry measures what it costs to tell of a request, apart from the
@@ -25,16 +26,12 @@ import (
 // collector's included where there is one.
 func BenchmarkTelemetry(b *testing.B) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	defer null.Close()
 	access := telemetry.NewAccessLog(telemetry.Locked(null), "json", slog.LevelInfo)
 	metrics, err := telemetry.NewMetrics(func(string) bool { return true },
 		metric.Read(cache.Metrics, func() *cache.Stats { return new(cache.Stats) }))
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	metrics.UseRoutes([]string{"ebox-providers"})
 	for _, c := range []struct {
 		name string
@@ -78,7 +75,7 @@ var identities = func() (list [1000]string) {
 	return list
 }()
 
-// traced tells a collector that takes everything of a request and of its try.
+// traced sends the spans of a request and of its try to a collector that takes everything.
 func traced(b *testing.B, ratio float64) func(*call.Record) {
 	b.Helper()
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -86,18 +83,11 @@ func traced(b *testing.B, ratio float64) func(*call.Record) {
 	}))
 	b.Cleanup(collector.Close)
 	endpoint, err := url.Parse(collector.URL)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	tracer, err := telemetry.NewTracer(telemetry.TracerOptions{Endpoint: endpoint, SampleRatio: ratio,
 		ServiceName: "bench", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); tracer.Run(ctx) }()
-	b.Cleanup(func() { stop(); <-ended })
+	testkit.Must(b, err)
+	testkit.Running(b, tracer.Run)
 	answer := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
 	try := telemetry.NewTries(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
 		return answer, nil

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"ebox-gateway/internal/needs"
+	"ebox-gateway/internal/testkit"
 )
 
 // promtool runs Prometheus's own checker.
@@ -47,18 +48,13 @@ type rule struct {
 
 func rules(t *testing.T) (list []rule) {
 	t.Helper()
-	content, err := os.ReadFile("prometheus-rules.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := testkit.Read(t, "prometheus-rules.yaml")
 	var file struct {
 		Groups []struct {
 			Rules []rule `yaml:"rules"`
 		} `yaml:"groups"`
 	}
-	if err := yaml.Unmarshal(content, &file); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, yaml.Unmarshal([]byte(content), &file))
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
 			if r.Alert != "" { // others record what alerts are made of
@@ -76,9 +72,7 @@ func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
 	var tried strings.Builder
 	for _, file := range cases {
 		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		tried.Write(content)
 	}
 	for _, r := range rules(t) {
@@ -100,10 +94,7 @@ func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
 
 // An alert that is muted by one that wakes nobody would be lost.
 func TestWhatMutesAnAlertPagesInItsPlace(t *testing.T) {
-	content, err := os.ReadFile("alertmanager.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := testkit.Read(t, "alertmanager.yml")
 	var file struct {
 		Rules []struct {
 			Source []string `yaml:"source_matchers"`
@@ -111,7 +102,7 @@ func TestWhatMutesAnAlertPagesInItsPlace(t *testing.T) {
 			Equal  []string `yaml:"equal"`
 		} `yaml:"inhibit_rules"`
 	}
-	if err := yaml.Unmarshal(content, &file); err != nil || len(file.Rules) == 0 {
+	if err := yaml.Unmarshal([]byte(content), &file); err != nil || len(file.Rules) == 0 {
 		t.Fatalf("%d rules, %v", len(file.Rules), err)
 	}
 	severities := make(map[string]string)
@@ -178,13 +169,8 @@ type panel struct {
 
 func readDashboard(t *testing.T) (d dashboard) {
 	t.Helper()
-	content, err := os.ReadFile("grafana-dashboard.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(content, &d); err != nil {
-		t.Fatal(err)
-	}
+	content := testkit.Read(t, "grafana-dashboard.json")
+	testkit.Must(t, json.Unmarshal([]byte(content), &d))
 	return d
 }
 
@@ -255,13 +241,9 @@ func TestExpressionsParse(t *testing.T) {
 		list = append(list, recording{Record: fmt.Sprint("panel:", len(list)), Expr: expr})
 	}
 	content, err := yaml.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": list}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	file := filepath.Join(t.TempDir(), "dashboard.yaml")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, file, content)
 	promtool(t, "check", "rules", file)
 }
 
@@ -269,13 +251,10 @@ func TestExpressionsParse(t *testing.T) {
 // their labels.
 func metrics(t *testing.T) map[string][]string {
 	t.Helper()
-	content, err := os.ReadFile("../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := testkit.Read(t, "../docs/metrics.md")
 	known := make(map[string][]string)
 	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([a-z]+) \\| ([^|]+) \\|").FindAllStringSubmatch(
-		string(content), -1) {
+		content, -1) {
 		labels := regexp.MustCompile("[a-z]+").FindAllString(row[3], -1)
 		labels = append(labels, "instance", "job")
 		if row[2] == "histogram" {

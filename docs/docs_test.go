@@ -7,38 +7,27 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
+	"ebox-gateway/internal/testkit"
+)
 
 // pages are all that people read first.
 func pages(t *testing.T) []string {
 	t.Helper()
 	list, err := filepath.Glob("*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	callers, err := filepath.Glob("callers/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return append(append(list, callers...), "../README.md")
 }
 
 func TestEachAlertHasASectionThatSaysWhatToDo(t *testing.T) {
 	var alerts, sections []string
-	for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(read(t,
+	for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(testkit.Read(t,
 		"../deploy/prometheus-rules.yaml"), -1) {
 		alerts = append(alerts, m[1])
 	}
-	_, about, _ := strings.Cut(read(t, "operations.md"), "\n## Alerts\n")
+	_, about, _ := strings.Cut(testkit.Read(t, "operations.md"), "\n## Alerts\n")
 	for _, m := range regexp.MustCompile(`(?m)^### (\w+)$`).FindAllStringSubmatch(about, -1) {
 		sections = append(sections, m[1])
 	}
@@ -66,7 +55,7 @@ var (
 func TestLinksLeadSomewhere(t *testing.T) {
 	places := make(map[string][]string)
 	for _, page := range pages(t) {
-		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
+		for _, m := range link.FindAllStringSubmatch(testkit.Read(t, page), -1) {
 			target, fragment, _ := strings.Cut(m[1], "#")
 			if strings.Contains(target, "://") {
 				continue
@@ -95,7 +84,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 // anchors are the places of a page that can be linked to, as GitHub names them.
 func anchors(t *testing.T, page string) []string {
 	t.Helper()
-	text := read(t, page)
+	text := testkit.Read(t, page)
 	var list []string
 	for _, m := range anchor.FindAllStringSubmatch(text, -1) {
 		list = append(list, m[1])
@@ -113,15 +102,13 @@ func TestPagesNameTestsThatThereAre(t *testing.T) {
 	for _, where := range []string{"../internal/*/*_test.go", "../internal/*/*/*_test.go", "../cmd/gateway/*_test.go",
 		"../test/*/*_test.go"} {
 		files, err := filepath.Glob(where)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		for _, file := range files {
-			there.WriteString(read(t, file))
+			there.WriteString(testkit.Read(t, file))
 		}
 	}
 	for _, page := range []string{"security.md", "../test/README.md"} {
-		named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(read(t, page), -1)
+		named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(testkit.Read(t, page), -1)
 		if len(named) < 50 {
 			t.Errorf("%s names only %d tests", page, len(named))
 		}
@@ -135,7 +122,7 @@ func TestPagesNameTestsThatThereAre(t *testing.T) {
 
 // The README has a key store copied into the checkout, where "git add ." would take it along.
 func TestKeysThatAreCopiedIntoTheCheckoutAreIgnored(t *testing.T) {
-	ignored := strings.Split(read(t, "../.gitignore"), "\n")
+	ignored := strings.Split(testkit.Read(t, "../.gitignore"), "\n")
 	for _, want := range []string{"/client.p12*", "/new.p12", "/new.password", "/*.csv", "/try/"} {
 		if !slices.Contains(ignored, want) {
 			t.Errorf(".gitignore lacks %s", want)
@@ -147,12 +134,10 @@ func TestKeysThatAreCopiedIntoTheCheckoutAreIgnored(t *testing.T) {
 func TestCommandsExist(t *testing.T) {
 	commands := map[string]bool{"completion": true} // the library's
 	files, err := filepath.Glob("../cmd/gateway/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	all := ""
 	for _, file := range files {
-		text := read(t, file)
+		text := testkit.Read(t, file)
 		all += text
 		for _, m := range regexp.MustCompile(`(?:Use: +|group\(|maintenanceSwitch\(p, )"([a-z-]+)`).
 			FindAllStringSubmatch(text, -1) {
@@ -163,7 +148,7 @@ func TestCommandsExist(t *testing.T) {
 	flag := regexp.MustCompile(`(?:^| )--([a-z-]+)`)
 	seen := 0
 	for _, page := range pages(t) {
-		for line := range strings.Lines(strings.Join(code(read(t, page)), "\n")) {
+		for line := range strings.Lines(strings.Join(code(testkit.Read(t, page)), "\n")) {
 			for _, m := range use.FindAllStringSubmatch(line, -1) {
 				if m[1] == "help" || strings.Contains(line, "curl") || strings.Contains(line, "systemctl") ||
 					strings.Contains(line, "kubectl") || strings.Contains(line, "SETUSER") {

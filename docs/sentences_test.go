@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // mostWords is how long a sentence of a page may be. Code between backquotes is one word.
@@ -36,12 +38,10 @@ func longSentences(text string) (list []string) {
 
 func TestSentencesAreShort(t *testing.T) {
 	decisions, err := filepath.Glob("decisions/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, page := range append(append(pages(t), decisions...), "../CONTRIBUTING.md", "../SECURITY.md",
 		"../CHANGELOG.md", "../bench/README.md") {
-		for _, s := range longSentences(read(t, page)) {
+		for _, s := range longSentences(testkit.Read(t, page)) {
 			t.Errorf("%s: more than %d words: %s", page, mostWords, s)
 		}
 	}

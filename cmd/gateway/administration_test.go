@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/operate/status"
+	"ebox-gateway/internal/testkit"
 )
 
 // asking is a process whose output is kept.
@@ -27,7 +28,7 @@ func asking(ctx context.Context) (p *process, out *bytes.Buffer) {
 func answering(t *testing.T, answer any, asked func(*http.Request)) string {
 	t.Helper()
 	text, err := json.Marshal(answer)
-	must(t, err)
+	testkit.Must(t, err)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked(r)
 		w.Header().Set("Content-Type", "application/json")

@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // root is that of the repository. It is worked out before a command changes the working directory.
@@ -21,9 +22,7 @@ var root, _ = filepath.Abs("../..")
 // blocks are the commands of one section of docs/operations.md, in order.
 func blocks(t *testing.T, heading string) (list []string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
-	must(t, err)
-	_, section, ok := strings.Cut(string(text), "\n## "+heading+"\n")
+	_, section, ok := strings.Cut(testkit.Read(t, filepath.Join(root, "docs/operations.md")), "\n## "+heading+"\n")
 	if !ok {
 		t.Fatalf("docs/operations.md has no section %q", heading)
 	}
@@ -119,22 +118,17 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 		isolated, prepared, here = nil, "", below(t)
 	}
 	t.Parallel()
-	dir := t.TempDir()
+	dir, client := lab.Dir(t), lab.Client(t)
 	write := func(name, content string) {
 		t.Helper()
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+		testkit.Write(t, filepath.Join(dir, name), content)
 	}
-	client, err := demo.NewClient(dir)
-	must(t, err)
 	renewed, err := simulator.SelfSigned("Demo office", time.Now())
-	must(t, err)
+	testkit.Must(t, err)
 	store, err := renewed.PKCS12("another")
-	must(t, err)
+	testkit.Must(t, err)
 	client.Renewed = append(client.Renewed, renewed.Certificate)
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client}})
-	must(t, err)
-	defer sim.Close()
+	sim := lab.Simulator(t, simulator.Options{Clients: []simulator.Client{client}})
 	gate, admin := testkit.Address(t), testkit.Address(t)
 	config := demo.Config(sim, gate, admin)
 	config = strings.Replace(config, "clientId: "+client.ID, "clientId: \"${EBOX_CLIENT_ID}\"", 1)
@@ -148,17 +142,15 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	write("new.password", "another\n")
 	write("enterprises.csv", "number,name\n0206.731.645,A\n0212.148.896,B\n")
 	program, err := os.Executable()
-	must(t, err)
+	testkit.Must(t, err)
 	for _, name := range []string{"gateway", "gateway-new"} {
-		must(t, os.Symlink(program, filepath.Join(dir, name)))
+		testkit.Must(t, os.Symlink(program, filepath.Join(dir, name)))
 	}
-	must(t, os.MkdirAll(filepath.Join(dir, "docs/examples/systemd"), 0o700))
+	testkit.Must(t, os.MkdirAll(filepath.Join(dir, "docs/examples/systemd"), 0o700))
 	for _, name := range []string{
 		"nightly_poll.py", "systemd/ebox-gateway.service", "systemd/ebox-nightly.service", "systemd/ebox-nightly.timer",
 	} {
-		text, err := os.ReadFile(filepath.Join(root, "docs/examples", name))
-		must(t, err)
-		write("docs/examples/"+name, here.Replace(string(text)))
+		write("docs/examples/"+name, here.Replace(testkit.Read(t, filepath.Join(root, "docs/examples", name))))
 	}
 
 	install := strings.Replace(strings.Join(blocks(t, "Install"), "\n"), "EBOX_CLIENT_ID=…",
@@ -203,7 +195,7 @@ func below(t *testing.T) *strings.Replacer {
 		t.Cleanup(func() { _ = os.RemoveAll(root) })
 		err = os.Chmod(root, 0o755)
 	}
-	must(t, err)
+	testkit.Must(t, err)
 	const service, instead = "ebox-gateway", "daemon"
 	pairs := []string{"sudo useradd", ": useradd"}
 	for _, place := range []string{"/etc/", "/usr/local/", "/var/lib/", "/mnt"} {
@@ -219,12 +211,10 @@ func TestUnitsAreWellFormedAndClosed(t *testing.T) {
 	needs.Program(t, "systemd", "systemd-analyze")
 	dir := t.TempDir()
 	for _, name := range []string{"ebox-gateway.service", "ebox-nightly.service", "ebox-nightly.timer"} {
-		text, err := os.ReadFile(filepath.Join(root, "docs/examples/systemd", name))
-		must(t, err)
 		// Nothing is installed here: what is started is another program.
 		content := strings.NewReplacer("/usr/local/bin/gateway", "/bin/true", "/usr/local/lib/ebox/nightly_poll.py",
-			"/bin/true").Replace(string(text))
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
+			"/bin/true").Replace(testkit.Read(t, filepath.Join(root, "docs/examples/systemd", name)))
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
 		out, err := exec.Command("systemd-analyze", "verify", filepath.Join(dir, name)).CombinedOutput()
 		if err != nil || strings.Contains(string(out), name+":") {
 			t.Errorf("%s: %v\n%s", name, err, out)

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // whose configuration is in $WORK/lab.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Abs("testdata/script") // commands change the working directory
-	must(t, err)
+	testkit.Must(t, err)
 	testscript.Run(t, testscript.Params{
 		Dir: scripts,
 		Setup: func(e *testscript.Env) error {
@@ -74,13 +74,6 @@ func TestScripts(t *testing.T) {
 			"run": inProcess, "ready": ready, "post": post, "fetch": fetch,
 		},
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 var workingDirectory sync.Mutex

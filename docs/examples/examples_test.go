@@ -17,74 +17,23 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/needs"
-	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
-
-var (
-	clientDir string // of the key store that all gateways have; keys are slow to make
-	client    simulator.Client
-)
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "examples-test-")
-	if err == nil {
-		clientDir = dir
-		client, err = demo.NewClient(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func setFault(t *testing.T, sim *simulator.Simulator, f simulator.Fault) {
-	t.Helper()
-	_, err := sim.Fault(f)
-	must(t, err)
-}
 
 // start runs the demo and returns the gateway's URL.
 func start(t *testing.T) (string, *simulator.Simulator) {
 	t.Helper()
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client}})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	cfg, err := config.Parse("demo", []byte(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")), clientDir, os.LookupEnv)
-	must(t, err)
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
-	must(t, err)
-	must(t, g.Start())
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- g.Run(ctx, ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
-	for deadline := time.Now().Add(time.Minute); status.Of(g.View()).Directory.LastSuccess.IsZero(); time.Sleep(
-		5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the gateway has no list of providers")
-		}
-	}
-	return "http://" + g.Addrs()[0].String(), sim
+	sim := lab.Simulator(t, simulator.Options{})
+	cfg, err := lab.Read(lab.Config(t, sim), lab.Dir(t))
+	testkit.Must(t, err)
+	g := lab.Run(t, cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
+	g.CutAtTheEnd()
+	g.AwaitProviders()
+	return g.Base, sim
 }
 
 // run runs a program before a gateway and returns what it printed and its exit code.
@@ -146,17 +95,27 @@ var (
 // Each example before a gateway of its own, and before what may go wrong.
 func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
+	classes := t.TempDir()
+	// compiled is the folder of the Java programs' classes. Without them each run would compile.
+	compiled := sync.OnceValue(func() string {
+		c := exec.Command("javac", "-d", classes, "services/Ebox.java", "legacy/Legacy.java")
+		c.Env = quickJava()
+		if out, err := c.CombinedOutput(); err != nil {
+			panic(fmt.Sprintf("%v: %s", err, out))
+		}
+		return classes
+	})
 	for _, e := range list {
 		t.Run(e.command, func(t *testing.T) {
 			command := strings.Fields(e.command)
 			needs.Program(t, packages[command[0]], command[0])
 			t.Parallel()
-			e.reads(t, command)
+			e.reads(t, command, compiled)
 		})
 	}
 }
 
-func (e example) reads(t *testing.T, command []string) {
+func (e example) reads(t *testing.T, command []string, compiled func() string) {
 	base, sim := start(t)
 	call := func(number string) (string, int) {
 		t.Helper()
@@ -197,7 +156,7 @@ func (e example) reads(t *testing.T, command []string) {
 	broken := func(f simulator.Fault) (string, int) {
 		t.Helper()
 		f.Upstream = simulator.ProviderUpstream("nsso")
-		setFault(t, sim, f)
+		lab.Fault(t, sim, f)
 		sim.ResetRequests()
 		out, code := call(another) // of which the gateway has kept nothing that is whole
 		if len(sim.RequestsTo(f.Upstream)) == 0 {
@@ -233,7 +192,7 @@ func sizeOfDocument(t *testing.T, base string) string {
 	t.Helper()
 	resp, err := http.Get(base + "/enterprises/" + mandated + "/ebox/providers/nsso/ebox/messages/" +
 		simulator.FirstMessage + "/attachments/1/content")
-	must(t, err)
+	testkit.Must(t, err)
 	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -242,17 +201,6 @@ func sizeOfDocument(t *testing.T, base string) string {
 	return fmt.Sprintf("document of %d bytes", len(content))
 }
 
-// compiled is the folder of the Java programs' classes. Without them each run would compile.
-var compiled = sync.OnceValue(func() string {
-	dir := filepath.Join(clientDir, "classes")
-	c := exec.Command("javac", "-d", dir, "services/Ebox.java", "legacy/Legacy.java")
-	c.Env = quickJava()
-	if out, err := c.CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
-	}
-	return dir
-})
-
 // The night's poll goes on where an outage stopped it, and asks nobody twice.
 func TestTheNightlyPollResumes(t *testing.T) {
 	needs.Program(t, packages["python3"], "python3")
@@ -260,7 +208,7 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	base, sim := start(t)
 	dir := t.TempDir()
 	list := filepath.Join(dir, "customers.csv")
-	must(t, os.WriteFile(list, []byte("\xef\xbb\xbfnumber;name\n206731645;First\n0212.148.896;Second\n"), 0o600))
+	testkit.Write(t, list, "\xef\xbb\xbfnumber;name\n206731645;First\n0212.148.896;Second\n")
 	poll := func(wantCode int, want string, more ...string) {
 		t.Helper()
 		out, code := run(t, base, append([]string{"python3", "nightly_poll.py", "--gateway", base, "--enterprises", list,
@@ -271,12 +219,12 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	}
 	asked := func(provider string) int { return len(sim.RequestsTo(simulator.ProviderUpstream(provider))) }
 
-	setFault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultStatus,
+	lab.Fault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultStatus,
 		Status: 503, RetryAfter: "1"})
 	poll(75, "2 done, 80 new, 0 refused, 2 left")
 	sim.ClearFaults()
 	// Nor is a list that is cut short one that was read.
-	setFault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate,
+	lab.Fault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate,
 		Bytes: 200})
 	poll(75, "0 done, 0 new, 0 refused, 2 left")
 	sim.ClearFaults()
@@ -288,13 +236,12 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	poll(0, "0 boxes to ask")
 
 	// A row that nobody could serve does not keep the others from being asked.
-	must(t, os.WriteFile(list, []byte("number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n"),
-		0o600))
+	testkit.Write(t, list, "number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n")
 	poll(0, "0212.148.897 is no enterprise number: it is left out")
 
 	// The next night brings what is new, and nothing twice.
 	_, err := sim.AddMessage("nsso", 206731645, simulator.Draft{Subject: "New"})
-	must(t, err)
+	testkit.Must(t, err)
 	poll(0, "4 done, 1 new, 0 refused, 0 left", "--night", "tomorrow")
 	for _, r := range sim.Requests() {
 		if strings.HasSuffix(r.Path, "/content") {

@@ -22,6 +22,7 @@ import (
 	"ebox-gateway/docs"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // ask sends one request from this machine.
@@ -351,9 +352,7 @@ func TestTheLevelIsOneOfFour(t *testing.T) {
 func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
 	h := admin.New(admin.Options{})
 	entries, err := os.ReadDir("page")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	kinds := map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 	elsewhere := regexp.MustCompile(`(?i)\b(https?:)?//[a-z0-9]`)
 	markup := regexp.MustCompile(

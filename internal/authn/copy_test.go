@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/testkit"
 )
 
 // copyOf is a token for key as another replica left it.
@@ -21,9 +22,7 @@ func TestACopyIsTheToken(t *testing.T) {
 	as.granted = func(asked string) string { return asked + " scope:more" }
 	token := mustToken(t, s)
 	b, err := token.MarshalSecret()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	got, err := authn.RestoreToken(b, token.Key(), time.Now(), time.Hour)
 	if err != nil || got.Authorization() != token.Authorization() || got.Hash() != token.Hash() ||
 		got.Key() != token.Key() || !slices.Equal(got.Extra(), token.Extra()) {

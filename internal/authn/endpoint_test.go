@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
@@ -86,7 +87,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 			var logged strings.Builder
 			tokens := setup(t, as, logging(&logged))
 			_, err := source(t, tokens).Token(t.Context())
-			running(t, tokens)() // nobody writes the log any more
+			testkit.Running(t, tokens.Run)() // nobody writes the log any more
 
 			f, p := failureOf(err), problem.From(err)
 			code, says, refusal := strings.Cut(want, ": ")
@@ -178,7 +179,7 @@ func TestAPanicOverAnAnswerFailsThatRequestAlone(t *testing.T) {
 		as.before = func(int, *http.Request) { panic("quite-private-description") }
 		var logged strings.Builder
 		tokens := setup(t, as, logging(&logged), signedBy("key="+file))
-		stop := running(t, tokens)
+		stop := testkit.Running(t, tokens.Run)
 		s := source(t, tokens)
 		if _, err := s.Token(t.Context()); failureOf(err).Code != authn.Unavailable {
 			t.Errorf("for a caller: %v", err)

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -113,7 +112,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, content []byte) string {
 		name = filepath.Join(dir, name)
-		write(t, name, content)
+		testkit.Write(t, name, content)
 		return name
 	}
 	huge := read(t, fixture("one.jks"))
@@ -203,7 +202,7 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
-			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
+			testkit.Write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
 			s := mustLoad(t, clientOf("key="+file)).Status(now)
 			if s.State != c.state || *s.DaysLeft != c.days {
 				t.Fatalf("%s with %d days, want %s with %d", s.State, *s.DaysLeft, c.state, c.days)
@@ -221,7 +220,7 @@ func TestAPasswordFileMayHaveWhatEditorsAdd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	for content, right := range map[string]bool{"changeit": true, "changeit\n": true, "changeit\r\n": true,
 		"\xef\xbb\xbfchangeit\n": true, "changeit \n": false, "changeit\n\n": false} {
-		write(t, file, []byte(content))
+		testkit.Write(t, file, []byte(content))
 		if _, err := authn.LoadKey(clientOf("store=modern.p12 passfile=" + file)); (err == nil) != right {
 			t.Errorf("%q: %v", content, err)
 		}
@@ -232,14 +231,10 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 	k := mustLoad(t, oldClient)
 	block, _ := pem.Decode(read(t, oldClient.Key.File))
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	private := parsed.(*rsa.PrivateKey)
 	encoded, err := json.Marshal(k) //nolint:staticcheck // that nothing is exported is what is tested
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var logged bytes.Buffer
 	textLog(&logged).Info("key", "key", k)
 	texts := []string{string(encoded), logged.String()}
@@ -292,9 +287,7 @@ func TestAssertionsAreWhatTheAuthorizationServerWants(t *testing.T) {
 			_, _ = tokens.Try(t.Context(), "payroll", nil, nil)
 			text := as.forms[0]["client_assertion"][0]
 			parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{c.algorithm})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			var claims, header map[string]any
 			if err := parsed.Claims(c.public, &claims); err != nil {
 				t.Fatalf("verifying the signature: %v", err)
@@ -341,9 +334,7 @@ func FuzzLoadKey(f *testing.F) {
 			return
 		}
 		file := filepath.Join(t.TempDir(), "key")
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, file, content)
 		for _, src := range []string{"key=" + file, "store=" + file + " keypass=changeit", "key=rsa-pkcs8.pem cert=" + file} {
 			if k, err := authn.LoadKey(clientOf(src)); err == nil && len(k.Status(time.Now()).Fingerprint) != 64 {
 				t.Fatalf("an unusable key: %v", k)

@@ -14,6 +14,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // provider is an upstream that accepts some values of Authorization, all if nil, and the transport to it.
@@ -54,9 +55,7 @@ func callOf(s *authn.Source) *call.Call {
 func send(t *testing.T, layer call.Sender, c *call.Call, body io.Reader) (int, string, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", "https://nsso.example/", body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	answer, err := layer.Send(t.Context(), c, r)
 	if len(r.Header) > 0 {
 		t.Errorf("the request's own headers were changed: %v", r.Header)

@@ -2,7 +2,6 @@ package authn_test
 
 import (
 	"cmp"
-	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -164,9 +162,7 @@ func (s *authServer) leaks(text string) {
 func mustLoad(t testing.TB, c config.Client) *authn.Key {
 	t.Helper()
 	k, err := authn.LoadKey(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return k
 }
 
@@ -210,18 +206,14 @@ func source(t testing.TB, tokens *authn.Tokens, scopes ...string) *authn.Source 
 		scopes = []string{"scope:a"}
 	}
 	s, err := tokens.Source("payroll", scopes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return s
 }
 
 func mustToken(t testing.TB, s *authn.Source) authn.Token {
 	t.Helper()
 	token, err := s.Token(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return token
 }
 
@@ -238,7 +230,7 @@ func bubble(t *testing.T, f func(t *testing.T, as *authServer, tokens *authn.Tok
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		as, tokens, s := with(t)
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		f(t, as, tokens, s)
 	})
 }
@@ -253,44 +245,21 @@ func failureOf(err error) authn.Failure {
 	return *cmp.Or(f, new(authn.Failure))
 }
 
-// running starts Run, which ends with the test or when stop is called.
-func running(t testing.TB, tokens *authn.Tokens) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { tokens.Run(ctx); close(done) }()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return stop
-}
-
-func write(t testing.TB, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func read(t testing.TB, path string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return []byte(testkit.Read(t, path))
 }
 
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()
-	write(t, to, read(t, from))
+	testkit.Write(t, to, read(t, from))
 }
 
 func certificateOf(t testing.TB, path string) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode(read(t, path))
 	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return c
 }
 
@@ -298,7 +267,7 @@ func textLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// again tells that an upstream refused a token, and whether another is worth a try.
+// again has an upstream refuse a token, and reports whether another is worth a try.
 func again(s *authn.Source, t authn.Token, upstream string) bool {
 	again, _ := s.Refused(t, upstream)
 	return again

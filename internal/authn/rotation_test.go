@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/testkit"
 )
 
 // keyFile is the old key in a file of its own, which can be changed.
@@ -37,7 +38,7 @@ func rotating(t *testing.T, registered []string, f func(t *testing.T, as *authSe
 			as.register(clientOf("cert=" + key + "-cert.pem"))
 		}
 		tokens := setup(t, as, signedBy("key="+file))
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		f(t, as, tokens, file)
 	})
 }
@@ -47,7 +48,7 @@ const (
 	newKey = "ec"
 )
 
-// signs tells which key signs, and that no other is pending or broken.
+// signs checks which key signs, and that no other is pending or broken.
 func signs(t *testing.T, status authn.ClientStatus, want string) {
 	t.Helper()
 	of := map[string]string{oldKey: fingerprint(t, oldClient), newKey: fingerprint(t, newClient)}
@@ -103,7 +104,7 @@ func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
 	} {
 		rotating(t, []string{oldKey}, func(t *testing.T, _ *authServer, tokens *authn.Tokens, file string) {
 			mustToken(t, source(t, tokens))
-			write(t, file, selfSigned(t, time.Now().Add(c.from), time.Now().Add(c.to)))
+			testkit.Write(t, file, selfSigned(t, time.Now().Add(c.from), time.Now().Add(c.to)))
 			p := seen(tokens).Pending
 			if p == nil || !strings.Contains(p.Reason, want) || !strings.Contains(p.Reason, p.Subject) {
 				t.Errorf("%+v, want %s", p, want)
@@ -120,11 +121,11 @@ func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
 		if pending == nil {
 			t.Fatal("the new key was not seen")
 		}
-		write(t, file, append([]byte("a comment\n"), read(t, newClient.Key.File)...))
+		testkit.Write(t, file, append([]byte("a comment\n"), read(t, newClient.Key.File)...))
 		if p := seen(tokens).Pending; p == nil || !p.Since.Equal(pending.Since) {
 			t.Fatalf("the same key in other words counts as another: %+v", p)
 		}
-		write(t, file, []byte("-----BEGIN "))
+		testkit.Write(t, file, []byte("-----BEGIN "))
 		if status := seen(tokens); status.Pending != nil || status.KeyError == nil {
 			t.Fatalf("a key that is in no file any more is pending: %+v", status.Pending)
 		}
@@ -137,13 +138,13 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 	dir := t.TempDir()
 	file, passwordFile := filepath.Join(dir, "client.p12"), filepath.Join(dir, "password")
 	copyFile(t, fixture("modern.p12"), file)
-	write(t, passwordFile, []byte(password+"\n"))
+	testkit.Write(t, passwordFile, []byte(password+"\n"))
 	whole := read(t, fixture("keytool.p12"))
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t)
 		as.anyKey = true
 		tokens := setup(t, as, signedBy("store="+file+" passfile="+passwordFile))
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		mustToken(t, source(t, tokens))
 		for _, c := range []struct {
 			content  []byte
@@ -153,15 +154,15 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 			{whole[:len(whole)/2], password, file}, {nil, password, file},
 			{whole, "not-yet", "password"}, // the store first, then its password
 		} {
-			write(t, file, c.content)
-			write(t, passwordFile, []byte(c.password))
+			testkit.Write(t, file, c.content)
+			testkit.Write(t, passwordFile, []byte(c.password))
 			status := seen(tokens)
 			if status.Key.Fingerprint != fingerprint(t, oldClient) || status.Pending != nil || status.KeyError == nil ||
 				!strings.Contains(status.KeyError.Text, c.says) {
 				t.Fatalf("%d bytes with %s: %+v, error %+v", len(c.content), c.password, status.Key, status.KeyError)
 			}
 		}
-		write(t, passwordFile, []byte(password))
+		testkit.Write(t, passwordFile, []byte(password))
 		if status := seen(tokens); status.KeyError != nil || status.Key.Subject != "O=Java,C=BE" {
 			t.Fatalf("%+v, error %+v", status.Key, status.KeyError)
 		}
@@ -173,7 +174,7 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, newClient)
 		tokens := setup(t, as, signedBy("key="+file))
-		running(t, tokens)
+		testkit.Running(t, tokens.Run)
 		s := source(t, tokens)
 		_, err := s.Token(t.Context())
 		if f := failureOf(err); f.Code != "key" || f.Problem().Status != http.StatusServiceUnavailable ||
@@ -263,7 +264,7 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, oldClient)
 		before := setup(t, as, signedBy("key="+file))
-		stop := running(t, before)
+		stop := testkit.Running(t, before.Run)
 		token := mustToken(t, source(t, before))
 		copyFile(t, newClient.Key.File, file)
 
@@ -271,7 +272,7 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 		s := source(t, after)
 		after.Adopt(before)
 		stop()
-		running(t, after)
+		testkit.Running(t, after.Run)
 		if got := mustToken(t, s); got.Hash() != token.Hash() || !got.Expires().Equal(token.Expires()) {
 			t.Error("the token was not adopted")
 		}
@@ -288,10 +289,10 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 func TestACertificateThatNeedsAttentionIsLoggedOnceADay(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key.pem")
 	synctest.Test(t, func(t *testing.T) {
-		write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add((30*24+12)*time.Hour)))
+		testkit.Write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add((30*24+12)*time.Hour)))
 		var logged strings.Builder
 		tokens := setup(t, newAuthServer(t), signedBy("key="+file), logging(&logged))
-		stop := running(t, tokens)
+		stop := testkit.Running(t, tokens.Run)
 		time.Sleep(40 * time.Hour)
 		stop()
 		if n := strings.Count(logged.String(), "needs attention"); n != 2 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/testkit"
 )
 
 // sharedMap is a Shared for replicas in one process.
@@ -50,7 +51,7 @@ func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 		var replicas []*authn.Source
 		for range 10 {
 			tokens := setup(t, as, sharing(shared))
-			running(t, tokens)
+			testkit.Running(t, tokens.Run)
 			replicas = append(replicas, source(t, tokens))
 		}
 		var first authn.Token

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestAThousandCallersAtAColdStartCauseOneRequest(t *testing.T) {
@@ -307,7 +308,7 @@ func TestTryTouchesNothing(t *testing.T) {
 func TestAfterRunNothingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as, tokens, _ := with(t)
-		stop := running(t, tokens)
+		stop := testkit.Running(t, tokens.Run)
 		valid := source(t, tokens, "scope:valid")
 		mustToken(t, valid)
 		var ended atomic.Bool
@@ -342,9 +343,7 @@ func TestATokenNeverPrintsItself(t *testing.T) {
 	var logged strings.Builder
 	textLog(&logged).Info("x", "token", token, "pointer", &token)
 	encoded, err := json.Marshal(map[string]any{"token": token})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	holder := struct{ T authn.Token }{token}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		as.leaks(fmt.Sprintf(verb, token))

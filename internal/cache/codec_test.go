@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func sample() *Entry {
@@ -20,13 +22,9 @@ func sample() *Entry {
 func TestAnEntryComesBackAsItWas(t *testing.T) {
 	e := sample()
 	b, err := e.MarshalBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var back Entry
-	if err := back.UnmarshalBinary(b); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, back.UnmarshalBinary(b))
 	back.Requested, back.Received = back.Requested.UTC(), back.Received.UTC()
 	back.facts.date = back.facts.date.UTC()
 	if !reflect.DeepEqual(e, &back) {

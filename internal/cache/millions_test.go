@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/testkit"
 )
 
 // BenchmarkMillions measures what many small answers cost the collector: what an entry
@@ -61,9 +62,7 @@ func fetched(tb testing.TB, i int) *Entry {
 			"BelGov-Trace-Id: 7c3c2fb0-9a4e-4c9f-9a50-0000%08d\r\nX-Content-Type-Options: nosniff\r\nServer: upstream\r\n\r\n%s",
 			len(body), i, i, body)))
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
 	whole, _ := io.ReadAll(resp.Body)
 	now := time.Now()
 	e := &Entry{

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestOnlyAWholeIsStored(t *testing.T) {
@@ -42,9 +43,7 @@ func TestOnlyAWholeIsStored(t *testing.T) {
 	t.Run("a caller that goes away", func(t *testing.T) {
 		r := newRig(t, always("body", fresh))
 		a, err := r.cache.Do(t.Context(), r.call(asked{path: "/a"}), r.send)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		_, _ = io.ReadFull(a.Body, make([]byte, 3))
 		a.Close()
 		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss; stored")

@@ -12,6 +12,7 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/testkit"
 )
 
 // shelf is what replicas in one process share.
@@ -125,11 +126,7 @@ func replicas(t *testing.T, origin origin) (a, b *rig, s *shelf) {
 // saved waits until what a replica stores has reached the second level.
 func saved(t *testing.T, r *rig) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); r.second.saves.Load() < r.cache.Stats().Stored; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain for what is saved")
-		}
-	}
+	testkit.Eventually(t, "what is saved", func() bool { return r.second.saves.Load() >= r.cache.Stats().Stored })
 }
 
 func TestReplicasAnswerForEachOther(t *testing.T) {

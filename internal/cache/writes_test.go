@@ -8,6 +8,7 @@ import (
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestWritesMakeVoid(t *testing.T) {
@@ -90,9 +91,7 @@ func TestPurges(t *testing.T) {
 			r := newRig(t, always("body", "Cache-Control: max-age=60"))
 			r.get("/a")
 			r.do(asked{path: "/a", who: other})
-			if err := r.cache.Invalidate(t.Context(), nil, c.scope); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, r.cache.Invalidate(t.Context(), nil, c.scope))
 			if own, them := !r.get("/a").fromCache(), !r.do(asked{path: "/a", who: other}).fromCache(); own != c.own ||
 				them != c.them {
 				t.Errorf("dropped: own %v, the other's %v", own, them)

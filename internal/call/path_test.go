@@ -10,6 +10,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestCheckPath(t *testing.T) {
@@ -105,15 +106,11 @@ func FuzzCheckQueryAgreesWithParseQuery(f *testing.F) {
 }
 
 // urlOf is where a call for a path below a base goes. The query "?" is one that is empty.
-func urlOf(t interface{ Fatal(...any) }, base, path, query string) (*url.URL, *call.Upstream, error) {
+func urlOf(t testkit.T, base, path, query string) (*url.URL, *call.Upstream, error) {
 	parsed, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	to, err := call.NewUpstream("x", parsed, nil, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	u, err := (&call.Call{To: to, Target: path, Query: strings.TrimPrefix(query, "?"), BareQuery: query == "?"}).URL()
 	return u, to, err
 }
@@ -141,7 +138,7 @@ func TestWhereACallGoes(t *testing.T) {
 // checkJoined says whether a path that CheckPath accepts stays below the base,
 // however an upstream decodes it, and goes out byte for byte.
 func checkJoined(t interface {
-	Fatal(...any)
+	testkit.T
 	Fatalf(string, ...any)
 }, below, path string) {
 	if call.CheckPath(path) != nil {

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestWhichHostsAreBelieved(t *testing.T) {
@@ -34,9 +36,7 @@ func TestWhichHostsAreBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			hosts := hostList{c.allowed, c.http}
 			u, err := cleanURL(c.link)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if refusal := hosts.refusal(u); (refusal == "") != c.believed {
 				t.Errorf("%s: %q", u, refusal)
 			}

@@ -9,9 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
-// lab is a parser that believes socialsecurity.be.
+// lab is a parser that allows socialsecurity.be.
 func lab() *parser {
 	return &parser{fields: config.OfficialFields(), hosts: hostList{[]string{"*.socialsecurity.be"}, false}}
 }
@@ -120,7 +121,7 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	}
 	if list, _, err := lab().parse([]byte(`[{"id": "x", "a": "https://evil.example"}]`)); err != nil ||
 		list[0].Refusal == "" {
-		t.Errorf("a host that is not allowed is believed: %v", err)
+		t.Errorf("a host that is not allowed is taken: %v", err)
 	}
 }
 
@@ -148,9 +149,7 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, problems, err := lab().parse([]byte("[" + good + "," + c.bad + "," + entry("also", "") + "]"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if len(list) != 2 || list[0].ID != "good" || list[1].ID != "also" {
 				t.Errorf("%d providers", len(list))
 			}
@@ -277,7 +276,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("base %s cleaned again: %v, %v", b, again, err)
 			}
 			if p.Refusal == "" && (b.Scheme != "https" || !strings.HasSuffix(b.Host, ".socialsecurity.be")) {
-				t.Fatalf("believed: %s", b)
+				t.Fatalf("taken: %s", b)
 			}
 			for i, w := range p.Maintenance {
 				if !w.End.After(w.Start) || i > 0 && !w.Start.After(p.Maintenance[i-1].End) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
@@ -112,9 +113,7 @@ func TestEveryResolvedAddressIsChecked(t *testing.T) {
 	dns := &names{addresses: map[string][]netip.Addr{"mixed.example.": {netip.MustParseAddr("169.254.169.254"), loopback}}}
 	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), patient, Guard{AllowPrivate: true})
 	answer, err := get(t, tr, "http://mixed.example:"+port+"/")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	answer.Body.Close()
 
 	dns.addresses["mixed.example."] = []netip.Addr{netip.MustParseAddr("169.254.169.254")}

@@ -113,9 +113,7 @@ func TestThroughTheEgressProxy(t *testing.T) {
 			// The zero Guard: the proxy's loopback address is exempt, and the
 			// upstream's name is the proxy's to resolve.
 			answer, err := get(t, transport(t, e, patient, Guard{}), c.link)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer answer.Body.Close()
 			body, _ := io.ReadAll(answer.Body)
 			if !strings.HasPrefix(string(body), c.body+"\n") {

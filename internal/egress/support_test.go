@@ -98,9 +98,7 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 // listen opens a listener on 127.0.0.1 that closes with the test.
 func listen(t *testing.T) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -158,9 +156,7 @@ func mustNew(t *testing.T, o Options) *Egress {
 	}
 	o.Calls = wire.NewCalls()
 	e, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return e
 }
 
@@ -178,8 +174,6 @@ var toLoopback = Guard{AllowPrivate: true}
 
 func get(t *testing.T, tr *Transport, url string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return tr.RoundTrip(r)
 }

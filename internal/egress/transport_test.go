@@ -12,19 +12,16 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/testkit"
 )
 
 func fetch(t *testing.T, tr *Transport, url string) string {
 	t.Helper()
 	answer, err := get(t, tr, url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return string(body)
 }
 
@@ -78,9 +75,7 @@ func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
 	r.Header.Set("User-Agent", "")
 	answer, err := tr.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer answer.Body.Close()
 	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusFound || string(body) != "as it came" ||
 		answer.Uncompressed {

@@ -52,7 +52,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 // begins: the other half has room for an intent and an outcome of all that may be under way.
 func Queue(cfg *config.Config) int { return max(20_000, 4*cfg.Server.Limits.MaxRequests) }
 
-// Demanded tells the environments in which there are real messages, so that evidence should be kept.
+// Demanded reports whether an environment has real messages, so that evidence should be kept.
 func Demanded(e config.Environment) bool {
 	return e == config.Production || e == config.Acceptance
 }

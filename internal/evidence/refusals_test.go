@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // refusal is a call that the gateway refused.
@@ -32,7 +32,7 @@ func refusal(id, source string) *call.Record {
 func mustUse(t *testing.T, r *refusals, chain *audit.Log) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "security.log")
-	must(t, r.use(path, chain))
+	testkit.Must(t, r.use(path, chain))
 	return path
 }
 
@@ -47,14 +47,14 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	c := refusal("r1", "10.9.9.9")
 	c.Purpose = "yearly audit"
 	r.done(c)
-	must(t, r.close())
+	testkit.Must(t, r.close())
 	r.done(refusal("late", "10.9.9.9"))
-	text := mustRead(t, path)
+	text := testkit.Read(t, path)
 	if strings.Count(text, "\n") != 1 {
 		t.Fatal(text)
 	}
 	var got map[string]any
-	must(t, json.Unmarshal([]byte(text), &got))
+	testkit.Must(t, json.Unmarshal([]byte(text), &got))
 	for name, want := range map[string]any{
 		"msg": "refused", "log": "security", "requestId": "r1", "source": "10.9.9.9", "listener": "main",
 		"claimed": "0206731645", "route": "grant-citizen", "path": "/grant/citizen/mandates/***********", "status": 403.0,
@@ -76,7 +76,7 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		dir := t.TempDir()
 		l, err := audit.Open(audit.Options{
 			Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever}, Log: slog.New(slog.DiscardHandler)})
-		must(t, err)
+		testkit.Must(t, err)
 		var r refusals
 		path := mustUse(t, &r, l)
 		for i := range 1000 {
@@ -84,9 +84,9 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		}
 		r.done(refusal("another", "10.1.1.1"))
 		time.Sleep(2 * time.Minute)
-		must(t, r.close())
-		must(t, l.Close())
-		text := mustRead(t, path)
+		testkit.Must(t, r.close())
+		testkit.Must(t, l.Close())
+		text := testkit.Read(t, path)
 		if n := strings.Count(text, "\n"); n != refusalsEach+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)
 		}
@@ -105,18 +105,4 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 			t.Errorf("%d in the chain, %d left out: %v", n, leftOut, err)
 		}
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mustRead(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	must(t, err)
-	return string(text)
 }

@@ -10,13 +10,12 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestReadGivesTheContentOfAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
-	if err := os.WriteFile(path, []byte("\xef\xbb\xbftext"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, path, "\xef\xbb\xbftext")
 	if got, err := files.Read(path, files.Most); err != nil || string(got) != "\xef\xbb\xbftext" {
 		t.Errorf("Read: %q, %v", got, err)
 	}
@@ -34,13 +33,9 @@ func TestReadGivesTheContentOfAFile(t *testing.T) {
 // Nobody writes to the FIFO and nobody ever will: opening it would last for ever.
 func TestWhatIsNoRegularFileIsNotWaitedFor(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, syscall.Mkfifo(fifo, 0o600))
 	link := fifo + ".link"
-	if err := os.Symlink(fifo, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Symlink(fifo, link))
 	for _, path := range []string{fifo, link, "/dev/zero", t.TempDir()} {
 		if _, err := files.Read(path, files.Most); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("%s: %v", path, err)
@@ -51,9 +46,7 @@ func TestWhatIsNoRegularFileIsNotWaitedFor(t *testing.T) {
 func TestUTF16IsNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
 	for _, content := range []string{"\xff\xfea\x00", "\xfe\xff\x00a"} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, path, content)
 		if _, err := files.Text(path, files.Most); err == nil || !strings.Contains(err.Error(), "UTF-16") {
 			t.Errorf("%q: %v", content, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // What one client got with one set of scopes is given to no other, also not by a configuration in
@@ -23,9 +24,7 @@ func TestAnswersAreKeptByClientAndScopes(t *testing.T) {
 		k := g.newKept(&route, "https://upstream.example")
 		for _, of := range []struct{ client, scope string }{{"a", "x"}, {"a", "y"}, {"b", "x"}} {
 			source, err := tokens.Source(of.client, []string{of.scope})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			seen[k.of(source, nil).Partition] = true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/listen"
+	"ebox-gateway/internal/testkit"
 )
 
 // Certificates change every few months, or hours: the keys before must not stay in memory.
@@ -38,9 +39,7 @@ func TestKeysThatNoListenerHasAnyMoreAreForgotten(t *testing.T) {
 		}
 		cfg.Server.Drain.Timeout = time.Second
 		change, err := g.prepareListeners(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		change.commit()
 		if len(g.certificates.Load().made) != len(names) {
 			t.Errorf("with %v, %d keys are kept", names, len(g.certificates.Load().made))

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"ebox-gateway/internal/metric"
+	"ebox-gateway/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -21,9 +22,7 @@ var update = flag.Bool("update", false, "write docs/metrics.md anew")
 func families(t *testing.T) []metric.Family {
 	t.Helper()
 	m, err := new(Gateway).newMetrics()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return m.Families()
 }
 
@@ -71,14 +70,10 @@ dashboard and alert rules made of these.
 	}
 	want := b.String()
 	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(page, []byte(want), 0o644))
 	}
 	got, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("docs/metrics.md is not what the definitions say; write it with -update (-want +got)\n%s", diff)
 	}

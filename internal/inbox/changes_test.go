@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestChangesGoToTheirProviders(t *testing.T) {
@@ -26,9 +27,7 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 	}
 	media := []string{"application/merge-patch+json"}
 	c, err := ParseChanges([]byte(body), media, []Provider{{ID: "a"}, {ID: "b"}, {ID: "c"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, s := range []struct{ a, b, together int }{
 		{200, 204, 200}, {404, 200, 207}, {200, 403, 207}, {503, 400, 502}, {403, 404, 400}, {404, 404, 404}, {503, 503, 503},
 	} {
@@ -142,9 +141,7 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
 		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},
 			{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		began := time.Now()
 		round := a.round()
 		round.Timeout = 15 * time.Second

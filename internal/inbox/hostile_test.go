@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/jsonscan"
+	"ebox-gateway/internal/testkit"
 )
 
 // answers are what each provider says, whatever it is asked.
@@ -63,9 +64,7 @@ type listed struct {
 func listOf(t *testing.T, round *Round, query string) (*Result, listed) {
 	t.Helper()
 	r, err := round.List(t.Context(), queryOf(t, query), "http://localhost/ebox/messages")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var l listed
 	if err := json.Unmarshal(r.Body, &l); err != nil {
 		t.Fatalf("%v in %.300s", err, r.Body)
@@ -96,11 +95,9 @@ func summaryOf(t *testing.T, a answers) *Result {
 	return r
 }
 
-func queryOf(t interface{ Fatal(...any) }, query string) *Query {
+func queryOf(t testkit.T, query string) *Query {
 	q, err := ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return q
 }
 

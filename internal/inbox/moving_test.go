@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // noon is the latest date of a message that is there from the beginning.
@@ -223,9 +225,7 @@ type shown struct {
 // look asks for a page and holds it against all that is true of one page.
 func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 	values, err := url.ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	q := queryOf(t, query)
 	s := &shown{missing: make(map[string]bool)}
 	asks, arrived := make(map[string]int), make(map[string]int)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestASummaryIsOfAllProvidersThatAnswered(t *testing.T) {
@@ -16,9 +18,7 @@ func TestASummaryIsOfAllProvidersThatAnswered(t *testing.T) {
 	} {
 		r := summaryOf(t, answers{"a": says(one), "b": says(other)})
 		var doc map[string]any
-		if err := json.Unmarshal(r.Body, &doc); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal(r.Body, &doc))
 		sum := fmt.Sprint(doc["numberOfMessages"], " ", doc["numberOfUnreadMessages"], " ", doc["lastReceiptDate"], " ",
 			doc["eboxSize"], " ", doc["lastConsultationDate"])
 		if len(r.Missing) > 0 {

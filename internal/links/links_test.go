@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/links"
+	"ebox-gateway/internal/testkit"
 )
 
 // maxLink is the longest name or link that is looked at.
@@ -19,9 +20,7 @@ const maxLink = 8 << 10
 func formsOf(t testing.TB, base string) *links.Forms {
 	t.Helper()
 	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return new(links.NewForms(u, strings.TrimRight(u.EscapedPath(), "/")))
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
@@ -279,17 +280,13 @@ func (c *standsStill) SetReadDeadline(at time.Time) error {
 
 func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer l.Close()
 	f := newFront(t, status(413))
 	f.addr = l.Addr().String()
 	who := f.dial()
 	ours, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	f.take(&standsStill{TCPConn: ours.(*net.TCPConn)})
 	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n")
 	who.send(strings.Repeat("x", 16<<20))
@@ -301,7 +298,7 @@ func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
 func TestRefusedCallersAreNotReadForEver(t *testing.T) {
 	f := listening(t, status(413), func(l *config.Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
 	f.dial().send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
-	eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
+	testkit.Eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
 	f.lingering.Store(mostLingering)
 	f.linger(func() bool { return false }, func([]byte, time.Duration) error {
 		t.Error("beyond the limit one is read from")
@@ -331,9 +328,7 @@ func TestABodyCanBeReadWhileTheAnswerIsWritten(t *testing.T) {
 	}).dial()
 	who.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 	resp, err := http.ReadResponse(who.r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer resp.Body.Close()
 	for _, b := range []byte("abcd") {
 		who.send("1\r\n" + string(b) + "\r\n")
@@ -430,7 +425,7 @@ func TestAReadThatHasJustBegunEndsWithTheHandler(t *testing.T) {
 	}()
 	select {
 	case <-back:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Error("the handler's end waits for the caller")
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // BenchmarkServer asks over one kept connection.
@@ -39,14 +41,10 @@ func BenchmarkServer(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
-			if err := (&front{Server: s}).Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute); err != nil {
-				b.Fatal(err)
-			}
+			testkit.Must(b, (&front{Server: s}).Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute))
 			defer s.Shutdown(ended()) // it says what was open
 			conn, err := net.Dial("tcp", s.Addrs()[0].String())
-			if err != nil {
-				b.Fatal(err)
-			}
+			testkit.Must(b, err)
 			defer conn.Close()
 			request, answer := []byte(c.request), make([]byte, 8<<10)
 			exchange := func(least int) int {
@@ -54,9 +52,7 @@ func BenchmarkServer(b *testing.B) {
 					b.Fatal(err)
 				}
 				n, err := io.ReadAtLeast(conn, answer, least)
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				return n
 			}
 			length := exchange(1) // which is written at once

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // http2Client is a client of HTTP/2 alone.
@@ -125,9 +126,7 @@ func TestLengthsAndExpectationsOnHTTP2(t *testing.T) {
 		}
 	}
 	a, err := try(f.http2Client(), "GET", "http://"+f.addr, nil, "Expect", "something")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	a.problem(t, 417)
 }
 
@@ -142,7 +141,7 @@ func TestHTTP2ConnectionsLeaveWithTheirListener(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "one connection", func() bool { open, _ := f.places(); return open == 1 })
+	testkit.Eventually(t, "one connection", func() bool { open, _ := f.places(); return open == 1 })
 }
 
 // The window of a stream is the caller's to open. One that never does held the answer, and the request
@@ -239,9 +238,7 @@ func TestARefusalByHTTP2ReachesACallerThatSendsEverythingFirst(t *testing.T) {
 						}
 					}
 					n := min(left, window, 16<<10)
-					if err := send(make([]byte, n)); err != nil {
-						t.Fatal(err)
-					}
+					testkit.Must(t, send(make([]byte, n)))
 					left, window = left-n, window-n
 				}
 				if !<-ended {

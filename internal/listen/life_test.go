@@ -89,9 +89,7 @@ func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
 	}
 	wantClosed(t, free)
 	change, err := f.Prepare([]Listener{{Address: free}}, limits, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	change.Discard()
 	wantClosed(t, free)
 	if a := who.ask(get); a.Close {
@@ -107,18 +105,14 @@ func TestAConnectionWhoseListenerGoesIsServedAndClosed(t *testing.T) {
 		echo(w, r)
 	})
 	two := []Listener{{Name: "stays", Address: "127.0.0.1:0"}, {Name: "goes", Address: "127.0.0.1:0"}}
-	if err := f.Listen(two, limits, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen(two, limits, time.Minute))
 	f.addr = f.Addrs()[1].String()
 	idle, busy := f.dial(), f.dial()
 	idle.ask(get)
 	busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
 	<-begun
 	<-begun
-	if err := f.Listen(two[:1], limits, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen(two[:1], limits, time.Minute))
 	wantClosed(t, f.addr)
 	for who, request := range map[*caller]string{idle: get, busy: "b"} {
 		if a := who.ask(request); a.StatusCode != 200 || !a.Close {
@@ -136,16 +130,12 @@ func TestAfterTheGraceConnectionsAreClosed(t *testing.T) {
 			<-r.Context().Done()
 		}
 	})
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0"}}, limits, 10*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0"}}, limits, 10*time.Millisecond))
 	idle, busy := f.dial(), f.dial()
 	idle.ask(get)
 	busy.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-stuck
-	if err := f.Listen(nil, limits, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen(nil, limits, time.Minute))
 	idle.closesSoon() // with a reset where the machine is so slow that it counts as busy
 	busy.wantReset()
 }
@@ -159,9 +149,7 @@ func TestACertificateChangesWithoutClosingTheAddress(t *testing.T) {
 		t.Error("it closes")
 	}
 	next := tlsConfig(t)
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits, time.Minute))
 	if f.Addrs()[0].String() != f.addr {
 		t.Fatal("the address is another")
 	}
@@ -238,9 +226,7 @@ func TestARequestBufferedWhenItsConnectionIsCutIsNotServed(t *testing.T) {
 	c := newConn(f.Server, ours)
 	c.generation, c.base = &generation{limits: limits}, t.Context()
 	go func() { _, _ = io.WriteString(theirs, get) }()
-	if err := c.r.Fill(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.r.Fill())
 	c.cut()
 	if c.next() {
 		t.Error("the connection goes on")
@@ -278,9 +264,7 @@ func TestNoRequestIsLostWhileAServerEnds(t *testing.T) {
 		for range callers {
 			<-begun
 		}
-		if err := f.Shutdown(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, f.Shutdown(t.Context()))
 		wg.Wait()
 		if answered.Load() != served.Load() {
 			t.Fatalf("%d of %d answers arrived", answered.Load(), served.Load())
@@ -295,9 +279,7 @@ func TestConnectionsThatWaitToBeAcceptedAreServedWhenAListenerGoes(t *testing.T)
 	for i := range callers {
 		callers[i] = f.dial()
 	}
-	if err := f.Listen(nil, limits, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen(nil, limits, time.Minute))
 	for i, who := range callers {
 		who.send(get)
 		if a, err := who.tryRead("GET"); err != nil || a.StatusCode != 200 {
@@ -311,9 +293,7 @@ func TestAConnectionThatWaitedTooLongIsNotServedBehindItsListenersEnd(t *testing
 	b := f.bound[0]
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	if err := f.Listen(nil, limits, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Listen(nil, limits, time.Minute))
 	if f.start(newConn(f.Server, ours), b, true) || len(f.of(nil)) > 0 {
 		t.Error("a connection is served that nobody ends")
 	}
@@ -336,9 +316,7 @@ func (l *exhausted) Accept() (net.Conn, error) {
 func TestAcceptingGoesOnSoonAfterDescriptorsRanOut(t *testing.T) {
 	f := listening(t, echo)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	b := newBound(&exhausted{TCPListener: socket.(*net.TCPListener)})
 	b.generation.Store(f.bound[0].generation.Load())
 	f.working.Go(func() { f.accept(b) })
@@ -388,7 +366,7 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	eventually(t, "the end of all connections", func() bool {
+	testkit.Eventually(t, "the end of all connections", func() bool {
 		open, _ := f.places()
 		return open == 0 && f.lingering.Load() == 0 && len(f.of(nil)) == 0
 	})

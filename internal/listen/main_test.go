@@ -2,7 +2,6 @@ package listen
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +22,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // limits are generous; tests that need others change a copy.
 var limits = config.Limits{
 	MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-	ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: time.Minute,
+	ReadHeaderTimeout: testkit.Patience, IdleTimeout: testkit.Patience, BodyIdleTimeout: time.Minute,
 }
 
 // front is a Server that listens on loopback.
@@ -32,24 +30,7 @@ type front struct {
 	*Server
 	t    *testing.T
 	addr string
-	log  *logged
-}
-
-type logged struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	log  *testkit.Log
 }
 
 const testID = "11111111-2222-4333-8444-555555555555"
@@ -57,7 +38,7 @@ const testID = "11111111-2222-4333-8444-555555555555"
 // newFront makes a server that is shut down with the test.
 func newFront(t *testing.T, h http.HandlerFunc) *front {
 	t.Helper()
-	f := &front{t: t, log: new(logged)}
+	f := &front{t: t, log: new(testkit.Log)}
 	f.Server = New(Options{
 		Handler: h, NewID: func() string { return testID },
 		Log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -84,9 +65,7 @@ func (f *front) listen(config *tls.Config, edits ...func(*config.Limits)) {
 	for _, edit := range edits {
 		edit(&l)
 	}
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute); err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute))
 	f.addr = f.Addrs()[0].String()
 }
 
@@ -109,24 +88,20 @@ type caller struct {
 func (f *front) dial() *caller {
 	f.t.Helper()
 	conn, err := net.Dial("tcp", f.addr)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, err)
 	return f.caller(conn)
 }
 
 func (f *front) dialTLS() *caller {
 	f.t.Helper()
 	conn, err := tls.Dial("tcp", f.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, err)
 	return f.caller(conn)
 }
 
 func (f *front) caller(conn net.Conn) *caller {
 	f.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
 	return &caller{f.t, conn, bufio.NewReader(conn)}
 }
 
@@ -225,20 +200,6 @@ func ended() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
-}
-
-// patience bounds every wait of these tests; none is expected to need it.
-const patience = 2 * time.Minute
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if holds() {
-			return
-		}
-	}
-	t.Fatalf("waited in vain for %s", what)
 }
 
 // echo answers with what it got.

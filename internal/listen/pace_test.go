@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // paced serves one connection, within a bubble of synctest, that is a pipe.
@@ -196,9 +197,7 @@ func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
 	}, func(l *config.Limits) { l.BodyIdleTimeout, l.IdleTimeout = 300*time.Millisecond, time.Second })
 	who := f.dial()
 	open := openStream(t, who.conn, "GET", 0, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
-	if err := open.WriteWindowUpdate(0, 1<<30); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, open.WriteWindowUpdate(0, 1<<30))
 	<-begun
-	eventually(t, "the connection's end", func() bool { open, _ := f.places(); return open == 0 })
+	testkit.Eventually(t, "the connection's end", func() bool { open, _ := f.places(); return open == 0 })
 }

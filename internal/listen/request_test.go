@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
@@ -136,7 +137,7 @@ func TestHeadsWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 		who.send(long)
 		stalled = append(stalled, who)
 	}
-	eventually(t, "a refusal", func() bool { return budget.State().Refused > 0 })
+	testkit.Eventually(t, "a refusal", func() bool { return budget.State().Refused > 0 })
 	a := f.dial().ask(long + "\r\n\r\n")
 	a.problem(t, 503)
 	if a.Header.Get("Retry-After") == "" || budget.State().Held > limit/2 {
@@ -150,7 +151,7 @@ func TestHeadsWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 	for _, who := range stalled {
 		_ = who.conn.Close()
 	}
-	eventually(t, "nothing to be held", func() bool { return budget.State().Held == 0 })
+	testkit.Eventually(t, "nothing to be held", func() bool { return budget.State().Held == 0 })
 	who := f.dial()
 	for range 10 { // each gives back what it took
 		if a := who.ask(long + "\r\n\r\n"); a.StatusCode != 200 {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // dialFrom connects from an address of the machine's own, as another one would.
@@ -22,9 +23,7 @@ func (f *front) dialFrom(source string) *caller {
 	f.t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	conn, err := d.Dial("tcp", f.addr)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testkit.Must(f.t, err)
 	return f.caller(conn)
 }
 
@@ -102,7 +101,7 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 	for range places - places/8 {
 		<-under
 	}
-	eventually(t, "the others to wait aside", func() bool { _, aside := f.places(); return aside == places/4 })
+	testkit.Eventually(t, "the others to wait aside", func() bool { _, aside := f.places(); return aside == places/4 })
 	for range 5 * places {
 		c := f.dialFrom("127.0.0.1")
 		c.ask(get)
@@ -116,7 +115,7 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 	}
 	c.ask(get)
 	f.dialFrom("127.0.0.1").ask(get)
-	eventually(t, "those of the flood to be counted", func() bool { return turnedAway.Load() == 3*places })
+	testkit.Eventually(t, "those of the flood to be counted", func() bool { return turnedAway.Load() == 3*places })
 	if !f.TurnedAway() {
 		t.Error("nobody is told of them")
 	}
@@ -133,9 +132,7 @@ func TestALowerLimitIsReachedAndAHigherOneIsUsed(t *testing.T) {
 	l := limits
 	both := []Listener{{Name: "a", Address: "127.0.0.1:0"}, {Name: "b", Address: "127.0.0.1:0"}}
 	for _, l.MaxConnections = range []int{5, 2, 0, 3} {
-		if err := f.Listen(both, l, time.Minute); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, f.Listen(both, l, time.Minute))
 		for i := range 10 {
 			f.addr = f.Addrs()[i%2].String()
 			f.dial().ask(get)
@@ -146,7 +143,7 @@ func TestALowerLimitIsReachedAndAHigherOneIsUsed(t *testing.T) {
 	}
 }
 
-// few, if set, tells a process of this test that it has but few file descriptors: the kernel's limit
+// few is set in a process of this test that may have few file descriptors: the kernel's limit
 // holds for the whole process.
 const few = "LISTEN_FEW_DESCRIPTORS"
 
@@ -172,16 +169,10 @@ func TestTheAdminListenerAnswersWhenDescriptorsAreUsedUp(t *testing.T) {
 	}
 	child := withFew(t)
 	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, child.Start())
 	defer func() {
 		_ = in.Close()
 		if err := child.Wait(); err != nil {
@@ -206,7 +197,7 @@ func TestTheAdminListenerAnswersWhenDescriptorsAreUsedUp(t *testing.T) {
 		// One that finds no place may be closed at once.
 		_, _ = io.WriteString(to(internal, "127.0.0.3").conn, "GET /two HTTP/1.1\r\nHost: a\r\n\r\n")
 	}
-	eventually(t, "descriptors to be short, as the admin listener says", func() bool {
+	testkit.Eventually(t, "descriptors to be short, as the admin listener says", func() bool {
 		return to(admin, "127.0.0.1").ask(get).body == "short"
 	})
 	if a := to(internal, "127.0.0.1").ask(get); a.StatusCode != 200 {
@@ -252,14 +243,12 @@ func TestAConnectionIsServedOnceDescriptorsAreFreeAgain(t *testing.T) {
 	var files []*os.File // as an upstream's connections take them, when no caller has one
 	for fd := uintptr(0); fd < 80; {
 		file, err := os.Open(os.DevNull)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		files, fd = append(files, file), file.Fd()
 	}
 	c := f.dial()
 	c.send(get)
-	eventually(t, "descriptors to be short", f.Short)
+	testkit.Eventually(t, "descriptors to be short", f.Short)
 	for _, file := range files {
 		_ = file.Close()
 	}

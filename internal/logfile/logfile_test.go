@@ -8,19 +8,13 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/logfile"
+	"ebox-gateway/internal/testkit"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func open(t *testing.T, path string, most int64, keep int) *logfile.File {
 	t.Helper()
 	f, err := logfile.Open(path, most, keep)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = f.Close() }) // a test that cares closes it itself
 	return f
 }
@@ -28,7 +22,7 @@ func open(t *testing.T, path string, most int64, keep int) *logfile.File {
 func write(t *testing.T, f *logfile.File, line string) {
 	t.Helper()
 	_, err := f.Write([]byte(line))
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 func want(t *testing.T, path, text string) {
@@ -59,18 +53,18 @@ func TestAFileThatWasRenamedOrRemovedIsOpenedAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	f := open(t, path, 0, 0)
 	write(t, f, "one\n")
-	must(t, os.Rename(path, path+".old"))
+	testkit.Must(t, os.Rename(path, path+".old"))
 	write(t, f, "two\n")
 	want(t, path+".old", "one\n")
 	want(t, path, "two\n")
-	must(t, os.Remove(path))
+	testkit.Must(t, os.Remove(path))
 	write(t, f, "three\n")
 	want(t, path, "three\n")
-	must(t, os.Truncate(path, 2))
+	testkit.Must(t, os.Truncate(path, 2))
 	write(t, f, "four\n")
 	want(t, path, "four\n")
-	must(t, os.Remove(path))
-	must(t, f.Reopen()) // makes it at once
+	testkit.Must(t, os.Remove(path))
+	testkit.Must(t, f.Reopen()) // makes it at once
 	want(t, path, "")
 }
 
@@ -78,7 +72,7 @@ func TestHalfALineIsCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
 	for text, whole := range map[string]string{"one\ntw": "one\n", "on": "", strings.Repeat("x", 200_000): "",
 		"a\n" + strings.Repeat("x", 200_000): "a\n"} {
-		must(t, os.WriteFile(path, []byte(text), 0o600))
+		testkit.Write(t, path, text)
 		f := open(t, path, 0, 0)
 		write(t, f, "three\n")
 		want(t, path, whole+"three\n")
@@ -88,7 +82,7 @@ func TestHalfALineIsCutOff(t *testing.T) {
 func TestAClosedFileOpensNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	f := open(t, path, 0, 0)
-	must(t, errors.Join(f.Close(), os.Remove(path)))
+	testkit.Must(t, errors.Join(f.Close(), os.Remove(path)))
 	if _, err := f.Write([]byte("late\n")); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/multiparts"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 const boundary = "Qv8sT2"
@@ -96,9 +97,7 @@ func TestBodiesThatAreCertainPassAsTheyAre(t *testing.T) {
 			t.Run(name+", "+how, func(t *testing.T) {
 				var got shown
 				p := reading(r, nil, got.look)
-				if err := p.Lead(); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, p.Lead())
 				passed, err := io.ReadAll(p)
 				if err != nil || string(passed) != c.body {
 					t.Fatalf("%d bytes of %d went on: %v", len(passed), len(c.body), err)

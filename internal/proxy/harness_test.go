@@ -104,9 +104,7 @@ func newTransport() *wire.Transport {
 func newRig(t *testing.T, base string) *rig {
 	t.Helper()
 	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	g := &rig{t: t, out: newTransport(), records: make(chan *call.Record, 64), call: func(*http.Request, *call.Call) {}}
 	t.Cleanup(g.out.CloseIdleConnections)
 	if g.up, err = call.NewUpstream("nsso", u, counted(bottom(g.out)), true); err != nil {
@@ -139,9 +137,7 @@ func (g *rig) front() (addr string, end func()) {
 		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
 		ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: patience,
 	}, patience)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testkit.Must(g.t, err)
 	listening.Commit()
 	end = sync.OnceFunc(func() {
 		ended, cancel := context.WithCancel(context.Background())
@@ -179,9 +175,7 @@ func behind(t *testing.T, h http.HandlerFunc) *rig {
 func behindRaw(t *testing.T, serve func(n int, c *peer)) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for n := 1; ; n++ {
@@ -221,9 +215,7 @@ func newPeer(t *testing.T, c net.Conn) *peer {
 func (g *rig) dial() *peer {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testkit.Must(g.t, err)
 	g.t.Cleanup(func() { c.Close() })
 	return newPeer(g.t, c)
 }
@@ -265,9 +257,7 @@ func (g *rig) get(method, target string, header http.Header, body io.Reader) *an
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+g.addr+target, body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testkit.Must(g.t, err)
 	for k, v := range header {
 		r.Header[k] = v
 	}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestAPausingAnswerArrivesAsItComes(t *testing.T) {
@@ -28,9 +30,7 @@ func TestAPausingAnswerArrivesAsItComes(t *testing.T) {
 			c := g.dial()
 			c.send("GET /x HTTP/1.1", "Host: a", "", "")
 			resp, err := http.ReadResponse(c.r, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if kind != "application/json" {
 				goOn <- true
 			}
@@ -56,9 +56,7 @@ func TestTheUpstreamReadsWhileTheCallerStillSends(t *testing.T) {
 	c := g.dial()
 	c.send("POST /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "", "3\r\none\r\n")
 	resp, err := http.ReadResponse(c.r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	b := make([]byte, 3)
 	for _, word := range []string{"one", "two", "six"} {
 		if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != word {
@@ -101,9 +99,7 @@ func TestAnEarlyAnswerDoesNotEatTheBody(t *testing.T) {
 	c := g.dial()
 	c.send("POST /x HTTP/1.1", "Host: a", "Content-Length: 204800", "", "")
 	resp, err := http.ReadResponse(c.r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	c.send(strings.Repeat("b", size))
 	if n := <-got; n != size {
 		t.Fatalf("the upstream received %d bytes", n)
@@ -127,9 +123,7 @@ func TestLargeBodiesPassBothWaysInConstantMemory(t *testing.T) {
 	r.ContentLength = size
 	go func() { _ = r.Write(c.conn) }()
 	resp, err := http.ReadResponse(c.r, r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
 		t.Fatalf("%d %v", n, err)
 	}

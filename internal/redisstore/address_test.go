@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // The rights that docs/redis.md says a Redis user needs, and no others.
@@ -23,12 +23,9 @@ var rights = []string{
 // documented checks that docs/redis.md names the rights.
 func documented(t *testing.T, rights []string) {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/redis.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Read(t, "../../docs/redis.md")
 	for _, r := range rights {
-		if !strings.Contains(string(text), r) {
+		if !strings.Contains(text, r) {
 			t.Errorf("docs/redis.md does not name %s", r)
 		}
 	}
@@ -111,7 +108,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		"no right to write":         {reader, "NOPERM"},
 		"slower than requests wait": {config.RedisAddress{Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
-		redistest.Eventually(t, name, func() error { // a busy machine may be what is wrong
+		testkit.Await(t, name, func() error { // a busy machine may be what is wrong
 			_, err := idle(t, c.address, withTimeout(short)).Check(t.Context())
 			if err == nil {
 				t.Fatalf("%s: nothing is wrong", name)

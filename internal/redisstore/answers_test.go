@@ -11,6 +11,7 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestRedisShowsNothingOfWhatIsKept(t *testing.T) {
@@ -67,9 +68,7 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 			t.Fatalf("scope %d: an answer of before the write is still there", i)
 		}
 		// A read that began before the write cannot put old data back.
-		if err := reader.Save(t.Context(), k, answer("old"), before, time.Hour); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, reader.Save(t.Context(), k, answer("old"), before, time.Hour))
 		if kept(t, reader, k) {
 			t.Fatalf("scope %d: old data came back", i)
 		}
@@ -138,9 +137,7 @@ func TestAnOldAnswerWithItsOldEpochsIsNotUsed(t *testing.T) {
 			t.Errorf("nobody is told: %+v", s)
 		}
 		// The next look moves the epoch on, and then it counts for everybody.
-		if err := r.look(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, r.look(t.Context()))
 		if kept(t, r, k) || kept(t, other, k) {
 			t.Fatal("the old answer came back")
 		}
@@ -158,9 +155,7 @@ func TestVariantsStandSideBySideAndAreBounded(t *testing.T) {
 	save := func(language string) {
 		e := answer(language)
 		e.Selecting = []cache.Selecting{{Name: "Accept-Language", Value: language}}
-		if err := r.Save(t.Context(), k, e, mark, time.Hour); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, r.Save(t.Context(), k, e, mark, time.Hour))
 	}
 	for range 2 { // the second takes the first's place
 		save("nl")
@@ -182,9 +177,7 @@ func TestAnswersEndInRedisAndLargeOnesStayOut(t *testing.T) {
 	k, large := keyOfAnswers("/messages"), keyOfAnswers("/large")
 	mark := keep(t, r, k, subject)
 	for _, keep := range []time.Duration{time.Minute, time.Hour, time.Second} { // the longest counts
-		if err := r.Save(t.Context(), k, answer(subject), mark, keep); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, r.Save(t.Context(), k, answer(subject), mark, keep))
 	}
 	_, mark, _ = r.Load(t.Context(), nil, large)
 	e := answer("")
@@ -299,7 +292,7 @@ func TestAListThatCameWhileRedisWasAwayIsKept(t *testing.T) {
 	r.List("https://registry.example").Store(t.Context(), []byte("old"))
 	r.List("https://registry.example").Store(t.Context(), []byte("new"))
 	server.Run()
-	redistest.Eventually(t, "the list to be kept", func() error {
+	testkit.Await(t, "the list to be kept", func() error {
 		list, _, err := idle(t, single(server)).List("https://registry.example").Load(t.Context())
 		if err == nil && string(list) != "new" {
 			t.Fatalf("%q", list)
@@ -317,9 +310,7 @@ func TestCompressedAnswersCannotUseUpTheMemory(t *testing.T) {
 	e := answer("")
 	e.Body = make([]byte, maxBody)
 	content, err := e.MarshalBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for i := range 16 {
 		variant := strconv.Itoa(i)
 		value, err := r.ring.seal(forAnswer, place(at, variant, mark), content)

@@ -64,7 +64,7 @@ func failOver(t *testing.T, group *redistest.Sentinels, address config.RedisAddr
 	_ = first.Bump(t.Context(), nil, k.Scopes()[0]) // a write in the worst of moments
 	awaitState(t, first, StateAway)
 	group.AwaitMaster(group.Servers[1])
-	redistest.Eventually(t, "Redis to be of use again", func() error {
+	testkit.Await(t, "Redis to be of use again", func() error {
 		_, _, err := first.Load(t.Context(), nil, k)
 		return err
 	})
@@ -72,7 +72,7 @@ func failOver(t *testing.T, group *redistest.Sentinels, address config.RedisAddr
 		t.Error("what was written over is still given")
 	}
 	// The other replica was told, or has subscribed anew after that, and its memory is empty.
-	redistest.Eventually(t, "the other replica's memory to be emptied", func() error {
+	testkit.Await(t, "the other replica's memory to be emptied", func() error {
 		applied, flushed := l.told()
 		if !slices.Contains(applied, k.Scopes()[0]) && flushed == before {
 			return errors.New("it is not")

@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // hostile answers whatever it is asked first with text, over and over if that is forever.
@@ -83,9 +84,7 @@ func TestTheRepliesOfAllConnectionsAreBoundedTogether(t *testing.T) {
 	for n := 1; err == nil && n < maxPending/maxBulk; n++ {
 		_, err = ask()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if _, err := ask(); err == nil || !strings.Contains(err.Error(), "together") {
 		t.Fatalf("one more: %v", err)
 	}
@@ -123,11 +122,9 @@ func TestAnIdleConnectionThatEndedIsNotUsedAgain(t *testing.T) {
 	client := newClient(single(server), nil, relaxed)
 	defer client.Close()
 	for range 20 {
-		if err := client.Ping(t.Context()).Err(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, client.Ping(t.Context()).Err())
 		server.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-		redistest.Eventually(t, "the connection to be gone", func() error {
+		testkit.Await(t, "the connection to be gone", func() error {
 			if list := server.Do("CLIENT", "LIST").(string); strings.Count(list, "\n") > 1 {
 				return errors.New(list)
 			}

@@ -9,12 +9,13 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // awaitFlush waits until a cache was emptied more than so many times.
 func awaitFlush(t *testing.T, l *listener, before int) {
 	t.Helper()
-	redistest.Eventually(t, "the memory to be emptied", func() error {
+	testkit.Await(t, "the memory to be emptied", func() error {
 		if _, n := l.told(); n <= before {
 			return fmt.Errorf("%d times until now", n)
 		}
@@ -102,7 +103,7 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	}
 	server.Run()
 	// As soon as the writer reads again, or has told all, nothing old is there.
-	redistest.Eventually(t, "the writer to read again", func() error {
+	testkit.Await(t, "the writer to read again", func() error {
 		list, mark, err := writer.Load(t.Context(), nil, k)
 		if len(list) > 0 {
 			t.Fatal("the writer is given what it has written over")

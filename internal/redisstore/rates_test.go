@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // bucket runs the script of rates by a clock of its own, so that hours pass in a moment; nor
@@ -40,7 +41,7 @@ func newBucket(t *testing.T, r config.Rate, part float64) *bucket {
 	return &bucket{t, script, redistest.Start(t), r, part, time.Unix(1_800_000_000, 0)}
 }
 
-// take spends a token, or tells how long it takes until there is one.
+// take spends a token, or returns how long it takes until there is one.
 func (b *bucket) take(batch bool) time.Duration {
 	b.t.Helper()
 	args := append(spendArgs(b.rate, b.part, batch), b.now.Unix(), b.now.Nanosecond()/1000)
@@ -122,7 +123,7 @@ func TestABucketIsNeverEmptierThanItCanBe(t *testing.T) {
 // awaitTogether waits until replicas know of each other.
 func awaitTogether(t testing.TB, list ...*Store) {
 	t.Helper()
-	redistest.Eventually(t, "the replicas to know of each other", func() error {
+	testkit.Await(t, "the replicas to know of each other", func() error {
 		for _, r := range list {
 			if n := r.Status().Replicas; n < len(list) {
 				return fmt.Errorf("one knows of %d", n)
@@ -183,7 +184,7 @@ func TestWithoutRedisARateIsAnErrorAndTheReplicasAreKnown(t *testing.T) {
 	first, second := replica(t, single(server)), replica(t, single(server))
 	awaitTogether(t, first, second)
 	server.Stop()
-	redistest.Eventually(t, "Redis to be away", func() error {
+	testkit.Await(t, "Redis to be away", func() error {
 		if _, err := first.Spend(t.Context(), nil, "a", rate(1), 1, false); !errors.Is(err, errAway) {
 			return fmt.Errorf("the error is %w", err)
 		}
@@ -201,9 +202,7 @@ func TestWithoutRedisARateIsAnErrorAndTheReplicasAreKnown(t *testing.T) {
 // counts has a replica look, and checks how many it then counts.
 func counts(t *testing.T, r *Store, want int) {
 	t.Helper()
-	if err := r.look(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, r.look(t.Context()))
 	if n := r.Replicas(); n != want {
 		t.Fatalf("%d replicas share a rate, not %d", n, want)
 	}
@@ -264,7 +263,7 @@ func TestARedisThatIsAlwaysSlowIsLeftAlone(t *testing.T) {
 	server := redistest.Start(t)
 	slow := delay(t, server.Addr, 20*time.Millisecond)
 	r := replica(t, config.RedisAddress{Hosts: []string{slow.addr}}, withTimeout(short), withKeys())
-	redistest.Eventually(t, "Redis to be left alone", func() error {
+	testkit.Await(t, "Redis to be left alone", func() error {
 		spent := new(call.Allowance)
 		for i := range 4 {
 			_, _, _ = r.Load(t.Context(), spent, sharedKey(fmt.Sprint("/referenceData/", i)))

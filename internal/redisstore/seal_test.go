@@ -5,20 +5,19 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/testkit"
 )
 
-func keyOf(t fataler, id string, fill byte) Key {
+func keyOf(t testkit.T, id string, fill byte) Key {
 	t.Helper()
 	k, err := newKey(id, bytes.Repeat([]byte{fill}, keySize))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return k
 }
 
@@ -43,9 +42,7 @@ func TestKeysInEveryNotation(t *testing.T) {
 		base64.StdEncoding.EncodeToString(make([]byte, 33)):            false,
 		hex.EncodeToString(secret) + "\n" + hex.EncodeToString(secret): false,
 	} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, file, text)
 		k, err := LoadKey("k1", file)
 		if (err == nil) != good || good && !k.Same(want) {
 			t.Errorf("%q: %v", text, err)
@@ -75,9 +72,7 @@ func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
 		writer := ringOf(first, second)
 		at := writer.names(forAnswer, []byte("x"))[0]
 		value, err := writer.seal(forAnswer, at, content)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(second, first),
 			"one with the first alone": ringOf(first)} {
 			got, err := reader.open(forAnswer, at, value)
@@ -106,9 +101,7 @@ func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
 
 func TestAPlainValueIsRefusedWhereKeysAreSet(t *testing.T) {
 	plain, err := ringOf().seal(forList, "at", []byte("list"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if _, err := ringOf(keyOf(t, "k1", 1)).open(forList, "at", plain); err == nil ||
 		!strings.Contains(err.Error(), "it is not sealed") {
 		t.Fatalf("a value that nobody has sealed: %v", err)
@@ -137,9 +130,7 @@ func FuzzOpen(f *testing.F) {
 	sealed, plain := ringOf(keyOf(f, "k1", 1)), ringOf()
 	for _, r := range []*ring{sealed, plain} {
 		v, err := r.seal(forAnswer, "at", bytes.Repeat([]byte("x"), 300))
-		if err != nil {
-			f.Fatal(err)
-		}
+		testkit.Must(f, err)
 		f.Add(v)
 	}
 	f.Add([]byte{version, flagCompressed, 0, 0xff})
@@ -151,10 +142,4 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal("a value that was never sealed for this was opened")
 		}
 	})
-}
-
-// fataler is a test of the standard library or of rapid.
-type fataler interface {
-	Helper()
-	Fatal(...any)
 }

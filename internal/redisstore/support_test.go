@@ -46,13 +46,7 @@ func single(s *redistest.Server) config.RedisAddress {
 func replica(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
 	t.Helper()
 	r := idle(t, address, change...)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { r.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
+	testkit.Running(t, r.Run)
 	return r
 }
 
@@ -97,7 +91,7 @@ func user(server *redistest.Server, name string, rights ...any) config.RedisAddr
 // awaitUp waits until Redis is well and the other replicas' invalidations arrive.
 func awaitUp(t testing.TB, r *Store) {
 	t.Helper()
-	redistest.Eventually(t, "Redis to be well", func() error {
+	testkit.Await(t, "Redis to be well", func() error {
 		if s := r.Status(); s.State != StateUp || !s.Subscribed || s.Untold > 0 {
 			return fmt.Errorf("%+v", s)
 		}
@@ -108,7 +102,7 @@ func awaitUp(t testing.TB, r *Store) {
 // awaitState waits for a state and gives the status.
 func awaitState(t testing.TB, r *Store, state string) (s Status) {
 	t.Helper()
-	redistest.Eventually(t, "Redis to be "+state, func() error {
+	testkit.Await(t, "Redis to be "+state, func() error {
 		if s = r.Status(); s.State != state {
 			return fmt.Errorf("%+v", s)
 		}
@@ -127,13 +121,9 @@ func tokenOf(t testing.TB, key authn.TokenKey, secret string, lifetime time.Dura
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": time.Now().UnixNano(),
 		"lifetime": lifetime})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	token, err := authn.RestoreToken(b, key, time.Now(), lifetime)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return token
 }
 
@@ -198,21 +188,15 @@ func answer(body string) *cache.Entry {
 func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
 	t.Helper()
 	_, mark, err := r.Load(t.Context(), nil, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Save(t.Context(), k, answer(body), mark, time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, r.Save(t.Context(), k, answer(body), mark, time.Hour))
 	return mark
 }
 
 // makeVoid makes a scope void.
 func makeVoid(t testing.TB, r *Store, scope cache.Scope) {
 	t.Helper()
-	if err := r.Bump(t.Context(), nil, scope); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, r.Bump(t.Context(), nil, scope))
 }
 
 // kept reports whether an answer is found.
@@ -254,7 +238,7 @@ func (l *listener) told() (applied []cache.Scope, flushed int) {
 // lost in the meantime, on a busy machine, brings nothing of what was told by then.
 func (l *listener) await(t testing.TB, r *Store, scope cache.Scope) {
 	t.Helper()
-	redistest.Eventually(t, "the invalidation", func() error {
+	testkit.Await(t, "the invalidation", func() error {
 		if applied, _ := l.told(); !slices.Contains(applied, scope) {
 			makeVoid(t, r, scope)
 			return fmt.Errorf("told of %v", applied)

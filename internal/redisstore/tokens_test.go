@@ -10,6 +10,7 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestTenReplicasAskForOneToken(t *testing.T) {
@@ -153,9 +154,7 @@ func TestWhatIsNoTokenIsReplaced(t *testing.T) {
 func TestReplicasWithDifferentKeysOfOneIDAreToldSo(t *testing.T) {
 	server, right := fresh(t)
 	wrong := idle(t, single(server), withKeys(keyOf(t, "k1", 9)))
-	if err := right.look(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, right.look(t.Context()))
 	if err := wrong.look(t.Context()); err == nil || !strings.Contains(err.Error(), `"k1"`) {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // request does what a request does of all that touches Redis, one after the other, and
@@ -155,7 +156,7 @@ func TestTheReasonOfSeveralFailuresIsOneLine(t *testing.T) {
 func awaitWell(t *testing.T, r *Store) {
 	t.Helper()
 	k := keyOfAnswers("/messages")
-	redistest.Eventually(t, "Redis to be of use again", func() error {
+	testkit.Await(t, "Redis to be of use again", func() error {
 		_, mark, err := r.Load(t.Context(), nil, k)
 		if err == nil {
 			err = r.Save(t.Context(), k, answer(subject), mark, time.Hour)
@@ -244,9 +245,7 @@ func delay(t *testing.T, to string, by time.Duration) *delayed {
 func accepting(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var running sync.WaitGroup
 	t.Cleanup(func() {
 		_ = l.Close()

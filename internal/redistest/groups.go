@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // Guard is what a group asks of whoever connects: TLS, and a user for the data and
@@ -62,7 +63,7 @@ func StartSentinels(t testing.TB, guard Guard) *Sentinels {
 	master := startNode()
 	replica := startNode("--replicaof", "127.0.0.1 "+portOf(master), "--repl-diskless-sync-delay", "0")
 	g.Servers = []*Server{master, replica}
-	Eventually(t, "the replica", func() error {
+	testkit.Await(t, "the replica", func() error {
 		if info := replica.Do("INFO", "replication").(string); !strings.Contains(info, "master_link_status:up") {
 			return errors.New(info)
 		}
@@ -79,14 +80,12 @@ sentinel sentinel-user default
 sentinel sentinel-pass %[3]s
 user watch on >q&r %[4]s
 `, g.Master, portOf(master), inside, strings.Join(guard.SentinelRights, " "))
-		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, file, conf)
 		s := startOne(file, "--sentinel")
 		g.sentinels = append(g.sentinels, s)
 		g.Addrs = append(g.Addrs, s.Addr)
 	}
-	Eventually(t, "the Sentinels to know each other", func() error {
+	testkit.Await(t, "the Sentinels to know each other", func() error {
 		for _, s := range g.sentinels {
 			others, _ := s.Do("SENTINEL", "SENTINELS", g.Master).([]any)
 			replicas, _ := s.Do("SENTINEL", "REPLICAS", g.Master).([]any)
@@ -107,7 +106,7 @@ func portOf(s *Server) string {
 // AwaitMaster waits until the Sentinels have made a server the master.
 func (g *Sentinels) AwaitMaster(s *Server) {
 	g.t.Helper()
-	Eventually(g.t, "the failover", func() error {
+	testkit.Await(g.t, "the failover", func() error {
 		for _, sentinel := range g.sentinels {
 			addr, _ := sentinel.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", g.Master).([]any)
 			if len(addr) != 2 || addr[1] != portOf(s) {
@@ -139,7 +138,7 @@ func StartCluster(t testing.TB) []*Server {
 			nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", portOf(n), buses[i])
 		}
 	}
-	Eventually(t, "the Cluster", func() error {
+	testkit.Await(t, "the Cluster", func() error {
 		for _, n := range nodes {
 			info := n.client.ClusterInfo(context.Background()).Val()
 			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3") {

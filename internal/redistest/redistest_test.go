@@ -3,6 +3,8 @@ package redistest
 import (
 	"net"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestAPortIsNobodyElses(t *testing.T) {
@@ -13,9 +15,7 @@ func TestAPortIsNobodyElses(t *testing.T) {
 	}
 	for range 2 {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		l.Close()
 	}
 	for range 1000 {

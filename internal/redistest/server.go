@@ -22,11 +22,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"ebox-gateway/internal/needs"
+	"ebox-gateway/internal/testkit"
 )
-
-// ready is how long a server, or a group of them, may take to be ready. Sentinels that the
-// machine has kept from running do nothing for half a minute.
-const ready = 3 * time.Minute
 
 // client speaks to a server for the test. A *redis.Client itself would have each package that
 // uses this one compile thousands of the library's methods anew.
@@ -79,10 +76,8 @@ func start(t testing.TB, port string, o redis.Options, args ...string) *Server {
 func (s *Server) Run() {
 	s.t.Helper()
 	s.process = exec.Command(needs.Program(s.t, "redis-server", "redis-server"), s.args...)
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	Eventually(s.t, "redis-server on "+s.Addr, func() error {
+	testkit.Must(s.t, s.process.Start())
+	testkit.Await(s.t, "redis-server on "+s.Addr, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		err := s.client.Ping(ctx).Err()
@@ -113,15 +108,13 @@ func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	if err := s.process.Process.Signal(sig); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Must(s.t, s.process.Process.Signal(sig))
 }
 
 // Do sends a command and gives the answer; an error fails the test.
 func (s *Server) Do(args ...any) any {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), ready)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	v, err := s.client.Do(ctx, args...).Result()
 	for range 3 {
@@ -174,9 +167,7 @@ func (s *Server) Everything() []byte {
 func Port(t testing.TB) string {
 	t.Helper()
 	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	syscall.CloseOnExec(s)
 	t.Cleanup(func() { _ = syscall.Close(s) })
 	if err := errors.Join(
@@ -186,35 +177,15 @@ func Port(t testing.TB) string {
 		t.Fatal(err)
 	}
 	bound, err := syscall.Getsockname(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return strconv.Itoa(bound.(*syscall.SockaddrInet4).Port)
-}
-
-// Eventually waits until f gives no error, and fails the test if that takes long.
-func Eventually(t testing.TB, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(ready)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s: %v", what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // Dir gives a directory with a path short enough for a socket in it.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "redis")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }

@@ -362,9 +362,7 @@ func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 		time.Sleep(untilProbes)
 		for range probes { // long downloads, of which nothing has been read yet
 			a, err := request("GET", first).by(u.Breaker(answers(200)))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer a.Body.Close()
 		}
 		circuitIs(t, u, Closed)

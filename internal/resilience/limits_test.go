@@ -9,6 +9,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
 // take spends one call of a rate, one of batch if it has a pace.
@@ -113,9 +114,7 @@ func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
 		enter := func(c *call.Call) (leave func()) {
 			t.Helper()
 			leave, err := l.Enter(context.Background(), begun(c), 2)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			return leave
 		}
 		one, other := enter(interactive()), enter(interactive())

@@ -259,9 +259,7 @@ func TestBatchIsPacedThroughARateOfAllReplicas(t *testing.T) {
 			ends = append(ends, send(context.Background(), replicas[i%2], batch(time.Minute)))
 		}
 		for _, end := range ends {
-			if err := <-end; err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, <-end)
 		}
 		if took := time.Since(began); took < 4*time.Second || took > seconds(4.2) {
 			t.Errorf("29 calls at seven a second took %s", took)

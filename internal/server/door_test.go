@@ -19,6 +19,7 @@ import (
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
+	"ebox-gateway/internal/testkit"
 )
 
 // door is an endpoint whose calls end where the proxy would send them. nsso is its Document
@@ -76,9 +77,7 @@ func openDoor(t *testing.T, edits ...func(*server.Options)) *door {
 func (d *door) route(name, path, base, provider string, kind config.Kind) *server.Route {
 	u := &url.URL{Scheme: "https", Host: "services.socialsecurity.be", Path: base}
 	up, err := call.NewUpstream(name, u, nil, true)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testkit.Must(d.t, err)
 	r := server.NewRoute(&config.Route{Name: name, Path: path, Methods: []string{"GET", "POST", "PATCH"}, Kind: kind,
 		Enterprise: config.Required}, 0)
 	r.Below = func(authority, path string) (string, string, bool) {

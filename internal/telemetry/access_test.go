@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/telemetry"
+	"ebox-gateway/internal/testkit"
 )
 
 func lineOf(t *testing.T, r *call.Record) map[string]any {
@@ -23,9 +24,7 @@ func lineOf(t *testing.T, r *call.Record) map[string]any {
 		t.Fatalf("not one line: %q", out.String())
 	}
 	var m map[string]any
-	if err := json.Unmarshal(out.Bytes(), &m); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal(out.Bytes(), &m))
 	return m
 }
 
@@ -62,9 +61,7 @@ func TestTimesAreUTCWhateverTheMachineHas(t *testing.T) {
 	}
 	var out bytes.Buffer
 	log, err := telemetry.NewLogger(&out, "text", slog.LevelInfo)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	log.Info("x", "retry", at)
 	if !strings.Contains(out.String(), "retry=2026-11-28T22:30:00.000Z") ||
 		!strings.Contains(strings.Fields(out.String())[0], "Z") {

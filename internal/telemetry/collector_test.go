@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // partial is an ExportTraceServiceResponse that tells of refused spans.
@@ -50,7 +52,7 @@ func TestWhatACollectorAnswers(t *testing.T) {
 				_, _ = io.WriteString(w, a.body)
 			}))
 			defer server.Close()
-			var log lockedLog
+			var log testkit.Log
 			tracer := newTestTracer(t, server.URL, func(o *TracerOptions) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			told(tracer, func() { tracer.Done(tracedCall(), "") })
 			if s := tracer.Stats(); (s.Exported == 1) != (c.logged == "") || s.Exported+s.Dropped != 1 {

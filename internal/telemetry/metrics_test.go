@@ -25,6 +25,7 @@ import (
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/telemetry"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
@@ -72,9 +73,7 @@ func is[S any](table metric.Table[S], state S) metric.Collector {
 func newTestMetrics(tb testing.TB) *telemetry.Metrics {
 	tb.Helper()
 	m, err := telemetry.NewMetrics(func(id string) bool { return id == "nsso" || id == "regional" }, parts()...)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testkit.Must(tb, err)
 	m.UseRoutes([]string{"ebox-providers", "grant-citizen"})
 	return m
 }
@@ -265,9 +264,7 @@ func TestTheOutsideMakesNoSeries(t *testing.T) {
 
 func TestARegistryThatChangesItsIDsFillsNoMemory(t *testing.T) {
 	m, err := telemetry.NewMetrics(func(string) bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	const maxProviders = 1000
 	for i := range 2 * maxProviders {
 		r := finished()
@@ -346,9 +343,7 @@ func TestWhatThereIsNotHasNoSeries(t *testing.T) {
 	m, err := telemetry.NewMetrics(func(string) bool { return false },
 		metric.Read(redisstore.Metrics, func() *redisstore.Status { return nil }),
 		is(directory.RegistryMetrics, directory.Status{}), is(audit.Metrics, audit.Status{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for name := range scrape(t, m, asText) {
 		for _, part := range []string{"redis", "registry_list", "evidence_gap"} {
 			if strings.HasPrefix(name, metric.Prefix+part) {

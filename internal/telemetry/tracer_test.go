@@ -37,18 +37,14 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 func newTestTracer(t testing.TB, endpoint string, edit func(*TracerOptions)) *Tracer {
 	t.Helper()
 	u, err := url.Parse(endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	o := TracerOptions{
 		Endpoint: u, Headers: map[string]string{"Authorization": "Bearer collector-key"}, SampleRatio: 1,
 		ServiceName: "ebox", Version: "1.2", Environment: "test", Instance: "i1", Log: slog.New(slog.DiscardHandler),
 	}
 	edit(&o)
 	tracer, err := NewTracer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	tracer.queue.flush = time.Minute
 	return tracer
 }
@@ -247,14 +243,10 @@ func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
 
 func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 	frozen, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer frozen.Close()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	_ = gone.Close()
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "I do not know "+r.Header.Get("Authorization"), http.StatusForbidden)
@@ -269,7 +261,7 @@ func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 	for name, endpoint := range map[string]string{"frozen": "http://" + frozen.Addr().String(), "gone": "http://" +
 		gone.Addr().String(), "refusing": refusing.URL, "no HTTP": garbage.URL} {
 		t.Run(name, func(t *testing.T) {
-			var log lockedLog
+			var log testkit.Log
 			tracer := newTestTracer(t, endpoint, func(o *TracerOptions) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			tracer.queue.flush = 100 * time.Millisecond
 			sending := begun(tracer)
@@ -318,23 +310,6 @@ func TestAStopWaitsForAFrozenCollectorOnce(t *testing.T) {
 			t.Errorf("it took %s, and %d spans were dropped", took, q.dropped.Load())
 		}
 	})
-}
-
-type lockedLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -40,9 +39,7 @@ func (c *Certificate) Issue(t testing.TB, change func(*x509.Certificate)) *Certi
 func issue(t testing.TB, by *Certificate, change func(*x509.Certificate)) *Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "made in a test"},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -58,13 +55,9 @@ func issue(t testing.TB, by *Certificate, change func(*x509.Certificate)) *Certi
 		parent, signer = by.Certificate, by.Key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return &Certificate{made, key}
 }
 
@@ -95,10 +88,7 @@ func (c *Certificate) Files(t testing.TB, dir string) (certFile, keyFile string)
 	t.Helper()
 	certificate, key := c.PEM()
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, content := range map[string][]byte{certFile: certificate, keyFile: key} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	Write(t, certFile, certificate)
+	Write(t, keyFile, key)
 	return certFile, keyFile
 }

@@ -9,14 +9,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/watch"
 )
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, path, content)
 }
 
 func TestChangedSeesContentAndNothingElse(t *testing.T) {
@@ -31,9 +30,7 @@ func TestChangedSeesContentAndNothingElse(t *testing.T) {
 	if got := f.Changed(); !slices.Equal(got, []string{path}) {
 		t.Fatalf("changed %v", got)
 	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Remove(path))
 	if got := f.Changed(); len(got) != 1 {
 		t.Fatal("a removed file is no change")
 	}
@@ -49,22 +46,14 @@ func TestChangedSeesContentAndNothingElse(t *testing.T) {
 func TestChangedSeesASymlinkSwap(t *testing.T) {
 	dir := t.TempDir()
 	swap := func(version, content string) {
-		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Mkdir(filepath.Join(dir, version), 0o700))
 		write(t, filepath.Join(dir, version, "key"), content)
-		if err := os.Symlink(version, filepath.Join(dir, "..data_tmp")); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Symlink(version, filepath.Join(dir, "..data_tmp")))
+		testkit.Must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
 	}
 	swap("..v1", "one")
 	key := filepath.Join(dir, "key")
-	if err := os.Symlink(filepath.Join("..data", "key"), key); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Symlink(filepath.Join("..data", "key"), key))
 	f := watch.NewFiles(key)
 	swap("..v2", "two")
 	if got := f.Changed(); !slices.Equal(got, []string{key}) {

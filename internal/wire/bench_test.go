@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func BenchmarkExchange(b *testing.B) {
@@ -37,9 +39,7 @@ func BenchmarkExchange(b *testing.B) {
 				r, _ := http.NewRequestWithContext(b.Context(), c.method, link, bytes.NewReader(sent))
 				r.Header.Set("Authorization", "Bearer bench-token")
 				a, err := tr.RoundTrip(r)
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				io.Copy(io.Discard, a.Body)
 				a.Body.Close()
 			}

@@ -27,9 +27,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // upstream serves each connection with a function, which gets its number from 0.
 func upstream(t testing.TB, config *tls.Config, serve func(n int, c net.Conn)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	done := make(chan struct{})
 	var open []net.Conn
 	go func() {
@@ -116,9 +114,7 @@ func client(t testing.TB, change func(*Config)) *Transport {
 func ask(t testing.TB, tr *Transport, o Options, method, link string, body io.Reader,
 	header http.Header) (int, string, error) {
 	r, err := http.NewRequest(method, link, body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for name, values := range header {
 		r.Header[name] = values
 	}
@@ -229,13 +225,9 @@ func TestAnswersThatAreTaken(t *testing.T) {
 
 func poolOf(t testing.TB, tr *Transport, link string) *pool {
 	u, err := url.Parse(link)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	p, err := tr.pool(u)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return p
 }
 
@@ -399,9 +391,7 @@ func TestBodiesGoUpWhole(t *testing.T) {
 					r.Header.Set("Expect", "100-continue")
 				}
 				a, err := tr.Do(t.Context(), r, Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				if text, err := io.ReadAll(a.Body); string(text) != "fine" || err != nil || !bytes.Equal(<-got, sent) {
 					t.Fatalf("%q, %v", text, err)
 				}

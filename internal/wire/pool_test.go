@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // unused has every unused connection be so for d.
@@ -167,9 +169,7 @@ func TestATicketOnAnUnusedConnectionIsTakenIn(t *testing.T) {
 	})
 	p := poolOf(t, tr, link)
 	c, err := tr.connect(t.Context(), p, "A", false, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for taken := false; !taken; {
 		if got := c.look(); got != quiet {
 			t.Fatalf("found %d", got)
@@ -249,9 +249,7 @@ func TestTrailersComeThrough(t *testing.T) {
 		"4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"))
 	r, _ := http.NewRequest("GET", link, nil)
 	a, err := client(t, nil).Do(t.Context(), r, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer a.Body.Close()
 	if !reflect.DeepEqual(a.Trailer, http.Header{"X-Sum": nil}) {
 		t.Errorf("announced: %v", a.Trailer)

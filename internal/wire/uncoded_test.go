@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
@@ -22,9 +23,7 @@ func coded(t *testing.T, text string, to func(io.Writer) io.WriteCloser) string 
 	if _, err := io.WriteString(w, text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, w.Close())
 	return b.String()
 }
 
@@ -62,9 +61,7 @@ func TestCodingsAreUndone(t *testing.T) {
 		{"deflate", "deflate", coded(t, text, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })},
 		{"deflate without its frame", "deflate", coded(t, text, func(w io.Writer) io.WriteCloser {
 			f, err := flate.NewWriter(w, flate.DefaultCompression)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			return f
 		})},
 	} {

@@ -8,6 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 const (
@@ -23,9 +24,9 @@ const (
 func (p *tab) show(g *instance, body string, fields http.Header) {
 	p.t.Helper()
 	g.sim.ClearFaults()
-	g.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 200,
-		Body: body, Header: fields})
-	p.do(chromedp.Navigate(g.base + box + "/messages"))
+	lab.Fault(p.t, g.sim, simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
+		Status: 200, Body: body, Header: fields})
+	p.do(chromedp.Navigate(g.Base + box + "/messages"))
 }
 
 // untouched checks that nothing upstream was asked about the other enterprise.
@@ -93,19 +94,19 @@ func TestAForeignPageOpensAndChangesNothing(t *testing.T) {
 	p := g.tab()
 	const mandate = `{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"x":"`
 	pages := map[string]string{
-		"/loads": `<img src="` + g.base + opening + `"><iframe src="` + g.base + opening + `"></iframe><object data="` +
-			g.base + opening + `"></object><video src="` + g.base + opening + `"></video><script src="` + g.base + opening +
+		"/loads": `<img src="` + g.Base + opening + `"><iframe src="` + g.Base + opening + `"></iframe><object data="` +
+			g.Base + opening + `"></object><video src="` + g.Base + opening + `"></video><script src="` + g.Base + opening +
 			`"></script>`,
-		"/navigates": `<script>location = '` + g.base + opening + `'</script>`,
-		"/clicks":    `<a id="a" rel="noreferrer" href="` + g.base + opening + `">x</a><script>a.click()</script>`,
-		"/posts": `<form id="f" method="post" enctype="text/plain" action="` + g.base + `/enterprises/` + other +
+		"/navigates": `<script>location = '` + g.Base + opening + `'</script>`,
+		"/clicks":    `<a id="a" rel="noreferrer" href="` + g.Base + opening + `">x</a><script>a.click()</script>`,
+		"/posts": `<form id="f" method="post" enctype="text/plain" action="` + g.Base + `/enterprises/` + other +
 			`/grant/citizen/mandates"><input name='` + mandate + `' value='"}'></form><script>f.submit()</script>`,
-		"/sends": `<script>navigator.sendBeacon('` + g.base + opening + `', 'x')
-			fetch('` + g.base + opening + `', {mode: 'no-cors'}).catch(() => 0)</script>`,
+		"/sends": `<script>navigator.sendBeacon('` + g.Base + opening + `', 'x')
+			fetch('` + g.Base + opening + `', {mode: 'no-cors'}).catch(() => 0)</script>`,
 	}
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/redirects" {
-			http.Redirect(w, r, g.base+opening, http.StatusFound)
+			http.Redirect(w, r, g.Base+opening, http.StatusFound)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
@@ -116,7 +117,7 @@ func TestAForeignPageOpensAndChangesNothing(t *testing.T) {
 	for _, path := range []string{"/redirects", "/loads", "/navigates", "/clicks", "/posts", "/sends"} {
 		p.do(chromedp.Navigate(site.URL + path))
 		p.wait("the page", `document.readyState === 'complete'`)
-		tell[string](p, `fetch('`+g.base+`/ebox/providers', {mode: 'no-cors'}).then(String, String)`)
+		tell[string](p, `fetch('`+g.Base+`/ebox/providers', {mode: 'no-cors'}).then(String, String)`)
 		g.untouched(path)
 	}
 }

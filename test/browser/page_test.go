@@ -23,6 +23,8 @@ import (
 
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // tab is the page in a real browser, and everything that the browser said of it.
@@ -39,7 +41,7 @@ type tab struct {
 func (g *instance) browse(fragment string) *tab {
 	g.t.Helper()
 	p := g.tab()
-	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"+fragment))
+	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.Admin+"/"+fragment))
 	p.wait("the first picture", `document.querySelectorAll('#figures .figure').length === 4 &&
 		document.querySelector('#providers table') !== null`)
 	return p
@@ -100,7 +102,7 @@ func (p *tab) quiet(g *instance) {
 		p.t.Errorf("only %q was asked for", p.requests)
 	}
 	for _, r := range p.requests {
-		if u, err := url.Parse(r); err != nil || "http://"+u.Host != g.admin {
+		if u, err := url.Parse(r); err != nil || "http://"+u.Host != g.Admin {
 			p.t.Errorf("the page asked %s", r)
 		}
 	}
@@ -108,9 +110,7 @@ func (p *tab) quiet(g *instance) {
 
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, steps...); err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, chromedp.Do(p.ctx, steps...))
 }
 
 // tell evaluates an expression in the page.
@@ -125,7 +125,7 @@ func tell[T any](p *tab, expression string) T {
 
 func (p *tab) wait(what, condition string) {
 	p.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testkit.Patience)
 	for !tell[bool](p, condition) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("waited in vain for %s; the page shows:\n%s", what, tell[string](p, `document.body.innerText`))
@@ -148,9 +148,7 @@ func (p *tab) theme(name string) {
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {
 			Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, err)
 }
 
 // keep writes what the page looks like to a folder, if EBOX_SCREENSHOTS names one.
@@ -179,7 +177,7 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	p := g.browse("")
 	p.wait("the state", `document.querySelector('#state-heading').textContent === 'Up'`)
 
-	g.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
+	lab.Fault(t, g.sim, simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
 	broke := time.Now()
 	id := g.get(box+"/messages/"+simulator.FirstMessage).want(t, 502).header.Get("X-Request-Id")
 	for range 30 { // until its circuit opens
@@ -208,7 +206,7 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	p.quiet(g)
 
 	// A link to it does the same, and one to a request that nobody remembers says so.
-	p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(g.admin+"/#"+id))
+	p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(g.Admin+"/#"+id))
 	p.wait("the one that the link names", `document.activeElement.parentElement?.id === '`+id+
 		`' && document.activeElement.parentElement.open`)
 	p.do(chromedp.Evaluate[chromedp.Void](`location.hash = '00000000-0000-4000-8000-000000000000'`))
@@ -218,8 +216,8 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	p.do(chromedp.Evaluate[chromedp.Void](`location.hash = '` + lone + `'`))
 	p.wait("the only one of its kind", `document.querySelector('.problem.target')?.id === '`+lone+`'`)
 
-	g.disconnect()
-	if err := g.shutdown(); err != nil {
+	g.Cut()
+	if err := g.Stop(); err != nil {
 		t.Logf("stopping: %v", err)
 	}
 	p.wait("the lost connection", `document.querySelector('#state-heading').textContent === 'Connection lost' &&
@@ -240,18 +238,14 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 		"messageProviderUrl":              "https://evil.example/",
 		"messageProviderTechnicalContact": evil, "apiSupportedVersion": evil,
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200,
+	testkit.Must(t, err)
+	lab.Fault(t, g.sim, simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200,
 		ContentType: "application/json", Body: string(list)})
-	eventually(t, "the registry's list", func() bool {
+	testkit.Eventually(t, "the registry's list", func() bool {
 		var status struct {
 			Directory struct{ Providers []json.RawMessage } `json:"directory"`
 		}
-		if err := json.Unmarshal([]byte(g.send("GET", g.admin+"/status").want(t, 200).body), &status); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal([]byte(g.send("GET", g.Admin+"/status").want(t, 200).body), &status))
 		return len(status.Directory.Providers) == 1
 	})
 	g.operate("/maintenance?provider="+url.QueryEscape(evil)+"&for=1h&reason="+url.QueryEscape("<b onclick=x>"+
@@ -305,14 +299,14 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	g := start(t)
 	g.get(box+"/messages").want(t, 200)
 	g.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
-	g.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
+	lab.Fault(t, g.sim, simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
 	for range 30 {
 		g.get(box + "/messages")
 		g.get("/enterprises/0212148896" + nsso + "/ebox/messages")
 	}
 	g.get("/nothing").want(t, 404)
 	g.operate("/maintenance?provider=regional&for=2h&reason=new+disks").want(t, 200)
-	if err := g.replace("0206.731.645", "0400.000.185"); err == nil {
+	if err := g.Replace(g.read("0206.731.645", "0400.000.185"), ""); err == nil {
 		t.Fatal("a configuration that drops a third of the enterprises was taken")
 	}
 	p := g.browse("")
@@ -349,13 +343,13 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	}
 
 	// The documentation that the page links to is a page of its own.
-	p.do(chromedp.Navigate(g.admin+"/docs/operations.md"), chromedp.EmulateViewport(320, 640))
+	p.do(chromedp.Navigate(g.Admin+"/docs/operations.md"), chromedp.EmulateViewport(320, 640))
 	p.wait("the narrow window", `innerWidth === 320`)
 	p.fits()
 	if lines := tell[int](p, `new Set([...document.querySelectorAll('nav a')].map((a) => a.offsetTop)).size`); lines != 1 {
 		t.Errorf("the way back to the page takes %d lines", lines)
 	}
-	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"))
+	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.Admin+"/"))
 	p.wait("the problems again", `document.querySelectorAll('.problem').length > 3`)
 
 	// Tab comes by everything that can be used, in the order in which it stands, and
@@ -409,7 +403,7 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 func TestTryNowAsksForARefusedTokenWithTheAdminToken(t *testing.T) {
 	t.Parallel()
 	g := start(t)
-	g.sim.UnregisterClient(g.client.ID)
+	g.sim.UnregisterClient(lab.Client(t).ID)
 	const mandates = "/enterprises/" + mandated + "/grant/citizen/mandates"
 	g.get(mandates).want(t, 502)
 	p := g.browse("")
@@ -425,11 +419,9 @@ func TestTryNowAsksForARefusedTokenWithTheAdminToken(t *testing.T) {
 	try("another-token", "admin.tokenFile")
 	try(adminToken, "The gateway is asking.")
 	p.do(chromedp.SendKeys("#token", adminToken))
-	if err := g.sim.RegisterClient(g.client); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, g.sim.RegisterClient(lab.Client(t)))
 	// The form goes as soon as there is a token.
 	tell[bool](p, `document.querySelector('form.retry button')?.click() ?? true`)
-	eventually(t, "the token", func() bool { return g.get(mandates).status == 200 })
+	testkit.Eventually(t, "the token", func() bool { return g.get(mandates).status == 200 })
 	p.wait("the page without the button", `document.querySelector('form.retry') === null`)
 }

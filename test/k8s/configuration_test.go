@@ -43,9 +43,7 @@ func podOf(t *testing.T, m *manifests) *pod {
 		return m.pod
 	}
 	root, err := os.MkdirTemp("", "pod-") // until TestMain removes it
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	m.pod = &pod{root: root, environment: make(map[string]string)}
 	m.pod.mount(t, m)
 	m.pod.load(t, m)
@@ -78,9 +76,7 @@ func (p *pod) mount(t *testing.T, m *manifests) {
 			t.Errorf("%s mounts a part of a volume, which is never updated", mount.Name)
 		}
 		folder := filepath.Join(p.root, mount.MountPath)
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.MkdirAll(folder, 0o700))
 		if writable := v.VolumeSource == (corev1.VolumeSource{}); writable == mount.ReadOnly {
 			t.Errorf("%s: read-only is %t", mount.Name, mount.ReadOnly)
 		}
@@ -119,7 +115,7 @@ func (p *pod) load(t *testing.T, m *manifests) {
 		t.Fatalf("the container is started with %v", args)
 	}
 	at := filepath.Join(p.root, args[i+1])
-	text := read(t, at)
+	text := testkit.Read(t, at)
 	for _, folder := range []string{"/etc/", "/var/lib/"} {
 		text = strings.ReplaceAll(text, folder, p.root+folder)
 	}
@@ -146,7 +142,7 @@ func (p *pod) load(t *testing.T, m *manifests) {
 func secret(t *testing.T, name, key string) string {
 	t.Helper()
 	documented := false
-	for line := range strings.Lines(read(t, "../docs/kubernetes.md")) {
+	for line := range strings.Lines(testkit.Read(t, "../docs/kubernetes.md")) {
 		documented = documented || strings.HasPrefix(line, "| `"+name+"` ") && strings.Contains(line, "`"+key+"`")
 	}
 	if !documented {
@@ -159,9 +155,7 @@ func secret(t *testing.T, name, key string) string {
 		return "an:office"
 	case "client.p12":
 		store, err := pkcs12.Modern.Encode(made.Key, made.Certificate, nil, "a password")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return string(store)
 	case "client.p12.password":
 		return "a password\n"
@@ -173,13 +167,9 @@ func secret(t *testing.T, name, key string) string {
 		return string(private)
 	case "signing.pem":
 		_, signing, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		der, err := x509.MarshalPKCS8PrivateKey(signing)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	case "tls.crt", "ca.crt":
 		return string(certificate)
@@ -341,7 +331,7 @@ func TestEvidenceIsOnTheVolumeOfItsReplica(t *testing.T) {
 	})
 }
 
-// What one replica has written, the others learn through Redis alone.
+// What one replica has written reaches the others through Redis alone.
 func TestSeveralReplicasShareARedis(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		cfg := configuration(t, m)

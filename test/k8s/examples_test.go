@@ -8,6 +8,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // The kinds of cert-manager and External Secrets, as far as the examples use them, so that
@@ -60,7 +62,7 @@ type (
 
 func example(t *testing.T, name string) []metav1.Object {
 	t.Helper()
-	objects, err := decode([]byte(read(t, filepath.Join("examples", name))))
+	objects, err := decode([]byte(testkit.Read(t, filepath.Join("examples", name))))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}

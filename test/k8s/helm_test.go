@@ -18,6 +18,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // chartFiles is .Files of Helm, as far as the chart uses it.
@@ -25,7 +27,7 @@ type chartFiles struct{ t *testing.T }
 
 func (f chartFiles) Get(name string) string {
 	f.t.Helper()
-	return read(f.t, filepath.Join("helm", name))
+	return testkit.Read(f.t, filepath.Join("helm", name))
 }
 
 // chartValues are the chart's own, with those of files and of the text of a configuration over them.
@@ -34,7 +36,7 @@ func chartValues(t *testing.T, config string, files ...string) map[string]any {
 	values := make(map[string]any)
 	for _, f := range append([]string{"helm/values.yaml"}, files...) {
 		var more map[string]any
-		if err := yaml.UnmarshalStrict([]byte(read(t, f)), &more); err != nil {
+		if err := yaml.UnmarshalStrict([]byte(testkit.Read(t, f)), &more); err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
 		values = over(values, more)
@@ -63,9 +65,7 @@ func over(base, more map[string]any) map[string]any {
 func renderChart(t *testing.T, values map[string]any) ([]metav1.Object, error) {
 	t.Helper()
 	var chart map[string]any
-	if err := yaml.UnmarshalStrict([]byte(read(t, "helm/Chart.yaml")), &chart); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, yaml.UnmarshalStrict([]byte(testkit.Read(t, "helm/Chart.yaml")), &chart))
 	set := template.New("chart").Option("missingkey=error")
 	functions := sprig.TxtFuncMap()
 	functions["toYaml"] = func(v any) (string, error) {
@@ -92,7 +92,7 @@ func renderChart(t *testing.T, values map[string]any) ([]metav1.Object, error) {
 		t.Fatalf("templates %v, %v", templates, err)
 	}
 	for _, path := range templates {
-		if _, err := set.New(filepath.Base(path)).Parse(read(t, path)); err != nil {
+		if _, err := set.New(filepath.Base(path)).Parse(testkit.Read(t, path)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -127,9 +127,7 @@ func plain(t *testing.T, o metav1.Object) (key string, fields map[string]any) {
 	if err == nil {
 		err = json.Unmarshal(text, &fields)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	meta := fields["metadata"].(map[string]any)
 	delete(meta, "namespace")
 	if labels, ok := meta["labels"].(map[string]any); ok {
@@ -193,14 +191,13 @@ func TestTheChartIsTheKustomizeBase(t *testing.T) {
 			for _, v := range c.values {
 				files = append(files, filepath.Join("helm/values", v+".yaml"))
 			}
-			values := over(chartValues(t, read(t, filepath.Join("overlays", environment, "config.yaml")), files...), c.more)
+			config := testkit.Read(t, filepath.Join("overlays", environment, "config.yaml"))
+			values := over(chartValues(t, config, files...), c.more)
 			if err := schemaOfValues(t).Validate(values); err != nil {
 				t.Errorf("the schema refuses the values: %v", err)
 			}
 			objects, err := renderChart(t, values)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if diff := cmp.Diff(plainly(t, render(t, overlay).objects), plainly(t, objects)); diff != "" {
 				t.Errorf("the chart differs (- kustomize, + chart):\n%s", diff)
 			}
@@ -229,9 +226,7 @@ func TestTheChartReachesARedisOfOnesOwn(t *testing.T) {
 	objects, err := renderChart(t,
 		over(chartValues(t, "a: b"),
 			map[string]any{"redis": map[string]any{"mode": "own", "cidr": "10.1.2.0/28", "port": 6380}}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	m := &manifests{name: "chart", objects: objects}
 	for _, s := range all[*appsv1.StatefulSet](m) {
 		if s.Name == "ebox-redis" {
@@ -251,18 +246,12 @@ func TestTheChartReachesARedisOfOnesOwn(t *testing.T) {
 
 func schemaOfValues(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(strings.NewReader(read(t, "helm/values.schema.json")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(testkit.Read(t, "helm/values.schema.json")))
+	testkit.Must(t, err)
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("values.schema.json", document); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, compiler.AddResource("values.schema.json", document))
 	schema, err := compiler.Compile("values.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return schema
 }
 
@@ -282,9 +271,7 @@ func TestTheSchemaOfValuesFindsMistakes(t *testing.T) {
 		"own Redis that is not anywhere": "redis: {mode: own}",
 	} {
 		var values map[string]any
-		if err := yaml.Unmarshal([]byte(more), &values); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, yaml.Unmarshal([]byte(more), &values))
 		if err := schema.Validate(over(chartValues(t, "a: b"), values)); err == nil {
 			t.Errorf("%s is taken", name)
 		}
@@ -294,9 +281,7 @@ func TestTheSchemaOfValuesFindsMistakes(t *testing.T) {
 // Whoever reads values.yaml sees everything that there is.
 func TestTheSchemaHasTheKeysOfTheValues(t *testing.T) {
 	var schema map[string]any
-	if err := json.Unmarshal([]byte(read(t, "helm/values.schema.json")), &schema); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(testkit.Read(t, "helm/values.schema.json")), &schema))
 	definitions := schema["$defs"].(map[string]any)
 	var compare func(at string, schema, values map[string]any)
 	compare = func(at string, schema, values map[string]any) {
@@ -325,9 +310,7 @@ func TestTheSchemaHasTheKeysOfTheValues(t *testing.T) {
 // The binary, the chart and the image have one version.
 func TestTheChartHasTheVersionOfTheRelease(t *testing.T) {
 	var chart struct{ Version, AppVersion string }
-	if err := yaml.Unmarshal([]byte(read(t, "helm/Chart.yaml")), &chart); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, yaml.Unmarshal([]byte(testkit.Read(t, "helm/Chart.yaml")), &chart))
 	if chart.Version != chart.AppVersion {
 		t.Errorf("the chart %s installs the gateway %s", chart.Version, chart.AppVersion)
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // instruction is one of the Dockerfile, its lines joined.
@@ -18,7 +20,7 @@ type instruction struct{ name, rest string }
 func dockerfile(t *testing.T) (list []instruction) {
 	t.Helper()
 	var joined string
-	for line := range strings.Lines(read(t, "../Dockerfile")) {
+	for line := range strings.Lines(testkit.Read(t, "../Dockerfile")) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -84,15 +86,15 @@ func TestEveryBuilderUnderstandsTheDockerfile(t *testing.T) {
 			t.Errorf("%s cannot be replaced in a closed network", text)
 		}
 	}
-	if strings.HasPrefix(read(t, "../Dockerfile"), "# syntax") {
+	if strings.HasPrefix(testkit.Read(t, "../Dockerfile"), "# syntax") {
 		t.Error("the first line has a builder fetch its own language")
 	}
 }
 
 // The compiler's version of the image is that of go.mod.
 func TestTheImageIsBuiltWithTheGoOfTheModule(t *testing.T) {
-	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "../go.mod"))[1]
-	if want := "ARG GO_IMAGE=golang:" + version + "-"; !strings.Contains(read(t, "../Dockerfile"), want) {
+	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(testkit.Read(t, "../go.mod"))[1]
+	if want := "ARG GO_IMAGE=golang:" + version + "-"; !strings.Contains(testkit.Read(t, "../Dockerfile"), want) {
 		t.Errorf("the Dockerfile has no %q", want)
 	}
 }
@@ -100,7 +102,7 @@ func TestTheImageIsBuiltWithTheGoOfTheModule(t *testing.T) {
 // context copies into a new folder what .dockerignore lets through.
 func context(t *testing.T) string {
 	t.Helper()
-	ignore := strings.Fields(regexp.MustCompile(`(?m)^#.*$`).ReplaceAllString(read(t, "../.dockerignore"), ""))
+	ignore := strings.Fields(regexp.MustCompile(`(?m)^#.*$`).ReplaceAllString(testkit.Read(t, "../.dockerignore"), ""))
 	if ignore[0] != "*" {
 		t.Fatal(".dockerignore does not begin by leaving out everything")
 	}
@@ -125,9 +127,7 @@ func context(t *testing.T) string {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 	}
 	return root
 }
@@ -138,8 +138,12 @@ func TestTheImageIsBuiltFromWholeSources(t *testing.T) {
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", "./cmd/gateway")
 	list.Dir = context(t)
 	list.Env = append(os.Environ(), "GOWORK=off")
-	if out, err := list.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("\nebox-gateway/cmd/gateway\n")) {
+	out, err := list.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("\nebox-gateway/cmd/gateway\n")) {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if bytes.Contains(out, []byte("/testkit")) {
+		t.Errorf("the product has something of its tests in it:\n%s", out)
 	}
 	if !slices.ContainsFunc(dockerfile(t), func(i instruction) bool {
 		return i.name == "RUN" && strings.Contains(i.rest, "CGO_ENABLED=0") && strings.Contains(i.rest, "./cmd/gateway")

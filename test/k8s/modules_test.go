@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // modules stand apart from the product: what only they need is not in its go.mod.
@@ -12,7 +14,7 @@ var modules = []string{"test/k8s", "test/browser", "bench/soak"}
 func requirements(t *testing.T, module string) map[string]string {
 	t.Helper()
 	list := make(map[string]string)
-	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)`).FindAllStringSubmatch(read(t,
+	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)`).FindAllStringSubmatch(testkit.Read(t,
 		"../"+module+"/go.mod"), -1) {
 		list[m[1]] = m[2]
 	}

@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // peer is one end of a connection: a pod, or an address outside the cluster.
@@ -98,9 +100,7 @@ func selectsOrHome(n *network, s *metav1.LabelSelector, namespace map[string]str
 func inBlock(t *testing.T, block *networkingv1.IPBlock, a netip.Addr) bool {
 	within := func(cidr string) bool {
 		prefix, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return prefix.Contains(a)
 	}
 	for _, except := range block.Except {

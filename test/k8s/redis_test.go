@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ebox-gateway/internal/needs"
+	"ebox-gateway/internal/testkit"
 )
 
 // The rights of the example are those that docs/redis.md says the gateway needs.
@@ -25,12 +26,12 @@ func TestTheACLIsThatOfTheDocumentation(t *testing.T) {
 		}
 		return set
 	}
-	_, documented, found := strings.Cut(read(t, "../docs/redis.md"), "ACL SETUSER gateway")
+	_, documented, found := strings.Cut(testkit.Read(t, "../docs/redis.md"), "ACL SETUSER gateway")
 	if !found {
 		t.Fatal("docs/redis.md has no ACL")
 	}
 	documented, _, _ = strings.Cut(documented, "```")
-	want, got := rights(documented), rights(read(t, "components/redis/users.acl.example"))
+	want, got := rights(documented), rights(testkit.Read(t, "components/redis/users.acl.example"))
 	for word := range want {
 		if !got[word] {
 			t.Errorf("users.acl.example lacks %s", word)
@@ -53,7 +54,7 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "users.acl"), read(t, "components/redis/users.acl.example"))
+	write(t, filepath.Join(dir, "users.acl"), testkit.Read(t, "components/redis/users.acl.example"))
 	socket := filepath.Join(dir, "redis.sock")
 	conf = strings.NewReplacer("/etc/redis/acl", dir, "port 6379", "port 0\nunixsocket "+socket, "dir /tmp",
 		"dir "+dir).Replace(conf)
@@ -61,26 +62,22 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 	run := exec.CommandContext(t.Context(), server, filepath.Join(dir, "redis.conf"))
 	var said strings.Builder
 	run.Stdout, run.Stderr = &said, &said
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, run.Start())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = run.Wait() }()
 	t.Cleanup(func() { _ = run.Process.Kill(); <-ended })
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if c, err := net.Dial("unix", socket); err == nil {
-			_ = c.Close()
-			break
-		}
+	testkit.Eventually(t, "Redis", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("Redis does not start:\n%s", said.String())
 		default:
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("Redis does not listen")
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = c.Close()
 		}
-	}
+		return err == nil
+	})
 	as := func(user, password string) *redis.Client {
 		c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Username: user, Password: password,
 			DisableIdentity: true})

@@ -25,6 +25,8 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // The tests run beside the manifests.
@@ -168,9 +170,7 @@ images:
 // eachVariant runs a test for every overlay of the folder, and for those composed here.
 func eachVariant(t *testing.T, test func(t *testing.T, m *manifests)) {
 	folders, err := os.ReadDir("overlays")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	names := slices.Sorted(maps.Keys(composed))
 	for _, f := range folders {
 		names = append(names, f.Name())
@@ -196,25 +196,21 @@ func render(t *testing.T, name string) *manifests {
 			if err != nil || entry.IsDir() {
 				return err
 			}
-			return files.WriteFile(path, []byte(read(t, path)))
+			return files.WriteFile(path, []byte(testkit.Read(t, path)))
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	at := filepath.Join("overlays", name)
 	if text, here := composed[name]; here {
-		if err := files.WriteFile(filepath.Join(at, "kustomization.yaml"), []byte(text)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, files.WriteFile(filepath.Join(at, "kustomization.yaml"), []byte(text)))
 	}
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, at)
 	if err != nil {
 		t.Fatalf("rendering %s: %v", name, err)
 	}
 	text, err := resources.AsYaml()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	objects, err := decode(text)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
@@ -267,21 +263,8 @@ func strictly(document []byte, object any) error {
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
+	testkit.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testkit.Write(t, path, content)
 }
 
 // The decoder is what all other tests rest upon.
@@ -307,16 +290,12 @@ func TestDecodingIsStrict(t *testing.T) {
 // Every component is part of a variant, or nothing tests it.
 func TestEveryComponentIsRendered(t *testing.T) {
 	components, err := os.ReadDir("components")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	used := strings.Join(slices.Collect(maps.Values(composed)), "")
 	overlays, err := filepath.Glob("overlays/*/kustomization.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, path := range overlays {
-		used += read(t, path)
+		used += testkit.Read(t, path)
 	}
 	for _, c := range components {
 		if !strings.Contains(used, "components/"+c.Name()) {

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"ebox-gateway/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write components/monitoring/rules.yaml anew")
@@ -22,7 +24,7 @@ const (
 // Prometheus; the component has them as a kind of the Prometheus operator.
 func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 	var want ruleFile
-	if err := strictly([]byte(read(t, alerts)), &want); err != nil {
+	if err := strictly([]byte(testkit.Read(t, alerts)), &want); err != nil {
 		t.Fatalf("reading %s: %v", alerts, err)
 	}
 	if len(want.Groups) == 0 || len(want.Groups[0].Rules) == 0 {
@@ -35,13 +37,9 @@ func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 				"labels": map[string]string{"app.kubernetes.io/name": "ebox-gateway"}},
 			"spec": want,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		text = append([]byte("# Made from deploy/prometheus-rules.yaml by \"make generate\": change it there.\n"), text...)
-		if err := os.WriteFile(component, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(component, text, 0o644))
 	}
 	got := named[*prometheusRule](t, render(t, "production"), "ebox-gateway")
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
@@ -56,7 +54,7 @@ func TestReplicasAreScrapedUnderTheNameThatAlertsKnow(t *testing.T) {
 	replicas := named[*corev1.Service](t, m, "ebox-gateway-replicas")
 	job := replicas.Labels[monitor.Spec.JobLabel]
 	for _, file := range []string{alerts, "../deploy/grafana-dashboard.json"} {
-		for _, known := range regexp.MustCompile(`job=\\?"([^"\\]*)\\?"`).FindAllStringSubmatch(read(t, file), -1) {
+		for _, known := range regexp.MustCompile(`job=\\?"([^"\\]*)\\?"`).FindAllStringSubmatch(testkit.Read(t, file), -1) {
 			if known[1] != job {
 				t.Errorf("%s looks for the job %q, and replicas are scraped as %q", file, known[1], job)
 			}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,8 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // callerOf is the caller that the access log names for an answer.
@@ -125,9 +126,7 @@ func TestCallersByListenerAndCertificate(t *testing.T) {
 	for _, i := range []identity{payroll, other} {
 		known = append(known, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.certificate.Certificate[0]})...)
 	}
-	if err := os.WriteFile(authorities, known, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, authorities, known)
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: [{address: '127.0.0.1:0', name: plain}, "+
 		"{address: '127.0.0.1:0', name: tls, tls: {certFile: "+
 		serverCert+", keyFile: "+serverKey+", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
@@ -156,13 +155,11 @@ callers:
 			transport := &http.Transport{ForceAttemptHTTP2: true,
 				TLSClientConfig: &tls.Config{InsecureSkipVerify: true, GetClientCertificate: shown}}
 			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() + messages)
+			resp, err := (&http.Client{Transport: transport}).Get("https://" + h.Gateway.Addrs()[1].String() + messages)
 			if c.caller == "" && err != nil {
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
 			if err != nil || resp.ProtoMajor != 2 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
@@ -178,9 +175,7 @@ callers:
 func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 	t.Parallel()
 	stop := filepath.Join(t.TempDir(), "stop.txt")
-	if err := os.WriteFile(stop, []byte("# by order of the office\n0212.148.896\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, stop, "# by order of the office\n0212.148.896\n")
 	h := open(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: ["+stop+"]\n"),
 		edit("{number: 0474.028.805", "{number: 0800.002.352, until: 2001-01-01}\n    - {number: "+
 			demo.Office.String()+", suspended: true}\n    - {number: 0474.028.805, from: 2999-01-01"))
@@ -198,18 +193,12 @@ func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 func secondClient(t *testing.T) (simulator.Client, string) {
 	t.Helper()
 	identity, err := simulator.SelfSigned("Second office", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	p12, err := identity.PKCS12("second")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	file := filepath.Join(t.TempDir(), "second.p12")
-	if err := os.WriteFile(file, p12, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: client.Enterprise}, file
+	testkit.Write(t, file, p12)
+	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: demo.Office}, file
 }
 
 func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
@@ -217,14 +206,13 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 	second, file := secondClient(t)
 	// Both are registered before the gateway starts, which asks a token for each and
 	// leaves a client that is refused alone for a while.
-	sim := startSimulator(t, simulator.Options{Clients: []simulator.Client{client, second}})
-	h := buildBefore(t, sim, clientDir, nil,
-		edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
-			", password: second}}\n    demo: {"),
+	sim := lab.Simulator(t, simulator.Options{Clients: []simulator.Client{lab.Client(t), second}})
+	h := before(t, sim, edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
+		", password: second}}\n    demo: {"),
 		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
 		edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
-	h.waitForProviders()
-	for number, id := range map[string]string{mandated: client.ID, another: second.ID} {
+	h.AwaitProviders()
+	for number, id := range map[string]string{mandated: lab.Client(t).ID, another: second.ID} {
 		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox",
 			grant + "/mandates?representedEnterpriseNumber=" + number} {
 			h.sim.ResetRequests()

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // detour is a way to an upstream that can be blocked below HTTP, where the
@@ -34,9 +36,7 @@ const (
 func newDetour(t *testing.T, to string, config *tls.Config) *detour {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	d := &detour{to: to, addr: l.Addr().String(), tls: config}
 	var running sync.WaitGroup
 	running.Go(func() {

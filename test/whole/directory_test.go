@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // often makes the gateway fetch the list of providers all the time.
@@ -21,9 +22,7 @@ func often(t *testing.T, text string) string {
 func (h *house) listed(id string) map[string]any {
 	h.t.Helper()
 	var list struct{ Items []map[string]any }
-	if err := json.Unmarshal([]byte(h.get("/ebox/providers").want(h.t, 200).body), &list); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, json.Unmarshal([]byte(h.get("/ebox/providers").want(h.t, 200).body), &list))
 	for _, p := range list.Items {
 		if p["providerId"] == id {
 			return p
@@ -56,11 +55,11 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	before := h.listed("nsso")
 	for _, f := range []simulator.Fault{
 		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
-		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.base + "/ebox/providers"}}},
+		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.Base + "/ebox/providers"}}},
 	} {
 		f.Upstream = simulator.UpstreamRegistry
 		id := h.fault(f)
-		eventually(t, fmt.Sprintf("%s %q not to be believed", f.Kind, f.Body), func() bool {
+		eventually(t, fmt.Sprintf("%s %q not to be used", f.Kind, f.Body), func() bool {
 			return h.status().Directory.LastError != ""
 		})
 		if p := h.listed("nsso"); p["state"] != "active" || p["path"] != before["path"] {
@@ -68,7 +67,7 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 		}
 		h.get(box).want(t, 200)
 		h.sim.RemoveFault(id)
-		eventually(t, "the registry to be believed again", func() bool { return h.status().Directory.LastError == "" })
+		eventually(t, "the registry's list to be used again", func() bool { return h.status().Directory.LastError == "" })
 	}
 }
 

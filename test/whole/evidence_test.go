@@ -13,8 +13,9 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/audit"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // disk is one that can become full.
@@ -51,9 +52,7 @@ func recording(t *testing.T, stopAfter string, edits ...func(*testing.T, string)
 // evidence stops the gateway and gives every call of the chain, which must be sound.
 func (h *house) evidence(dir string) []*audit.Found {
 	h.t.Helper()
-	if err := h.stop(); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, h.Stop())
 	return inChain(h.t, dir, audit.Query{})
 }
 
@@ -141,17 +140,13 @@ func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
 			strings.Contains(string(text), "missingPermission")
 	})
 	for _, path := range []string{security, shipped} {
-		if err := os.Rename(path, path+".old"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Rename(path, path+".old"))
 	}
 	f.hup <- syscall.SIGHUP
 	for _, path := range []string{security, shipped} {
 		eventually(t, "the new file "+path, func() bool { _, err := os.Stat(path); return err == nil })
 	}
-	if err := f.stop(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Stop())
 	if text, err := os.ReadFile(shipped); err != nil || !strings.Contains(string(text), "ebox-gateway-evidence/r1") {
 		t.Errorf("the last checkpoint is not in the new file: %v, %s", err, text)
 	}
@@ -180,7 +175,7 @@ func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 }
 
 // A write is not sent before its intent is on disk: with a disk that takes nothing, and
-// no patience, the upstream never hears of it.
+// no patience, nothing of it is sent to the upstream.
 func TestNoWriteWithoutItsIntent(t *testing.T) {
 	t.Parallel()
 	h, dir := recording(t, "0s")
@@ -224,9 +219,9 @@ func TestWhatOperatorsDoIsEvidence(t *testing.T) {
 	}
 	for audit, taken := range map[string]bool{"dir: " + filepath.Dir(dir) + ", stopAfter: 0s": true,
 		"dir: " + t.TempDir(): false} {
-		cfg, err := parse(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+"audit: {replica: r1, "+audit+"}\n", clientDir)
+		cfg, err := lab.Read(lab.Config(t, h.sim)+"audit: {replica: r1, "+audit+"}\n", h.dir)
 		if err == nil {
-			err = h.gw.Replace(cfg, "")
+			err = h.Gateway.Replace(cfg, "")
 		}
 		if (err == nil) != taken || err != nil && !strings.Contains(err.Error(), "restart") {
 			t.Errorf("%s: %v", audit, err)
@@ -236,9 +231,7 @@ func TestWhatOperatorsDoIsEvidence(t *testing.T) {
 	var events []string
 	for _, f := range inChain(t, dir, audit.Query{Events: true}) {
 		var e struct{ Result, Changed string }
-		if err := json.Unmarshal([]byte(f.Text), &e); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal([]byte(f.Text), &e))
 		switch f.Kind {
 		case audit.KindAdministration:
 			events = append(events, f.Source+" "+f.Method+" "+f.URL)

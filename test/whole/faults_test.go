@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 const (
@@ -155,8 +156,6 @@ func pair(t *testing.T, name string) identity {
 	t.Helper()
 	certFile, keyFile := certificate(t, name, name)
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return identity{cert, certFile}
 }

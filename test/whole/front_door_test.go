@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // The other ways in which a browser tells of itself are in package server.
@@ -156,7 +157,7 @@ func TestAdminListener(t *testing.T) {
 func TestAProvidersLinkOpensNothingInABrowser(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
-	link := "<" + h.base + document + ">; rel=preload; as=image"
+	link := "<" + h.Base + document + ">; rel=preload; as=image"
 	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, Body: "{}",
 		Header: http.Header{"Link": {link}}})
 	for _, c := range []struct {
@@ -189,7 +190,7 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 	c.read("GET").want(t, 200)
 	r := h.last("provider:nsso")
 	if auth := r.Header["Authorization"]; len(auth) != 1 || !strings.HasPrefix(auth[0], "Bearer ") ||
-		r.Client != client.ID {
+		r.Client != lab.Client(t).ID {
 		t.Errorf("upstream saw %d values of Authorization", len(auth))
 	}
 	for name, want := range map[string]string{

@@ -53,7 +53,7 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 		order := "{ " + flexiJob + ",\n\t\"representedEnterpriseNumber\" : \"\\u0030206731645\"} "
 		created := h.post(c.prefix+grant+"/mandates", order, c.field).want(t, 201)
 		location := created.header.Get("Location")
-		self := strings.TrimPrefix(location, h.base)
+		self := strings.TrimPrefix(location, h.Base)
 		id := self[strings.LastIndexByte(self, '/')+1:]
 		if self != c.prefix+grant+"/mandates/"+id || !strings.Contains(created.body, `"mandateId":`+id) {
 			t.Fatalf("the id is not the last segment of Location %q", location)

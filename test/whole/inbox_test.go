@@ -96,7 +96,7 @@ func TestInboxIsTheMergedListOfAllProviders(t *testing.T) {
 		if l.Next != l.Links["next"].Href || header != l.Next {
 			t.Errorf("next is %q, %q and %q", l.Next, l.Links["next"].Href, header)
 		}
-		path = strings.TrimPrefix(l.Next, h.base)
+		path = strings.TrimPrefix(l.Next, h.Base)
 		// Messages that come in while somebody pages shift nothing.
 		if _, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{}); err != nil {
 			t.Fatal(err)
@@ -199,7 +199,7 @@ func TestInboxPollThatFindsNothingNewCostsAProviderNoBody(t *testing.T) {
 func TestInboxIsExplained(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	x, err := explain.Explain(t.Context(), h.gw.View(), explain.Request{Method: "GET", Target: inboxPath,
+	x, err := explain.Explain(t.Context(), h.Gateway.View(), explain.Request{Method: "GET", Target: inboxPath,
 		From: netip.MustParseAddr("127.0.0.1")})
 	if err != nil || !slices.Equal(x.Rows[1:], []explain.Row{{Name: "route", Value: "ebox-inbox"},
 		{Name: "action", Value: "list"}, {Name: "enterprise", Value: "0206731645"},

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // linksIn gives every link of an answer: the members of its JSON that hold one, and
@@ -90,8 +91,8 @@ func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...st
 			if u.Host == "www.belgif.be" || strings.HasSuffix(u.Path, "/stop") { // about a problem, and for a POST
 				continue
 			}
-			if u.IsAbs() && u.Scheme+"://"+u.Host != h.base || !strings.HasPrefix(u.Path, prefix+"/") && u.Path != prefix {
-				t.Errorf("%s holds %s, which does not lead back to %s", path, link, h.base+prefix)
+			if u.IsAbs() && u.Scheme+"://"+u.Host != h.Base || !strings.HasPrefix(u.Path, prefix+"/") && u.Path != prefix {
+				t.Errorf("%s holds %s, which does not lead back to %s", path, link, h.Base+prefix)
 				continue
 			}
 			if !strings.Contains(u.Path, "/"+simulator.LargeMessage) { // its 81 MB would be read to be described
@@ -117,9 +118,7 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 		{"own", "/enterprises/own", "Accept: application/json", simulator.PageHAL},
 	} {
 		for _, provider := range []string{nsso, regional} {
-			if err := h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), c.form); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), c.form))
 			base := c.prefix + provider
 			first := base + "/ebox/messages/" + simulator.FirstMessage
 			t.Run(provider+" by "+c.name, func(t *testing.T) {
@@ -165,13 +164,13 @@ func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
 		prefix := c.prefix
 		got := h.get(prefix+c.list).want(t, 200)
 		for _, provider := range []string{nsso, regional} {
-			if want := `"messageProviderUrl":"` + h.base + prefix + provider; !strings.Contains(got.body, want) {
+			if want := `"messageProviderUrl":"` + h.Base + prefix + provider; !strings.Contains(got.body, want) {
 				t.Errorf("no %s in %s", want, got.body)
 			}
 		}
 		for _, link := range linksIn(t, got) {
-			if strings.HasPrefix(link, h.base+prefix+nsso) {
-				h.get(strings.TrimPrefix(link, h.base)+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated).want(t, 200)
+			if strings.HasPrefix(link, h.Base+prefix+nsso) {
+				h.get(strings.TrimPrefix(link, h.Base)+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated).want(t, 200)
 			}
 		}
 	}
@@ -218,7 +217,7 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 			"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
 			body := strings.NewReader(parted(messagePart + c.description))
 			sent := h.send("POST", prefix+c.provider+c.path, body, mixed, field).want(t, 201)
-			location := strings.TrimPrefix(sent.header.Get("Location"), h.base)
+			location := strings.TrimPrefix(sent.header.Get("Location"), h.Base)
 			if !strings.HasPrefix(location, prefix+c.provider+"/ebox/messages/") {
 				t.Fatalf("Location %q", sent.header.Get("Location"))
 			}
@@ -227,7 +226,7 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 	}
 	messages := "/enterprises/" + mandated + regional + "/ebox/messages?"
 	list := h.get(messages+"pageSize=2").want(t, 200)
-	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.base+messages) ||
+	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.Base+messages) ||
 		!strings.HasSuffix(link, `>; rel="next"`) {
 		t.Errorf("Link %q", link)
 	}

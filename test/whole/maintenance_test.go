@@ -11,14 +11,13 @@ import (
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // lately is what the admin listener shows of the last minutes.
 func (h *house) lately() (a activity.Activity) {
 	h.t.Helper()
-	if err := json.Unmarshal([]byte(h.operate("GET", "/activity").want(h.t, 200).body), &a); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, json.Unmarshal([]byte(h.operate("GET", "/activity").want(h.t, 200).body), &a))
 	return a
 }
 
@@ -126,7 +125,7 @@ func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
 func TestMaintenanceOutlivesAReload(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
-	f.waitForProviders()
+	f.AwaitProviders()
 	f.operate("POST", "/maintenance?provider=nsso&for=1h").want(t, 200)
 	before := f.status().Configuration.Hash
 	f.change(t, "name: With a mandate}", "name: With a name}")
@@ -144,7 +143,7 @@ func TestReplicasSwitchTogether(t *testing.T) {
 	houses[1].operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
 	eventually(t, "the first replica to follow", func() bool { return houses[0].get(box).status == 200 })
 	houses[1].operate("POST", "/maintenance?gateway=true&for=1h").want(t, 200)
-	third := buildBefore(t, houses[0].sim, clientDir, nil, add(section))
+	third := before(t, houses[0].sim, add(section))
 	eventually(t, "a new replica to know", func() bool { return third.status().Health == "DOWN" })
 }
 

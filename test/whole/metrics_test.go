@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/oteltest"
 )
 
@@ -23,9 +24,7 @@ func (h *house) metric(series string) float64 {
 		return -1
 	}
 	v, err := strconv.ParseFloat(found[1], 64)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.Must(h.t, err)
 	return v
 }
 

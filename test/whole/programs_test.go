@@ -15,6 +15,8 @@ import (
 
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // Where programs that cannot be changed expect the platform, whose own name begins with https.
@@ -24,14 +26,14 @@ const platform = "http://services.socialsecurity.be"
 func openPlatform(t *testing.T, edits ...func(*testing.T, string) string) *house {
 	t.Helper()
 	const regional = "ebox.regional.example"
-	sim := startSimulator(t, simulator.Options{PublicURL: strings.Replace(platform, "http", "https", 1),
+	sim := lab.Simulator(t, simulator.Options{PublicURL: strings.Replace(platform, "http", "https", 1),
 		PublicRegionalURL: "https://" + regional})
 	cert, key := certificate(t, "the platform", strings.TrimPrefix(platform, "http://"), regional)
-	h := buildBefore(t, sim, clientDir, nil, append([]func(*testing.T, string) string{
+	h := before(t, sim, append([]func(*testing.T, string) string{
 		edit("server: {listen:", "server: {forwardProxy: true, tokenStub: /oauth/token, listen:"),
 		edit("oauth:\n", "egress: {proxy: 'http://"+wayTo(t, sim.Address(), cert, key)+"', caFile: "+cert+"}\noauth:\n"),
 	}, edits...)...)
-	h.waitForProviders()
+	h.AwaitProviders()
 	return h
 }
 
@@ -39,13 +41,9 @@ func openPlatform(t *testing.T, edits ...func(*testing.T, string) string) *house
 func wayTo(t *testing.T, address, certFile, keyFile string) string {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var serving sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); _ = l.Close(); serving.Wait() })
@@ -85,8 +83,8 @@ func (h *house) run(t *testing.T, name string, arguments ...string) string {
 	t.Helper()
 	program := needs.Program(t, name, name)
 	cmd := exec.CommandContext(t.Context(), program, arguments...)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + t.TempDir(), "http_proxy=" + h.base,
-		"https_proxy=" + h.base}
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + t.TempDir(), "http_proxy=" + h.Base,
+		"https_proxy=" + h.Base}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -103,15 +101,13 @@ func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 		Messages, Document, Mandates int
 		Location, ID                 string
 	}
-	if err := json.Unmarshal([]byte(h.run(t, "python3", "testdata/unchanged.py", mandated)), &got); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(h.run(t, "python3", "testdata/unchanged.py", mandated)), &got))
 	if got.Messages < 3 || got.Document == 0 || got.Mandates < 1 || got.ID == "" || got.Location != platform+
 		"/REST/grant/citizen/v1/mandates/"+got.ID {
 		t.Errorf("%+v", got)
 	}
 	for _, r := range h.sim.Requests() {
-		if strings.Contains(r.Header.Get("Authorization"), "worthless") || r.Client != client.ID {
+		if strings.Contains(r.Header.Get("Authorization"), "worthless") || r.Client != lab.Client(t).ID {
 			t.Errorf("%s got what the program had for a token: %q %v", r.Upstream, r.Client, r.Header)
 		}
 	}
@@ -166,7 +162,7 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		t.Error("the log holds a secret")
 	}
 	for _, r := range h.sim.RequestsTo(simulator.UpstreamToken) {
-		if r.Client != client.ID {
+		if r.Client != lab.Client(t).ID {
 			t.Error("a token request was forwarded")
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // prometheus is the real one, reading one gateway.
@@ -34,9 +35,7 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 	program := needs.Program(t, "prometheus", "prometheus")
 	dir := t.TempDir()
 	rules, err := os.ReadFile("../../deploy/prometheus-rules.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	impatient := regexp.MustCompile(`(?m)^(\s+)for: .*$`).ReplaceAll(rules, []byte("${1}for: 0s"))
 	if bytes.Equal(impatient, rules) {
 		t.Fatal("no rule waits for anything any more")
@@ -48,23 +47,17 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 			"scrape_configs: [{job_name: ebox-gateway, static_configs: [{targets: [%q]}]}]\n",
 			strings.TrimPrefix(target, "http://")),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, filepath.Join(dir, name), content)
 	}
-	var said lockedBuffer
+	var said testkit.Log
 	free, err := net.Listen("tcp", "127.9.8.5:0") // where no other test gets a port of its own
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	address := free.Addr().String()
 	free.Close()
 	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
@@ -101,13 +94,9 @@ func (p *prometheus) ask(path string, v any) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", p.base+path, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, err)
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, err)
 	defer resp.Body.Close()
 	var answer struct {
 		Status, Error string
@@ -116,9 +105,7 @@ func (p *prometheus) ask(path string, v any) {
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
 		p.t.Fatalf("%s: %v %s", path, err, answer.Error)
 	}
-	if err := json.Unmarshal(answer.Data, v); err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.Must(p.t, json.Unmarshal(answer.Data, v))
 }
 
 // query gives the values of an expression.
@@ -136,15 +123,13 @@ func (p *prometheus) query(expr string) (values []float64) {
 			continue
 		}
 		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		testkit.Must(p.t, err)
 		values = append(values, v)
 	}
 	return values
 }
 
-// firing tells which alerts fire, with the upstream that they are about, if any.
+// firing gives the alerts that fire, with the upstream that they are about, if any.
 func (p *prometheus) firing() map[string]string {
 	p.t.Helper()
 	var data struct {
@@ -166,7 +151,7 @@ func (p *prometheus) firing() map[string]string {
 func TestAlertsFireInARealPrometheus(t *testing.T) {
 	t.Parallel()
 	f := watched(t, providers("breaker: {open: 1h}"))
-	p := startPrometheus(t, f.adm)
+	p := startPrometheus(t, f.Admin)
 	f.get(box).want(t, 200)
 	eventually(t, "the gateway to be up", func() bool {
 		v := p.query(`up{job="ebox-gateway"}`)
@@ -206,19 +191,14 @@ func TestAlertsFireInARealPrometheus(t *testing.T) {
 // dashboardExpressions are those of deploy/, with Grafana's variables filled in.
 func dashboardExpressions(t *testing.T) map[string]string {
 	t.Helper()
-	content, err := os.ReadFile("../../deploy/grafana-dashboard.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := testkit.Read(t, "../../deploy/grafana-dashboard.json")
 	var d struct {
 		Panels []struct {
 			Title   string
 			Targets []struct{ Expr, RefID string }
 		}
 	}
-	if err := json.Unmarshal(content, &d); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(content), &d))
 	all := make(map[string]string)
 	for _, panel := range d.Panels {
 		for _, target := range panel.Targets {

@@ -13,6 +13,7 @@ import (
 
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 const anothersBox = "/enterprises/" + another + nsso + "/ebox"
@@ -189,9 +190,7 @@ func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("tenancy:\n", twoCallers), providers("concurrency: {max: 40, queue: 40, wait: 10m}"))
 	id, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Sizes: []int64{32 << 20}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for i := range 80 {
 		c := h.dial("127.0.0.2")
 		_ = c.conn.(*net.TCPConn).SetReadBuffer(4096) // of a document the kernel takes little

@@ -19,9 +19,10 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // files is a house whose configuration is in files that the test changes.
@@ -36,12 +37,7 @@ type files struct {
 // watched opens a house that follows its files.
 func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
 	t.Helper()
-	f := &files{dir: t.TempDir(), hup: make(chan os.Signal, 1)}
-	key, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.write(t, "client.p12", string(key))
+	f := &files{dir: lab.Dir(t), hup: make(chan os.Signal, 1)}
 	f.write(t, "stop.txt", "# nobody yet\n")
 	keep := func(t *testing.T, text string) string {
 		f.write(t, "config.yaml", text)
@@ -53,16 +49,13 @@ func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
 		}
 		cfg, err := config.Load(filepath.Join(f.dir, "config.yaml"), func(string) (string, bool) { return "", false })
 		if err == nil {
-			patient(cfg)
+			lab.Patient(cfg)
 		}
 		return cfg, err
 	}
-	f.house = buildBefore(t, startSimulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { f.gw.Watch(ctx, 10*time.Millisecond, f.hup) })
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	f.waitForProviders()
+	f.house = buildIn(t, lab.Simulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
+	testkit.Running(t, func(ctx context.Context) { f.Gateway.Watch(ctx, 10*time.Millisecond, f.hup) })
+	f.AwaitProviders()
 	return f
 }
 
@@ -71,22 +64,15 @@ func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
 // write replaces a file in one step, as an editor does.
 func (f *files) write(t *testing.T, name, content string) {
 	t.Helper()
-	if err := os.WriteFile(f.path(name+".new"), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(f.path(name+".new"), f.path(name)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, f.path(name+".new"), content)
+	testkit.Must(t, os.Rename(f.path(name+".new"), f.path(name)))
 }
 
 // change edits config.yaml.
 func (f *files) change(t *testing.T, old, new string) {
 	t.Helper()
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.write(t, "config.yaml", edit(old, new)(t, string(text)))
+	text := testkit.Read(t, f.path("config.yaml"))
+	f.write(t, "config.yaml", edit(old, new)(t, text))
 }
 
 // refusal waits until the files are refused, and gives the first reason.
@@ -180,14 +166,10 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer taken.Close()
 	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	moved := l.Addr().String()
 	l.Close()
 	before := f.status().Configuration.Hash
@@ -200,7 +182,7 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	f.replace(t, `, "`+taken.Addr().String()+`"]`, `, "`+moved+`"]`, `admin: {listen: "`+moved+`"`,
 		`admin: {listen: "127.0.0.1:0"`)
 	eventually(t, "the new address", func() bool {
-		resp, err := f.http.Get("http://" + moved + "/ebox/providers")
+		resp, err := f.HTTP.Get("http://" + moved + "/ebox/providers")
 		if err != nil {
 			return false
 		}
@@ -243,14 +225,14 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		}
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				req, err := http.NewRequest(method, f.base+path, strings.NewReader(body))
+				req, err := http.NewRequest(method, f.Base+path, strings.NewReader(body))
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				req.Header.Set("Content-Type", "application/json")
 				req.GetBody = nil // nor may this client repeat it
-				resp, err := f.http.Do(req)
+				resp, err := f.HTTP.Do(req)
 				if err != nil {
 					t.Errorf("%s: %v", method, err)
 					return
@@ -268,12 +250,9 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
 		"maxHeaderBytes: 32KiB"}
 	const reloads = 20 // each kind five times
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Read(t, f.path("config.yaml"))
 	for i := range reloads {
-		next := string(text)
+		next := text
 		switch i % 4 {
 		case 0:
 			next = strings.Replace(next, "server: {", "server: {limits: {"+limits[i/4%4]+"}, ", 1)
@@ -285,14 +264,10 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 			next = strings.Replace(next, "tenancy:\n",
 				fmt.Sprintf("callers: [{name: c%d, networks: [127.0.0.0/8], own: true}]\ntenancy:\n", i), 1)
 		}
-		cfg, err := parse(next, f.dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg, err := lab.Read(next, f.dir)
+		testkit.Must(t, err)
 		before := asked.Load()
-		if err := f.gw.Replace(cfg, ""); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, f.Gateway.Replace(cfg, ""))
 		eventually(t, "requests between two reloads", func() bool { return t.Failed() || asked.Load() > before })
 	}
 	cancel()
@@ -313,23 +288,9 @@ func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
 	<-arrived
 	ended := make(chan error, 1)
-	go func() { ended <- h.stop() }()
-	eventually(t, "not ready", func() bool {
-		resp, err := h.http.Get(h.adm + "/readyz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp.StatusCode == 503
-	})
-	eventually(t, "the refusal of new requests", func() bool {
-		resp, err := h.http.Get(h.base + "/ebox/providers")
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp.StatusCode == 503
-	})
+	go func() { ended <- h.Stop() }()
+	eventually(t, "not ready", func() bool { return h.operate("GET", "/readyz").status == 503 })
+	eventually(t, "the refusal of new requests", func() bool { return h.get("/ebox/providers").status == 503 })
 	close(release)
 	if got := <-under; got.status != 200 {
 		t.Errorf("the request under way got %d %s", got.status, got.body)
@@ -345,7 +306,7 @@ func TestASecondSignalCutsWhatIsUnderWay(t *testing.T) {
 	h.fault(frozen(nsso))
 	cut := make(chan error, 1)
 	go func() {
-		resp, err := http.Get(h.base + "/enterprises/" + mandated + nsso + "/ebox")
+		resp, err := http.Get(h.Base + "/enterprises/" + mandated + nsso + "/ebox")
 		if err == nil {
 			resp.Body.Close()
 			err = fmt.Errorf("answered %s", resp.Status)
@@ -356,11 +317,10 @@ func TestASecondSignalCutsWhatIsUnderWay(t *testing.T) {
 		cut <- err
 	}()
 	eventually(t, "the request under way", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
-	h.cut()
-	if err := h.stop(); err == nil || !strings.Contains(err.Error(), "cut") {
+	h.Cut()
+	if err := h.Stop(); err == nil || !strings.Contains(err.Error(), "cut") {
 		t.Errorf("the end says nothing of what was cut: %v", err)
 	}
-	h.stopped = true
 	if err := <-cut; err == nil || strings.Contains(err.Error(), "answered") {
 		t.Errorf("the cut is not visible: %v", err)
 	}
@@ -371,16 +331,11 @@ func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "security.log")
 	h := open(t)
-	if err := h.stop(); err != nil {
-		t.Fatal(err)
-	}
-	text := demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0") + "tracing: {endpoint: \"http://127.0.0.1:1\"}\n"
-	text = strings.Replace(text, "log: {format: text}", "log: {format: text, security: "+path+"}", 1)
-	cfg, err := parse(text, clientDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.gw.Replace(cfg, ""); err == nil || !strings.Contains(err.Error(), "stopped") {
+	testkit.Must(t, h.Stop())
+	cfg, err := lab.Read(lab.Config(t, h.sim, "log: {format: text}", "log: {format: text, security: "+path+"}")+
+		"tracing: {endpoint: \"http://127.0.0.1:1\"}\n", h.dir)
+	testkit.Must(t, err)
+	if err := h.Gateway.Replace(cfg, ""); err == nil || !strings.Contains(err.Error(), "stopped") {
 		t.Errorf("it is taken: %v", err)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
@@ -415,14 +370,9 @@ func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.hup <- syscall.SIGHUP
 	eventually(t, "the watcher to follow", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	confirmed, err := parse(edit("name: With a mandate}", "name: Renamed}")(t, string(text)), f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Read(t, f.path("config.yaml"))
+	confirmed, err := lab.Read(edit("name: With a mandate}", "name: Renamed}")(t, text), f.dir)
+	testkit.Must(t, err)
 	read := func() *config.Config {
 		f.write(t, "stop.txt", another+"\n")
 		f.change(t, "registry:", "registries:") // nothing else is taken from here on
@@ -437,9 +387,7 @@ func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 		return confirmed
 	}
 	f.instead.Store(&read)
-	if err := f.gw.Confirm(confirmed.Hash()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.Gateway.Confirm(confirmed.Hash()))
 	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+another+nsso+"/ebox") == 403 })
 }
 
@@ -469,21 +417,15 @@ func TestAFIFOInPlaceOfAWatchedFileStopsNeitherReloadNorExit(t *testing.T) {
 	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	for _, name := range []string{"stop.txt", "client.p12"} {
-		if err := os.Remove(f.path(name)); err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Mkfifo(f.path(name), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Remove(f.path(name)))
+		testkit.Must(t, syscall.Mkfifo(f.path(name), 0o600))
 	}
 	if e := f.refusal(t); !strings.Contains(e, "not a regular file") {
 		t.Errorf("%s", e)
 	}
 	f.get(box).want(t, 200)
 	f.hup <- syscall.SIGHUP
-	if err := os.Remove(f.path("stop.txt")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Remove(f.path("stop.txt")))
 	f.write(t, "stop.txt", "# nobody yet\n")
 	f.change(t, "  suspendedFiles", "  # now\n  suspendedFiles")
 	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Rejected == nil })
@@ -506,7 +448,7 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			for calling.Err() == nil {
 				h := target.Load()
-				req, err := http.NewRequest("PATCH", h.base+messages, http.NoBody)
+				req, err := http.NewRequest("PATCH", h.Base+messages, http.NoBody)
 				if err != nil {
 					t.Error(err)
 					return
@@ -534,14 +476,14 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 	}
 	eventually(t, "callers at work", func() bool { return served.Load() > 50 })
 	ended := make(chan error, 1)
-	go func() { ended <- stops.stop() }()
+	go func() { ended <- stops.Stop() }()
 	eventually(t, "the balancer to see it", func() bool { return stops.operate("GET", "/readyz").status != 200 })
 	eventually(t, "callers that are asked to leave", func() bool { return leaving.Load() > 50 })
 	target.Store(stays)
 	eventually(t, "callers at the other gateway", func() bool { return moved.Load() > 50 })
 	endCalling()
 	wg.Wait()
-	stops.cut()
+	stops.Cut()
 	if err := <-ended; err != nil {
 		t.Errorf("the stop: %v", err)
 	}
@@ -604,7 +546,7 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 // A rolling update would otherwise replace every good replica by one that can do nothing.
 func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
 	t.Parallel()
-	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"))
+	h := build(t, edit("clientId: "+lab.Client(t).ID, "clientId: somebody-else"))
 	eventually(t, "the end of the first tries", func() bool { return h.operate("GET", "/startupz").status == 200 })
 	got := h.operate("GET", "/readyz").want(t, 503)
 	if !strings.Contains(got.body, "client demo has had no token yet") || !strings.Contains(got.body, "invalid_client") {
@@ -615,7 +557,7 @@ func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
 		t.Errorf("%+v", s.Attention)
 	}
 	// Patience that is over makes it ready for what it can serve.
-	h = build(t, edit("clientId: "+client.ID, "clientId: somebody-else"), add("readiness: {patience: 1ms}\n"))
+	h = build(t, edit("clientId: "+lab.Client(t).ID, "clientId: somebody-else"), add("readiness: {patience: 1ms}\n"))
 	eventually(t, "the end of the patience", func() bool { return h.operate("GET", "/readyz").status == 200 })
 }
 
@@ -634,11 +576,8 @@ func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
 // replace writes config.yaml with several edits at once.
 func (f *files) replace(t *testing.T, pairs ...string) {
 	t.Helper()
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := string(text)
+	text := testkit.Read(t, f.path("config.yaml"))
+	next := text
 	for i := 0; i < len(pairs); i += 2 {
 		next = edit(pairs[i], pairs[i+1])(t, next)
 	}

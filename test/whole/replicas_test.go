@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,8 @@ import (
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // redisSection is the section of a configuration with a new encryption key, or none. It
@@ -32,9 +33,7 @@ func newKey(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "k1.key")
 	secret := sha256.Sum256([]byte(rand.Text()))
-	if err := os.WriteFile(file, []byte(hex.EncodeToString(secret[:])), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, file, hex.EncodeToString(secret[:]))
 	return file
 }
 
@@ -43,10 +42,10 @@ func group(t *testing.T, n int, edits ...func(*testing.T, string) string) []*hou
 	t.Helper()
 	houses := []*house{open(t, edits...)}
 	for len(houses) < n {
-		houses = append(houses, buildBefore(t, houses[0].sim, clientDir, nil, edits...))
+		houses = append(houses, before(t, houses[0].sim, edits...))
 	}
 	for _, h := range houses {
-		h.waitForProviders()
+		h.AwaitProviders()
 		h.waitForRedis(redisstore.StateUp)
 	}
 	return houses
@@ -103,7 +102,7 @@ func TestRedisShowsNothingThatPassesThroughTheGateway(t *testing.T) {
 	server := redistest.Start(t)
 	h := group(t, 1, add(redisSection(t, server, true)))[0]
 	secrets := []string{mandated, mandated[1:], "ebox/messages", "messageTypes", "eyJhbGciOi", "Bearer",
-		"application/json", client.ID}
+		"application/json", lab.Client(t).ID}
 	for _, path := range []string{messages, messages + "?pageSize=5", box, own + reference} {
 		secrets = append(secrets, h.get(path).want(t, 200).body[:40])
 	}
@@ -189,12 +188,10 @@ func TestTheListOfProvidersOutlivesARestartOfAll(t *testing.T) {
 	section := redisSection(t, server, true)
 	first := open(t, add(section))
 	awaitKept(t, server, "list")
-	if err := first.stop(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, first.Stop())
 	first.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultClose})
-	second := buildBefore(t, first.sim, clientDir, nil, add(section))
-	second.waitForProviders()
+	second := before(t, first.sim, add(section))
+	second.AwaitProviders()
 	second.get(box).want(t, 200)
 	if s := second.status().Directory; s.Source != "shared" {
 		t.Errorf("the list came from %q", s.Source)
@@ -208,11 +205,8 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	f.waitForRedis(redisstore.StateUp)
 	f.get(box).want(t, 200)
 	issued := f.sim.TokensIssued()
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+
+	text := testkit.Read(t, f.path("config.yaml"))
+	f.write(t, "config.yaml", strings.Replace(text, "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+
 		newKey(t)+"}, ", 1))
 	eventually(t, "the new key", func() bool {
 		s := f.status().Redis
@@ -222,7 +216,7 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	if n := f.sim.TokensIssued(); n != issued {
 		t.Errorf("%d tokens were asked for by the change", n-issued)
 	}
-	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [",
+	f.write(t, "config.yaml", strings.Replace(text, "encryptionKeys: [",
 		"encryptionKeys: [{id: k3, file: missing.key}, ", 1))
 	eventually(t, "the file without a key to be refused", func() bool { return f.status().Configuration.Rejected != nil })
 	if s := f.status().Redis; s.Keys[0] != "k2" {

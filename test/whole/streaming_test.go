@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 const large = messages + "/" + simulator.LargeMessage + "/attachments/"
@@ -43,10 +44,8 @@ func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
 			transport.Protocols.SetUnencryptedHTTP2(c.proto == "HTTP/2")
 			transport.Protocols.SetHTTP1(c.proto == "HTTP/1.1")
 			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get(h.base + large + c.attachment + "/content")
-			if err != nil {
-				t.Fatal(err)
-			}
+			resp, err := (&http.Client{Transport: transport}).Get(h.Base + large + c.attachment + "/content")
+			testkit.Must(t, err)
 			defer resp.Body.Close()
 			sum := sha256.New()
 			n, err := io.Copy(sum, resp.Body)
@@ -145,10 +144,8 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 		for _, path := range []string{list, document} {
 			h.sim.ClearFaults()
 			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: 1 << 20})
-			resp, err := (&http.Client{Transport: transport}).Get(h.base + path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			resp, err := (&http.Client{Transport: transport}).Get(h.Base + path)
+			testkit.Must(t, err)
 			if n, err := io.Copy(io.Discard, resp.Body); err == nil {
 				t.Errorf("%s: %d bytes look whole", path, n)
 			}
@@ -192,16 +189,14 @@ func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {bodyIdleTimeout: 300ms}, "))
 	for request, base := range map[string]string{
-		"OPTIONS /ebox/providers": h.base, "GET " + box: h.base, "POST /configuration/confirm?hash=x": h.adm,
+		"OPTIONS /ebox/providers": h.Base, "GET " + box: h.Base, "POST /configuration/confirm?hash=x": h.Admin,
 	} {
 		for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
 			"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"} {
 			t.Run(request, func(t *testing.T) {
 				t.Parallel()
 				conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				defer conn.Close()
 				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\n%s", request, body)
 				_ = conn.SetReadDeadline(time.Now().Add(patience))

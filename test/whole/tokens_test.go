@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // keepsSecrets fails the test if anything that the gateway wrote or shows holds a
@@ -93,11 +95,9 @@ func TestARefusedClientIsToldWhyAtOnce(t *testing.T) {
 		}
 		return p
 	}
-	poor := client
+	poor := lab.Client(t)
 	poor.Scopes = []string{simulator.ScopeRegistry}
-	if err := h.sim.RegisterClient(poor); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, h.sim.RegisterClient(poor))
 	if p := refused("invalid_scope", "terms of use"); p["scope"] != simulator.ScopeDocumentConsumer {
 		t.Errorf("%v", p)
 	}
@@ -115,15 +115,11 @@ const rotatedPassword = "correct horse battery"
 func mounted(t *testing.T) (dir string, swap func(*simulator.Identity)) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := os.Symlink(filepath.Join("..data", "client.p12"), filepath.Join(dir, "client.p12")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Symlink(filepath.Join("..data", "client.p12"), filepath.Join(dir, "client.p12")))
 	return dir, func(identity *simulator.Identity) {
 		t.Helper()
 		p12, err := identity.PKCS12(rotatedPassword)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		version, err := os.MkdirTemp(dir, "..version-")
 		if err == nil {
 			err = os.WriteFile(filepath.Join(version, "client.p12"), p12, 0o600)
@@ -134,9 +130,7 @@ func mounted(t *testing.T) (dir string, swap func(*simulator.Identity)) {
 		if err == nil {
 			err = os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data"))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 	}
 }
 
@@ -155,11 +149,9 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+
 		", password: "+rotatedPassword))
 	register := func(i int) {
-		rotated := client
+		rotated := lab.Client(t)
 		rotated.Certificate = identities[i].Certificate
-		if err := h.sim.RegisterClient(rotated); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, h.sim.RegisterClient(rotated))
 	}
 	register(0)
 	eventually(t, "calls to succeed with the first key", func() bool { return h.get(box).status == 200 })
@@ -187,9 +179,7 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "broken.p12")
-	if err := os.WriteFile(file, []byte("no key store"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, file, "no key store")
 	h := open(t, edit("    demo: {", "    broken: {clientId: broken, keystore: {file: "+file+", password: "+
 		rotatedPassword+"}}\n    demo: {"),
 		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),

@@ -2,13 +2,13 @@ package whole_test
 
 import (
 	"encoding/hex"
-	"os"
 	"strings"
 	"testing"
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/oteltest"
 )
 
@@ -53,9 +53,7 @@ func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
 	}
 	h.get(box).want(t, 200) // not the caller's to decide, and the ratio is 0
 	request := requestSpan(t, c, id)
-	if err := h.stop(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, h.Stop())
 	spans := c.Spans()
 	if len(spans) != 3 {
 		t.Fatalf("%d spans", len(spans))
@@ -91,15 +89,12 @@ func TestTracesFollowTheConfiguration(t *testing.T) {
 	c := oteltest.Start(t)
 	f := watched(t)
 	f.get(box).want(t, 200)
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Read(t, f.path("config.yaml"))
 	f.write(t, "headers", "X-Key: one\n")
-	f.write(t, "config.yaml", string(text)+"tracing: {endpoint: "+c.URL+", sampleRatio: 1, headersFile: headers}\n")
+	f.write(t, "config.yaml", text+"tracing: {endpoint: "+c.URL+", sampleRatio: 1, headersFile: headers}\n")
 	eventually(t, "traces to begin", func() bool { return strings.Contains(f.metrics(), "ebox_gateway_trace_") })
 	f.get(box).want(t, 200)
-	f.write(t, "config.yaml", string(text)) // what there is is sent
+	f.write(t, "config.yaml", text) // what there is is sent
 	eventually(t, "traces to end", func() bool { return !strings.Contains(f.metrics(), "ebox_gateway_trace_") })
 	eventually(t, "the spans", func() bool { return len(c.With("ebox.upstream", "provider nsso")) > 0 })
 	if header := c.Batches()[0].Header; header.Get("X-Key") != "one" {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // tap stands between the gateway and an upstream and keeps what the upstream answered last.
@@ -29,9 +31,7 @@ func (p *tap) through(route string) func(*testing.T, string) string {
 			t.Fatalf("no %s in\n%s", route, text)
 		}
 		upstream, err := url.Parse(text[found[2]:found[3]])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		server := httptest.NewServer(&httputil.ReverseProxy{
 			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) },
 			ModifyResponse: func(resp *http.Response) error {
@@ -60,10 +60,8 @@ func (h *house) dial(from string) *caller {
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
-	conn, err := d.Dial("tcp", strings.TrimPrefix(h.base, "http://"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	conn, err := d.Dial("tcp", strings.TrimPrefix(h.Base, "http://"))
+	testkit.Must(h.t, err)
 	h.t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	return &caller{h.t, conn, bufio.NewReader(conn)}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/needs"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 // current is the newest version that CHANGELOG.md has.
 func current(t *testing.T) string {
 	t.Helper()
-	for line := range strings.Lines(mustRead(t, "CHANGELOG.md")) {
+	for line := range strings.Lines(testkit.Read(t, "CHANGELOG.md")) {
 		if name, ok := strings.CutPrefix(line, "## "); ok {
 			if version := strings.Fields(name)[0]; isSemantic(version) {
 				return version
@@ -45,37 +46,23 @@ func current(t *testing.T) string {
 	return ""
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mustRead(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	must(t, err)
-	return string(content)
-}
-
 // unpack gives the files of an archive.
 func unpack(t *testing.T, path string) map[string][]byte {
 	t.Helper()
-	zip, err := gzip.NewReader(strings.NewReader(mustRead(t, path)))
-	must(t, err)
+	zip, err := gzip.NewReader(strings.NewReader(testkit.Read(t, path)))
+	testkit.Must(t, err)
 	files := make(map[string][]byte)
 	for r := tar.NewReader(zip); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			return files
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		if h.Typeflag != tar.TypeReg {
 			t.Errorf("%s is not a file", h.Name)
 		}
 		files[h.Name], err = io.ReadAll(r)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 }
 
@@ -104,15 +91,15 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	for name, flags := range map[string]string{"first": "", "second": "-race"} {
 		t.Setenv("GOFLAGS", flags) // which must not matter
 		r.out = filepath.Join(dir, name)
-		must(t, r.make([]string{platform}, key))
+		testkit.Must(t, r.make([]string{platform}, key))
 	}
-	sums := mustRead(t, filepath.Join(dir, "first", "SHA256SUMS"))
-	if sums != mustRead(t, filepath.Join(dir, "second", "SHA256SUMS")) || strings.Count(sums, "\n") != 3 {
+	sums := testkit.Read(t, filepath.Join(dir, "first", "SHA256SUMS"))
+	if sums != testkit.Read(t, filepath.Join(dir, "second", "SHA256SUMS")) || strings.Count(sums, "\n") != 3 {
 		t.Errorf("a release of one platform, made twice, has the files\n%s", sums)
 	}
 
 	// As docs/release.md has people do it.
-	must(t, os.WriteFile(filepath.Join(dir, "allowed_signers"), []byte("ebox-gateway "+mustRead(t, key+".pub")), 0o600))
+	testkit.Write(t, filepath.Join(dir, "allowed_signers"), "ebox-gateway "+testkit.Read(t, key+".pub"))
 	verify := func() error {
 		command := exec.Command("sh", "-euc", "sha256sum --check --strict SHA256SUMS >&2\n"+
 			"ssh-keygen -Y verify -f ../allowed_signers -I ebox-gateway -n ebox-gateway -s SHA256SUMS.sig <SHA256SUMS")
@@ -136,12 +123,12 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	lacks(t, files, base, "gateway", "README.md", "CHANGELOG.md", "config.yaml", "deploy/prometheus-rules.yaml",
 		"docs/operations.md")
 	binary := filepath.Join(dir, "gateway")
-	must(t, os.WriteFile(binary, files[base+"/gateway"], 0o700))
-	must(t, static(binary))
+	testkit.Must(t, os.WriteFile(binary, files[base+"/gateway"], 0o700))
+	testkit.Must(t, static(binary))
 	if out, err := exec.Command(binary).CombinedOutput(); string(out) != "product "+r.version+"\n" {
 		t.Errorf("the binary says %q, %v", out, err)
 	}
-	bomHasAll(t, []byte(mustRead(t, filepath.Join(r.out, base+".cdx.json"))), binary)
+	bomHasAll(t, []byte(testkit.Read(t, filepath.Join(r.out, base+".cdx.json"))), binary)
 	if root, err := os.Getwd(); err != nil || bytes.Contains(files[base+"/gateway"], []byte(root)) {
 		t.Errorf("the binary knows the folder it was built in, %v", err)
 	}
@@ -150,7 +137,7 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 		"values.yaml", "values.schema.json", "templates/gateway.yaml", "base/statefulset.yaml", "components/redis/redis.conf")
 
 	// Whoever changes a file and its sum is found by the signature.
-	must(t, os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums[:strings.IndexByte(sums, '\n')+1]), 0o600))
+	testkit.Write(t, filepath.Join(r.out, "SHA256SUMS"), sums[:strings.IndexByte(sums, '\n')+1])
 	if err := verify(); err == nil {
 		t.Error("a changed list of sums is taken for the signed one")
 	}
@@ -173,7 +160,7 @@ func TestTheGatewaySaysItsVersionAndWhatItIsMadeOf(t *testing.T) {
 		t.Errorf("the binary says %q, %v", out, err)
 	}
 	list, err := r.bom(binary)
-	must(t, err)
+	testkit.Must(t, err)
 	if modules := bomHasAll(t, list, binary); modules < 20 {
 		t.Errorf("it is made of %d modules", modules)
 	}
@@ -207,9 +194,9 @@ func TestNothingOfTheReleaseNeedsCgo(t *testing.T) {
 func bomHasAll(t *testing.T, content []byte, binary string) int {
 	t.Helper()
 	var list bom
-	must(t, json.Unmarshal(content, &list))
+	testkit.Must(t, json.Unmarshal(content, &list))
 	info, err := buildinfo.ReadFile(binary)
-	must(t, err)
+	testkit.Must(t, err)
 	want := []string{"pkg:golang/std@" + strings.TrimPrefix(info.GoVersion, "go")}
 	for _, d := range info.Deps {
 		want = append(want, "pkg:golang/"+d.Path+"@"+d.Version)
@@ -222,7 +209,7 @@ func bomHasAll(t *testing.T, content []byte, binary string) int {
 		t.Errorf("the list has %v, the binary %v", got, want)
 	}
 	if h := list.Metadata.Component.Hashes; len(h) != 1 || h[0].Content != fmt.Sprintf("%x",
-		sha256.Sum256([]byte(mustRead(t, binary)))) {
+		sha256.Sum256([]byte(testkit.Read(t, binary)))) {
 		t.Errorf("the list is of a binary with the hash %v", h)
 	}
 	return len(info.Deps)
@@ -241,14 +228,14 @@ func TestAReleaseThatNobodyWasToldOfIsRefused(t *testing.T) {
 		}
 	}
 	r := release{version: current(t), out: t.TempDir()}
-	must(t, os.WriteFile(filepath.Join(r.out, "left"), nil, 0o600))
+	testkit.Write(t, filepath.Join(r.out, "left"), "")
 	if err := r.make(nil, ""); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("a release is written over another: %v", err)
 	}
 }
 
 func TestTheImageIsBuiltWithTheFlagsOfTheRelease(t *testing.T) {
-	dockerfile := mustRead(t, "Dockerfile")
+	dockerfile := testkit.Read(t, "Dockerfile")
 	args := (&release{version: "${VERSION}", product: "./cmd/gateway"}).buildArguments("/out/gateway")
 	args[4] = `"` + args[4] + `"`
 	if want := "go " + strings.Join(args, " "); !strings.Contains(dockerfile, want) {
@@ -261,9 +248,7 @@ func tagged(t *testing.T, dir, key string) ([]byte, error) {
 	t.Helper()
 	needs.Program(t, "git", "git")
 	page, err := os.ReadFile("docs/release.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	commands := regexp.MustCompile(`(?m)^ *git -c .*$`).FindAllString(string(page), -1)
 	if len(commands) != 2 { // the page speaks of checking first
 		t.Fatalf("docs/release.md has the commands %q", commands)

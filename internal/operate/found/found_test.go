@@ -8,18 +8,15 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/operate/found"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestARowOfCSVIsReadAsItWasRecorded(t *testing.T) {
 	var b bytes.Buffer
 	w := found.NewCSV(&b)
 	one := &audit.Found{Record: audit.Record{Actor: `=HYPERLINK("x")`, Purpose: "a;=1,\"2\"\r\nb"}}
-	if err := w.Write(one); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, w.Write(one))
+	testkit.Must(t, w.Flush())
 	text, marked := strings.CutPrefix(b.String(), "\ufeff")
 	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
 	if err != nil || !marked || len(rows) != 2 || rows[0][5] != "actor" || rows[0][6] != "purpose" {

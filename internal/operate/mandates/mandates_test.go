@@ -3,17 +3,16 @@ package mandates_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/mandates"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // numbers makes n valid CBE numbers, none of them known in Mahis.
@@ -25,36 +24,15 @@ func numbers(n int) []config.Enterprise {
 	return list
 }
 
-// newCheck prepares a check of one provider before a simulator, in haste, and gives the client that
-// asks. more is put into the registry's section.
-func newCheck(t *testing.T, more string) (*simulator.Simulator, *mandates.Check, simulator.Client) {
+// newCheck prepares a check of one provider before a simulator, in haste. edits are made in the configuration.
+func newCheck(t *testing.T, edits ...string) (*simulator.Simulator, *mandates.Check) {
 	t.Helper()
-	dir := t.TempDir()
-	client, err := demo.NewClient(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = sim.Close() })
-	text := strings.Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"), "registry:\n", "registry:\n"+more, 1)
-	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	sim := lab.Simulator(t, simulator.Options{})
+	_, g := lab.New(t, lab.Config(t, sim, edits...), lab.Dir(t))
 	check, err := mandates.New(t.Context(), g.View(), []string{"nsso"}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	check.PerSecond, check.Patience = 100_000, time.Millisecond
-	return sim, check, client
+	return sim, check
 }
 
 var mandated = []config.Enterprise{{Number: 206731645, Client: "demo", Name: "Mandated"}}
@@ -66,14 +44,12 @@ func collect(t *testing.T, check *mandates.Check, list []config.Enterprise) []ma
 		all = append(all, f...)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return all
 }
 
 func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
-	sim, check, _ := newCheck(t, "")
+	sim, check := newCheck(t)
 	found := collect(t, check, mandated)
 	if len(found) != 1 || found[0].Result != mandates.Usable || found[0].Name != "Mandated" {
 		t.Fatalf("%+v", found)
@@ -91,11 +67,9 @@ func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
 
 func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 	failing := func(t *testing.T, count int) (*simulator.Simulator, *mandates.Check) {
-		sim, check, _ := newCheck(t, "")
-		if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
-			Status: 500, Count: count}); err != nil {
-			t.Fatal(err)
-		}
+		sim, check := newCheck(t)
+		lab.Fault(t, sim, simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
+			Status: 500, Count: count})
 		return sim, check
 	}
 	t.Run("twice, and all is well", func(t *testing.T) {
@@ -121,11 +95,10 @@ func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 }
 
 func TestARefusedClientIsNoRefusedMandate(t *testing.T) {
-	sim, check, few := newCheck(t, "  client: demo\n")
+	sim, check := newCheck(t, "registry:\n", "registry:\n  client: demo\n")
+	few := lab.Client(t)
 	few.Scopes = []string{simulator.ScopeRegistry}
-	if err := sim.RegisterClient(few); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, sim.RegisterClient(few))
 	found := collect(t, check, mandated)
 	if f := found[0]; f.Result != mandates.NotTested || !strings.Contains(f.Reason, "invalid_scope") {
 		t.Errorf("%+v", f)
@@ -133,7 +106,7 @@ func TestARefusedClientIsNoRefusedMandate(t *testing.T) {
 }
 
 func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
-	_, check, _ := newCheck(t, "")
+	_, check := newCheck(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(map[enterprise.Number]bool)
 	err := check.Run(ctx, numbers(10_000), nil, func(f []mandates.Finding) error {
@@ -155,14 +128,14 @@ func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
 
 // Who writes the findings down has a full disk: the next ones would stand behind the half of a line.
 func TestNothingIsReportedAfterAReportThatFailed(t *testing.T) {
-	sim, check, _ := newCheck(t, "")
+	sim, check := newCheck(t)
 	full := errors.New("the disk is full")
 	reports := 0
 	err := check.Run(t.Context(), numbers(50), nil, func([]mandates.Finding) error {
 		reports++
-		for len(sim.RequestsTo(simulator.ProviderUpstream("nsso"))) < check.AtOnce { // the others have findings, too
-			time.Sleep(time.Millisecond)
-		}
+		testkit.Eventually(t, "the findings of the others", func() bool {
+			return len(sim.RequestsTo(simulator.ProviderUpstream("nsso"))) >= check.AtOnce
+		})
 		return full
 	})
 	if !errors.Is(err, full) || reports != 1 {

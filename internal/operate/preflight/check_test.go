@@ -9,17 +9,20 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
+
+// nobody is an address of this machine where nobody listens, and where no other test
+// gets a port of its own.
+const nobody = "127.9.8.7:9"
 
 // expect finds a row "part|result|detail|advice" in the table; what is empty is not looked at.
 func expect(t *testing.T, checks []preflight.Check, want string) {
@@ -41,47 +44,16 @@ func expect(t *testing.T, checks []preflight.Check, want string) {
 // edited: each old is replaced by the new that follows. Nothing is started.
 func checkOnline(t *testing.T, sim *simulator.Simulator, dir string, edits ...string) []preflight.Check {
 	t.Helper()
-	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
-	edits = append(edits, "oauth:\n", "oauth:\n  timeout: 2m\n") // the machine may stop for a while
-	for edit := range slices.Chunk(edits, 2) {
-		if !strings.Contains(text, edit[0]) {
-			t.Fatalf("the configuration does not hold %q:\n%s", edit[0], text)
-		}
-		text = strings.Replace(text, edit[0], edit[1], 1)
-	}
-	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg, g := lab.New(t, lab.Config(t, sim, edits...), dir)
 	return append(preflight.Offline(cfg, time.Now(), nobodyRuns), preflight.Online(t.Context(), g.View(), time.Minute)...)
-}
-
-func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {
-	t.Helper()
-	o.Listen, o.ListenRegional = "127.0.0.1:0", "127.0.0.1:0"
-	if o.Clients == nil {
-		o.Clients = []simulator.Client{client}
-	}
-	sim, err := simulator.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = sim.Close() })
-	return sim
 }
 
 // register gives the client these scopes and no others.
 func register(t *testing.T, sim *simulator.Simulator, scopes ...string) {
 	t.Helper()
-	few := client
+	few := lab.Client(t)
 	few.Scopes = scopes
-	if err := sim.RegisterClient(few); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, sim.RegisterClient(few))
 }
 
 // route is the edit that adds a route of its own to the configuration.
@@ -145,18 +117,14 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 					"; routes ask besides for "}},
 		"a registry that fails": {
 			simulator: func(s *simulator.Simulator) {
-				if _, err := s.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 500,
-					Path: "/messageRegistries"}); err != nil {
-					t.Fatal(err)
-				}
+				lab.Fault(t, s, simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 500,
+					Path: "/messageRegistries"})
 			},
 			want: []string{"registry's list|failed|500", "registry|warning|with 500|in trouble"}},
 		"a provider whose host is not allowed": {
 			simulator: func(s *simulator.Simulator) {
-				if err := s.SetProvider(simulator.Provider{ID: "elsewhere", URL: "https://ebox.elsewhere.example/v3",
-					APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, s.SetProvider(simulator.Provider{ID: "elsewhere", URL: "https://ebox.elsewhere.example/v3",
+					APIVersion: "3.0", Activation: "2020-01-01"}))
 			},
 			want: []string{`provider elsewhere|failed|, "ebox.elsewhere.example"]`, "registry's list|ok|6 Document"}},
 		"a token endpoint that is away": {edits: []string{"tokenUrl: ", "tokenUrl: http://" + nobody + "/token #"},
@@ -170,17 +138,13 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 			want: []string{"egress proxy|failed|look at the user and password in egress.proxy"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sim := startSimulator(t, simulator.Options{})
+			sim := lab.Simulator(t, simulator.Options{})
 			if c.simulator != nil {
 				c.simulator(sim)
 			}
-			dir := t.TempDir()
-			key, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, dir, map[string][]byte{"client.p12": key, "ca.pem": pem.EncodeToMemory(&pem.Block{
-				Type: "CERTIFICATE", Bytes: selfSigned.Certificate().Raw})})
+			dir := lab.Dir(t)
+			testkit.Write(t, filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{
+				Type: "CERTIFICATE", Bytes: selfSigned.Certificate().Raw}))
 			checks := checkOnline(t, sim, dir, c.edits...)
 			for _, want := range c.want {
 				expect(t, checks, want)
@@ -191,8 +155,8 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 
 // The server's clock is two minutes ahead: assertions arrive expired.
 func TestCheckOnlineTellsAWrongClockFromAWrongKey(t *testing.T) {
-	sim := startSimulator(t, simulator.Options{Now: func() time.Time { return time.Now().Add(2 * time.Minute) }})
-	checks := checkOnline(t, sim, clientDir)
+	sim := lab.Simulator(t, simulator.Options{Now: func() time.Time { return time.Now().Add(2 * time.Minute) }})
+	checks := checkOnline(t, sim, lab.Dir(t))
 	expect(t, checks, "clock|failed|this machine is 2m0s behind the server's clock|chronyd")
 	expect(t, checks, "token demo for documentconsumer|failed|set the clock")
 }
@@ -203,14 +167,10 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 	for name, end := range map[string]time.Time{"good": now.AddDate(1, 0, 0), "old": now.AddDate(0, 0, -10),
 		"ending": now.AddDate(0, 0, 21)} {
 		id, err := simulator.SelfSigned("Office", end.AddDate(-1, 0, 0)) // it ends a year later
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		file, err := id.PKCS12("right")
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, dir, map[string][]byte{name + ".p12": file})
+		testkit.Must(t, err)
+		testkit.Write(t, filepath.Join(dir, name+".p12"), file)
 	}
 	for keystore, want := range map[string]string{
 		"file: good.p12, password: wrong":   "failed|password",
@@ -221,9 +181,7 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 	} {
 		cfg, err := config.Parse("test.yaml", []byte("environment: simulation\noauth: {clients: {office: {clientId: a, "+
 			"keystore: {"+keystore+"}}}}\n"), dir, os.LookupEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		checks := preflight.Offline(cfg, now, nobodyRuns)
 		expect(t, checks, "key of client office|"+want)
 		if text, err := json.Marshal(checks); err != nil || strings.Contains(string(text), "right") {
@@ -234,11 +192,9 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 
 func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer l.Close()
-	sim := startSimulator(t, simulator.Options{})
+	sim := lab.Simulator(t, simulator.Options{})
 	for lines, want := range map[string]string{
 		"log: {security: nowhere/refusals.jsonl}":               "security log|failed|there is no folder|log.security",
 		"log: {security: refusals.jsonl}":                       "security log|ok",
@@ -252,7 +208,7 @@ func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 		"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}": "trace collector|ok|takes connections",
 	} {
 		t.Run(lines, func(t *testing.T) {
-			expect(t, checkOnline(t, sim, clientDir, "log: {format: text}\n", lines+"\n"), want)
+			expect(t, checkOnline(t, sim, lab.Dir(t), "log: {format: text}\n", lines+"\n"), want)
 		})
 	}
 }

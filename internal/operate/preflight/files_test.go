@@ -22,17 +22,17 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 	cert, key := testkit.NewCertificate(t, nil).PEM()
 	_, another := testkit.NewCertificate(t, nil).PEM()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer busy.Close()
 	dir := t.TempDir()
-	write(t, dir, map[string][]byte{
+	for name, content := range map[string][]byte{
 		"cert.pem": cert, "key.pem": key, "other.pem": another,
 		"trivial": []byte("secret\n"), "same": bytes.Repeat([]byte("a"), 40), "empty": nil, "key.p12": nil, "$NAME": nil,
 		"good":       []byte("5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n"),
 		"broken.pem": []byte("-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"),
-	})
+	} {
+		testkit.Write(t, filepath.Join(dir, name), content)
+	}
 	tls := func(cert, key string) string {
 		return "server: {listen: [{address: 127.0.0.1:0, tls: {certFile: " + cert + ", keyFile: " + key + "}}]}"
 	}
@@ -80,9 +80,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 				}
 			}
 			cfg, err := config.Parse("test.yaml", []byte(text), dir, os.LookupEnv)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			expect(t, preflight.Offline(cfg, time.Now().Add(c.later), func(config.Listener) bool { return c.runs }), c.want)
 		})
 	}
@@ -91,9 +89,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 func TestFilesOpenToOthersAreRisks(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open")
-	if err := os.Mkdir(open, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Mkdir(open, 0o700))
 	for name, mode := range map[string]os.FileMode{"config.yaml": 0o640, "key.p12": 0o644, "open/stop.txt": 0o662,
 		"ca.pem": 0o644} {
 		path := filepath.Join(dir, name)
@@ -103,20 +99,14 @@ func TestFilesOpenToOthersAreRisks(t *testing.T) {
 		if name != "config.yaml" {
 			content = ""
 		}
-		if err := os.WriteFile(path, []byte(content), mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(path, []byte(content), mode))
 		if err := os.Chmod(path, mode); err != nil { // whatever the umask
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(open, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(open, 0o777))
 	cfg, err := config.Load(filepath.Join(dir, "config.yaml"), os.LookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	risks := preflight.Rights(cfg)
 	for _, want := range []string{"key.p12 can be read by every user", "stop.txt can be changed by every user",
 		"open is a folder in which every user"} {

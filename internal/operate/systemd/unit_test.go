@@ -7,20 +7,18 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestSystemdIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
 	Notify("READY=1")
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	b := make([]byte, 64)
 	if n, err := conn.Read(b); err != nil || string(b[:n]) != "READY=1" {
 		t.Errorf("%q, %v", b[:n], err)
@@ -33,9 +31,7 @@ func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
 	dir := t.TempDir()
 	environment := filepath.Join(dir, "environment")
 	unitFile := filepath.Join(dir, "ebox.service")
-	if err := os.Mkdir(unitFile+".d", 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Mkdir(unitFile+".d", 0o700))
 	for file, content := range map[string]string{
 		environment: "# secrets\nONE=1\n TWO = \"a b\"\n; and\n\nTHREE='x=y'\n",
 		unitFile: "[Unit]\nUser=nobody\n[Service]\nUser=ebox\nGroup=ebox\nSupplementaryGroups=a b\nEnvironmentFile=" +
@@ -44,14 +40,10 @@ func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
 			"--config /etc/ebox.yaml\n",
 		unitFile + ".d/user.conf": "[Service]\nUser=other\n",
 	} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Write(t, file, content)
 	}
 	u, err := ReadUnit(unitFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if u.User != "other" || u.Group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 ||
 		!slices.Equal(u.groups, []string{"a", "b"}) ||
 		!slices.Equal(u.environment, []string{"ONE=1", "TWO=a b", "THREE=x=y", "FOUR=4 5", "FIVE=5"}) {
