@@ -14,16 +14,21 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/testkit"
 )
 
+// inOneFile has all records in one file.
+func inOneFile(b *testing.B) config.Audit {
+	return config.Audit{Dir: b.TempDir(), Replica: "bench", StopAfter: config.StopNever, SegmentSize: 1 << 40}
+}
+
 func evidence(b *testing.B) *audit.Log {
 	b.Helper()
 	l, err := audit.Open(audit.Options{
-		Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 1 << 20, SegmentSize: 1 << 40,
-		Log: slog.New(slog.DiscardHandler),
+		Audit: inOneFile(b), Queue: 1 << 20, Log: slog.New(slog.DiscardHandler),
 	})
 	testkit.Must(b, err)
 	b.Cleanup(func() {
@@ -138,8 +143,7 @@ func variedRead(random *rand.Rand, i int) *call.Record {
 // variedChain is a chain of such reads in one file, which ends with the next start.
 func variedChain(b *testing.B, records int) audit.Options {
 	b.Helper()
-	o := audit.Options{Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 4 * records,
-		SegmentSize: 1 << 40, Log: slog.New(slog.DiscardHandler)}
+	o := audit.Options{Audit: inOneFile(b), Queue: 4 * records, Log: slog.New(slog.DiscardHandler)}
 	l, err := audit.Open(o)
 	testkit.Must(b, err)
 	random := rand.New(rand.NewPCG(1, 2))

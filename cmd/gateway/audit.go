@@ -192,10 +192,8 @@ func auditKeep(p *process) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		o := audit.Options{
-			KeyFile: *keyFile, KeepYears: *years, Version: version(),
-			Log: slog.New(slog.NewTextHandler(p.stderr, nil)),
-		}
+		o := audit.Options{Version: version(), Log: slog.New(slog.NewTextHandler(p.stderr, nil))}
+		o.KeyFile, o.KeepYears = *keyFile, *years
 		if cfg != nil {
 			o.KeyFile, o.KeepYears = cmp.Or(o.KeyFile, cfg.Audit.KeyFile), cmp.Or(o.KeepYears, cfg.Audit.KeepYears)
 		}

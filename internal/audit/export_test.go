@@ -44,15 +44,13 @@ func pageRun(t *testing.T, bundle string, env ...string) (string, error) {
 // daysOf writes a chain of three days, by a clock of its own, and gives its public key's file.
 func daysOf(t *testing.T, dir string, stamps string) string {
 	t.Helper()
-	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
-	for range 3 {
-		o := options(dir)
-		o.Now = func() time.Time { return now }
-		o.StampURL = stamps
+	for _, day := range []string{"2026-03-01", "2026-03-02", "2026-03-03"} {
+		o := on(t, dir, day)
+		o.TimestampURL = stamps
 		l := mustOpen(t, o)
 		for _, id := range []string{"a", "b", "c"} {
 			c := finished(id)
-			c.Start = now
+			c.Start = o.Now()
 			l.Done(c)
 		}
 		if stamps != "" {
@@ -61,7 +59,6 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 			})
 		}
 		testkit.Must(t, l.Close())
-		now = now.AddDate(0, 0, 1)
 	}
 	file := filepath.Join(t.TempDir(), "trusted.pem")
 	testkit.Write(t, file, PublicPEM(publicOf(keyIn(t, dir))))
@@ -101,9 +98,8 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	if o.Authorities, err = LoadAuthorities(roots); err != nil {
 		t.Fatal(err)
 	}
-	second := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	fresh := func(t *testing.T) string {
-		bundle, r := exported(t, dir, second, o)
+		bundle, r := exported(t, dir, time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), o)
 		_, between, err := VerifyAll([]string{bundle}, o)
 		if len(r.Findings)+len(between) > 0 || r.Timestamps == 0 || err != nil {
 			t.Fatalf("%+v, %v, %v", r, between, err)
@@ -305,7 +301,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	var log strings.Builder
 	dir := t.TempDir()
 	o := options(dir)
-	o.StampURL, o.CheckpointEvery = failing.URL, time.Millisecond
+	o.TimestampURL, o.CheckpointEvery = failing.URL, time.Millisecond
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	l := mustOpen(t, o)
 	testkit.Eventually(t, "the refusal", func() bool { return strings.Contains(l.Status().Stamping, "50") })

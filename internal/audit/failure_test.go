@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -17,13 +18,13 @@ import (
 func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 	type failing struct {
 		failure
-		after       time.Duration
+		after       config.StopAfter
 		first, late error // of an intent at once and after a minute
 		refused     uint64
 	}
 	testkit.Table(t, map[string]failing{
-		"it is full, and nothing stops": {failure{write: syscall.ENOSPC}, Never, nil, nil, 0},
-		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO}, 30 * time.Second, nil,
+		"it is full, and nothing stops": {failure{write: syscall.ENOSPC}, config.StopNever, nil, nil, 0},
+		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO}, config.StopAfter(30 * time.Second), nil,
 			ErrNotRecorded, 1},
 		"it became read-only, and traffic stops at once": {failure{open: syscall.EROFS, write: syscall.EROFS}, 0,
 			ErrNotRecorded, ErrNotRecorded, 2},
@@ -75,7 +76,7 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = time.Hour })
+		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = config.StopAfter(time.Hour) })
 		release := disk.hangs()
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -126,7 +127,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 func TestAFullQueueLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.StopAfter, o.Queue = time.Hour, 10 })
+		dir, l := failing(t, disk, func(o *Options) { o.StopAfter, o.Queue = config.StopAfter(time.Hour), 10 })
 		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 5 {
 			if l.Full() {

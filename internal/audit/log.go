@@ -16,41 +16,21 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 )
-
-// Never is the StopAfter of a gateway that goes on without evidence.
-const Never time.Duration = -1
 
 // Options are what a Log is made of. What is zero gets the default that is named.
 type Options struct {
-	// Dir is the directory of all replicas, Replica the name of this one, whose chain
-	// lies in a directory of that name. Both are required.
-	Dir, Replica string
-	// KeyFile holds the Ed25519 key that signs. Default: one that the log makes for
-	// itself, beside the chain.
-	KeyFile string
+	// Audit is what the configuration says. Dir and Replica are required; sizes, times and years that are 0 are
+	// those of the configuration's default, but for StopAfter.
+	config.Audit
 	// Ship receives every checkpoint, a line at a time, besides the file beside the
 	// chain. Nil for none. Shipped is the file of those that were shipped before, if it can
 	// be read here: a start looks there for what the chain should hold.
 	Ship    io.Writer
 	Shipped string
-	// StampURL is a time-stamping authority (RFC 3161), empty for none. It signs the time of
-	// the first checkpoint and of one each StampEvery (1h) from then on. It is called directly,
-	// without a proxy.
-	StampURL   string
-	StampEvery time.Duration
-	// SegmentSize is the size in bytes at which a segment is ended (64 MB); one is
-	// ended with its day (UTC) in any case.
-	SegmentSize int64
-	// CheckpointEvery is the longest time that records stay unsigned (1m).
-	CheckpointEvery time.Duration
-	// KeepYears is how many whole years a record is kept beyond the one it is of (10).
-	KeepYears int
-	// StopAfter is how long evidence may fail to be written before Refused says so; 0
-	// is at once, Never is never. There is no default.
-	StopAfter time.Duration
 	// Queue is how many records wait in memory at most (20,000). From half of it on,
-	// Full says so, and refusals are not recorded; where StopAfter is Never, reads are
+	// Full says so, and refusals are not recorded; where StopAfter is never, reads are
 	// lost from there on.
 	Queue int
 	// Mask hides the numbers of citizens in a path. Nil hides nothing.
@@ -68,10 +48,11 @@ type Options struct {
 }
 
 func (o *Options) complete() {
-	o.SegmentSize = cmp.Or(o.SegmentSize, 64e6)
-	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, time.Minute)
-	o.StampEvery = cmp.Or(o.StampEvery, time.Hour)
-	o.KeepYears = cmp.Or(o.KeepYears, 10)
+	standard := config.DefaultAudit()
+	o.SegmentSize = cmp.Or(o.SegmentSize, standard.SegmentSize)
+	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, standard.CheckpointEvery)
+	o.TimestampEvery = cmp.Or(o.TimestampEvery, standard.TimestampEvery)
+	o.KeepYears = cmp.Or(o.KeepYears, standard.KeepYears)
 	o.Queue = cmp.Or(o.Queue, 20_000)
 	o.patience = cmp.Or(o.patience, 5*time.Second)
 	if o.Now == nil {
@@ -127,7 +108,7 @@ type Log struct {
 	// failing is why records cannot be written, missing what was removed or replaced, which stays
 	// until the process ends.
 	failing, missing trouble
-	stopAfter        time.Duration
+	stopAfter        config.StopAfter
 	status           Status              // see note
 	shipping         [shipReasons]string // why checkpoints cannot be handed out, by way
 
@@ -166,7 +147,7 @@ func Open(o Options) (*Log, error) {
 		return nil, err
 	}
 	l.background.Go(l.tend)
-	if o.StampURL != "" {
+	if o.TimestampURL != "" {
 		l.background.Go(l.stamp)
 	}
 	go l.run()
@@ -242,7 +223,7 @@ func validReplica(name string) bool {
 func (l *Log) Dir() string { return l.dir }
 
 // SetStopAfter changes Options.StopAfter.
-func (l *Log) SetStopAfter(d time.Duration) {
+func (l *Log) SetStopAfter(d config.StopAfter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopAfter = d
@@ -317,14 +298,14 @@ func (l *Log) add(e entry, wait bool) (*batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limit := l.o.Queue
-	if e.kind == KindRefusal || e.kind == KindRead && l.stopAfter == Never {
+	if e.kind == KindRefusal || e.kind == KindRead && l.stopAfter == config.StopNever {
 		limit /= 2
 	}
 	full := l.open.Err() != nil || len(l.pending) >= limit
 	switch {
 	case e.kind == KindDropped && l.failing.is():
 		return nil, nil // its segment stays, and the record would say later that it went
-	case e.kind == KindIntent && (l.refused() || full && l.stopAfter != Never):
+	case e.kind == KindIntent && (l.refused() || full && l.stopAfter != config.StopNever):
 		return nil, ErrNotRecorded
 	case full:
 		l.lose(e.kind)

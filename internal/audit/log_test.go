@@ -58,7 +58,6 @@ func TestWhatIsEvidence(t *testing.T) {
 		want Kind
 	}{
 		{"a read", func(*call.Record) {}, KindRead},
-		{"a read that was not modified", func(r *call.Record) { r.Status = 304 }, KindRead},
 		{"an answer from the cache", func(r *call.Record) {
 			r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60"
 		}, KindRead},
@@ -67,7 +66,6 @@ func TestWhatIsEvidence(t *testing.T) {
 		{"a read that the gateway refused", func(r *call.Record) { r.Status, r.ProblemType, r.Upstream = 403, "x", "" }, ""},
 		{"a read whose caller went away", func(r *call.Record) { r.Status = 499 }, ""},
 		{"reference data", func(r *call.Record) { r.Path = "/ebox/providers/nsso/referenceData/senders" }, ""},
-		{"health", func(r *call.Record) { r.Action = ebox.None }, ""},
 		{"the list of providers", func(r *call.Record) { r.Upstream = "" }, ""},
 		{"an opening that got no answer", func(r *call.Record) {
 			r.Opening, r.Action, r.Status, r.UpstreamStatus, r.ProblemType = true, ebox.Open, 504, 0, "x"

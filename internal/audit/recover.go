@@ -53,7 +53,7 @@ func (l *Log) recover() error {
 		}
 		if last.last.seq > 0 {
 			l.w.at = last.last.link
-			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == format {
+			if !s.compressed && last.end < int64(l.o.SegmentSize) && sameDay(s.day, now) && head.Format == format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
 			}
 		}

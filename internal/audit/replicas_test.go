@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -36,7 +37,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 	}, func(t *testing.T, c loss) {
 		dir := t.TempDir()
 		o := options(dir)
-		o.StopAfter = 5 * time.Minute
+		o.StopAfter = config.StopAfter(5 * time.Minute)
 		l := mustOpen(t, o)
 		l.Done(finished("before"))
 		time.Sleep(2 * time.Minute)

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +77,7 @@ func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *tes
 	}
 	mustRemove(t, beside(dir))
 	r := verify(t, dir, VerifyOptions{})
-	if len(r.Findings) != 1 || !contains(r.Findings, "no signed record says that it was dropped") {
+	if len(r.Findings) != 1 || !strings.Contains(fmt.Sprint(r.Findings), "no signed record says that it was dropped") {
 		t.Errorf("%v", r.Findings)
 	}
 }

@@ -24,7 +24,7 @@ func (l *Log) openSegment(now time.Time) error {
 		w.giveUp()
 		w.shipper.giveUp()
 		w.path, w.size = "", 0
-	case w.path != "" && (w.size >= l.o.SegmentSize || !sameDay(w.day, now)):
+	case w.path != "" && (w.size >= int64(l.o.SegmentSize) || !sameDay(w.day, now)):
 		if err := l.endSegment(now); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (l *Log) stamp() {
 			return
 		case c := <-l.notes:
 			now := l.o.Now()
-			if !last.IsZero() && now.Sub(last) < l.o.StampEvery {
+			if !last.IsZero() && now.Sub(last) < l.o.TimestampEvery {
 				continue
 			}
 			answer, err := l.askForStamp(c)
@@ -57,7 +57,7 @@ func (l *Log) stamp() {
 				last = now
 				l.Event(KindTimestamp, map[string]string{
 					"of":        strconv.FormatUint(c.seq, 10),
-					"authority": l.o.StampURL,
+					"authority": l.o.TimestampURL,
 					"token":     base64.StdEncoding.EncodeToString(answer),
 				})
 			}
@@ -76,7 +76,7 @@ func (l *Log) stamped(err error) {
 	l.note(func(s *Status) { before, s.Stamping = s.Stamping, now })
 	switch {
 	case before != "" && now == "":
-		l.o.Log.Info("checkpoints of the evidence get time stamps again", "authority", l.o.StampURL)
+		l.o.Log.Info("checkpoints of the evidence get time stamps again", "authority", l.o.TimestampURL)
 	case before == "" && now != "":
 		l.o.Log.Warn("checkpoints of the evidence get no time stamps; each one is tried", "cause", now)
 	}
@@ -86,7 +86,7 @@ func (l *Log) stamped(err error) {
 func (l *Log) askForStamp(c checkpoint) (answer []byte, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("asking %s for a time stamp: %w", l.o.StampURL, err)
+			err = fmt.Errorf("asking %s for a time stamp: %w", l.o.TimestampURL, err)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(l.open, stampPatience)
@@ -95,7 +95,7 @@ func (l *Log) askForStamp(c checkpoint) (answer []byte, err error) {
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	authority, err := tspclient.NewHTTPTimestamper(client, l.o.StampURL)
+	authority, err := tspclient.NewHTTPTimestamper(client, l.o.TimestampURL)
 	if err != nil {
 		return nil, err
 	}

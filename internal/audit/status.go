@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"ebox-gateway/internal/config"
 	"fmt"
 	"slices"
 	"time"
@@ -25,20 +26,20 @@ func (l *Log) Refused() bool {
 
 func (l *Log) refused() bool {
 	return slices.ContainsFunc([]trouble{l.failing, l.missing}, func(t trouble) bool {
-		return t.is() && l.stopAfter != Never && l.o.Now().Sub(t.since) >= l.stopAfter
+		return t.is() && l.stopAfter != config.StopNever && l.o.Now().Sub(t.since) >= time.Duration(l.stopAfter)
 	})
 }
 
 // Full says that so many records wait that no request may begin that would leave
 // another one (MayRecord): what is left of the queue is for those under way. It says
-// nothing where Options.StopAfter is Never.
+// nothing where Options.StopAfter is never.
 func (l *Log) Full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.full()
 }
 
-func (l *Log) full() bool { return l.stopAfter != Never && len(l.pending) >= l.o.Queue/2 }
+func (l *Log) full() bool { return l.stopAfter != config.StopNever && len(l.pending) >= l.o.Queue/2 }
 
 func (l *Log) silence() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
 

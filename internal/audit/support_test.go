@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/testkit"
 )
@@ -32,8 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 func options(dir string) Options {
-	return Options{Dir: dir, Replica: "r1", StopAfter: Never, Version: "test", Log: slog.New(slog.DiscardHandler),
-		patience: patience}
+	return Options{Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever}, Version: "test",
+		Log: slog.New(slog.DiscardHandler), patience: patience}
 }
 
 // patience is so long that a machine that stops for a while fails no test.
@@ -80,7 +81,7 @@ func before(l line) *link { return &link{l.seq - 1, l.prev} }
 func chainOf(t testing.TB, dir, replica string, n int, segmentSize int64) {
 	t.Helper()
 	o := options(dir)
-	o.Replica, o.SegmentSize = replica, segmentSize
+	o.Replica, o.SegmentSize = replica, config.Size(segmentSize)
 	l, err := prepare(o)
 	testkit.Must(t, err)
 	for i := range n {
@@ -152,16 +153,6 @@ func sound(t testing.TB, dir string) Report {
 		t.Errorf("%s", f)
 	}
 	return report
-}
-
-// contains reports whether one of some findings holds a text.
-func contains(findings []Finding, text string) bool {
-	for _, f := range findings {
-		if strings.Contains(f.String(), text) {
-			return true
-		}
-	}
-	return false
 }
 
 func segmentsOf(t testing.TB, dir string) []segment {

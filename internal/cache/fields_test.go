@@ -38,6 +38,17 @@ func TestDates(t *testing.T) {
 	}
 }
 
+// RFC 9111, section 5.1: of several the first counts, and what is no number is ignored.
+func TestAges(t *testing.T) {
+	for field, want := range map[string]time.Duration{
+		"7": 7 * time.Second, " 7 ": 7 * time.Second, "7, 9": 7 * time.Second, "-7": 0, "7.0": 0, "7;a=b": 0, "": 0,
+	} {
+		if got := ageOf(field); got != want {
+			t.Errorf("%q is %s", field, got)
+		}
+	}
+}
+
 func FuzzHeaders(f *testing.F) {
 	f.Add(`max-age="60", no-cache="a,b", private`, `W/"a", "b,c"`, "bytes=0-5", "a , b", "60",
 		"Thursday, 18-Aug-50 02:01:18 GMT")

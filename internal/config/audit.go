@@ -46,6 +46,9 @@ type Audit struct {
 	StopAfter StopAfter `yaml:"stopAfter" default:"4h"`
 }
 
+// DefaultAudit is what an empty section says.
+func DefaultAudit() Audit { return withDefaults[Audit]() }
+
 // StopAfter is a duration, or never.
 type StopAfter time.Duration
 

@@ -18,8 +18,7 @@ import (
 
 // enterpriseTable gathers the enterprises of the configuration and its files.
 type enterpriseTable struct {
-	d     *decoder // of the configuration
-	k     *check
+	k     *check // of the configuration
 	list  []Enterprise
 	first map[enterprise.Number]origin
 }
@@ -32,32 +31,32 @@ type origin struct {
 
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
-func (d *decoder) enterprises(c *Config, k *check, sums fileSums) {
-	before := len(d.m.list)
-	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
-	t.decoded(d, "tenancy.enterprises", c.Tenancy.Enterprises)
+func (k *check) enterprises(sums fileSums) {
+	before, in := len(k.m.list), &k.c.Tenancy
+	t := &enterpriseTable{k: k, first: make(map[enterprise.Number]origin)}
+	t.decoded(k.decoder, "tenancy.enterprises", in.Enterprises)
 	read := func(at string, paths []string, use func(at string, src *source)) {
 		for i, path := range paths {
 			if path == "" {
 				continue // reported
 			}
 			if content, err := sums.read(path); err != nil {
-				d.fail(item(at, i), "the file cannot be read: %s", files.Bare(err))
+				k.fail(item(at, i), "the file cannot be read: %s", files.Bare(err))
 			} else {
-				use(item(at, i), textOf(path, content, d.m))
+				use(item(at, i), textOf(path, content, k.m))
 			}
 		}
 	}
-	read("tenancy.enterpriseFiles", c.Tenancy.EnterpriseFiles, func(at string, src *source) {
+	read("tenancy.enterpriseFiles", in.EnterpriseFiles, func(at string, src *source) {
 		if !t.table(src) {
-			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(src.name)))
+			k.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(src.name)))
 		}
 	})
-	c.Tenancy.Enterprises = t.list
-	read("tenancy.suspendedFiles", c.Tenancy.SuspendedFiles, func(_ string, src *source) {
-		c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
+	in.Enterprises = t.list
+	read("tenancy.suspendedFiles", in.SuspendedFiles, func(_ string, src *source) {
+		in.Suspended = append(in.Suspended, suspended(src, k.m)...)
 	})
-	if len(d.m.list) == before { // else what is missing may only be unreadable
+	if len(k.m.list) == before { // else what is missing may only be unreadable
 		k.listed = t.first
 	}
 }
@@ -133,7 +132,7 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 // yaml reads a YAML file: a list like tenancy.enterprises, or a mapping with that list
 // under enterprises.
 func (t *enterpriseTable) yaml(src *source) {
-	d := newDecoder(src, t.d.m, t.d.dir, t.d.lookup)
+	d := newDecoder(src, t.k.m, t.k.dir, t.k.lookup)
 	root := d.parse()
 	if root == nil {
 		return
@@ -168,7 +167,7 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 	d := newDecoder(src, m, filepath.Dir(path), func(string) (string, bool) { return "", false })
 	k := &check{decoder: d, c: c}
 	k.references()
-	t := &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
+	t := &enterpriseTable{k: k, first: make(map[enterprise.Number]origin)}
 	if !t.table(src) {
 		for _, n := range suspended(src, m) {
 			t.add(&Enterprise{Number: n}, origin{src: src}) // one that stands twice is taken once

@@ -21,7 +21,7 @@ var columns = []string{"number", "name", "client", "routes", "from", "until", "s
 func (t *enterpriseTable) csv(src *source) {
 	if at := bytes.IndexByte(src.content, 0); at >= 0 {
 		line, column := src.position(at)
-		t.d.m.add(src, line, column, "", "a NUL byte: this is no text")
+		t.k.m.add(src, line, column, "", "a NUL byte: this is no text")
 		return
 	}
 	reader := csv.NewReader(bytes.NewReader(src.content))
@@ -35,12 +35,12 @@ func (t *enterpriseTable) csv(src *source) {
 		switch {
 		case errors.Is(err, io.EOF):
 			if header == nil {
-				t.d.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+
+				t.k.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+
 					strings.Join(columns, ","))
 			}
 			return
 		case errors.As(err, &broken):
-			t.d.m.add(src, broken.Line, src.characters(broken.Line, broken.Column), "", "this is no CSV: "+broken.Err.Error())
+			t.k.m.add(src, broken.Line, src.characters(broken.Line, broken.Column), "", "this is no CSV: "+broken.Err.Error())
 		case blank(record) || header == nil && strings.HasPrefix(record[0], "sep="):
 			// Rows of a spreadsheet in which nothing stands, and Excel's own first line.
 		case header == nil:
@@ -81,7 +81,7 @@ func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []strin
 		switch {
 		case name == "": // whatever stands below it is a mistake there
 		case !slices.Contains(columns, name):
-			t.d.m.as(unknownKey, func() {
+			t.k.m.as(unknownKey, func() {
 				t.cell(src, reader, i, "unknown column "+quote(name)+": "+didYouMean(name, columns)+"allowed are "+
 					strings.Join(columns, ", "))
 			})
@@ -180,7 +180,7 @@ var scientific = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
 // cell reports a mistake in a cell of the row read last.
 func (t *enterpriseTable) cell(src *source, reader *csv.Reader, i int, message string) {
 	line, column := reader.FieldPos(i)
-	t.d.m.add(src, line, src.characters(line, column), "", message)
+	t.k.m.add(src, line, src.characters(line, column), "", message)
 }
 
 // characters turns a column counted in bytes into one counted in characters.

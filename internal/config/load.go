@@ -63,7 +63,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 	sums := make(fileSums)
 	k := &check{decoder: d, c: c}
 	m.as(derived, func() { k.references(); k.all() })
-	d.enterprises(c, k, sums)
+	k.enterprises(sums)
 	m.as(derived, k.represented)
 	if err := m.errors(); err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func TestTheAdminSectionIsReadAlone(t *testing.T) {
 func TestEveryFileIsNamedAndCountsInTheHash(t *testing.T) {
 	dir := t.TempDir()
 	path := file(t, dir, "config.yaml", minimal+"tenancy: {enterpriseFiles: [e.csv], suspendedFiles: [stop.txt]}\n"+
-		"admin: {tokenFile: /nowhere/token}\negress: {caFile: ./ca.pem}\n")
+		"admin: {tokenFile: /nowhere/token}\negress: {caFile: ./ca.pem}\naudit: {dir: evidence, checkpoints: shipped}\n")
 	file(t, dir, "e.csv", "number\n0206731645\n")
 	file(t, dir, "stop.txt", "")
 	load := func() *Config {
@@ -83,7 +83,10 @@ func TestEveryFileIsNamedAndCountsInTheHash(t *testing.T) {
 		got = append(got, strings.TrimPrefix(f, dir))
 	}
 	if slices.Sort(got); !slices.Equal(got, want) || first.Files()[0] != path {
-		t.Errorf("the files are %v", first.Files())
+		t.Errorf("the files are %v", first.Files()) // what is written is not watched
+	}
+	if first.Audit.Dir != filepath.Join(dir, "evidence") {
+		t.Errorf("the evidence goes to %s", first.Audit.Dir)
 	}
 	last := load().Hash()
 	if last != first.Hash() || len(last) != 64 {
@@ -186,6 +189,7 @@ func TestFormsOfTexts(t *testing.T) {
 		"10.0.0.1:80": "10.0.0.1:80", "[2001:DB8:0::1]:8443": "[2001:db8::1]:8443", "2001:DB8:0::1": "2001:db8::1",
 	}, "", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0", "a.be:x", "a b", "é.be",
 		"user@a.be", "[::1", "[10.0.0.1]", "-a.be", "127.1", "0x7f000001", "*.192.0.2.1", "fe80::1%eth0")
+	reads(t, parseStopAfter, map[string]StopAfter{"never": StopNever, "0s": 0}, "", "-1s", "always")
 	reads(t, parseOrigin, map[string]string{
 		"https://App.example.be:443": "https://app.example.be", "http://localhost:80": "http://localhost",
 		"http://localhost:3000": "http://localhost:3000", "https://a.be:80": "https://a.be:80",
@@ -203,16 +207,6 @@ func reads[T comparable](t *testing.T, parse func(string) (T, error), texts map[
 	for _, text := range refused {
 		if got, err := parse(text); err == nil {
 			t.Errorf("%q is %v", text, got)
-		}
-	}
-}
-
-func TestGuesses(t *testing.T) {
-	names := []string{"listen", "publicUrl", "tokenUrl", "own"}
-	for word, want := range map[string]string{"lisen": "listen", "Listen": "listen", "publicURL": "publicUrl",
-		"tokneUrl": "tokenUrl", "x": "", "onw": "own", "completely": ""} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("%s is taken for %q", word, got)
 		}
 	}
 }
@@ -298,31 +292,12 @@ func TestBeyondLoopbackNeedsCallersOrOpen(t *testing.T) {
 			t.Errorf("%q: %v", callers, err)
 		}
 	}
-	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080", "localhost:8080", "127.9.9.9:0",
-		"[::ffff:127.0.0.1]:1"} {
-		parseText(t, minimal+"server: {listen: \""+address+"\"}\n")
-	}
-	for _, address := range []string{":8080", "0.0.0.0:1", "[::]:1", "10.0.0.5:1", "128.0.0.1:1"} {
-		if _, err := Parse("c", []byte(minimal+"server: {listen: \""+address+"\"}\n"), ".", environment); err == nil {
-			t.Errorf("%s is taken for loopback", address)
+	for address, want := range map[string]bool{
+		"127.0.0.1:8080": true, "[::1]:8080": true, "localhost:8080": true, "127.9.9.9:0": true, "[::ffff:127.0.0.1]:1": true,
+		":8080": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.5:1": false, "128.0.0.1:1": false,
+	} {
+		if (Listener{Address: address}).OnLoopback() != want {
+			t.Errorf("%s is taken for loopback: %v", address, !want)
 		}
-	}
-}
-
-func TestAuditIsReadAsItIsWritten(t *testing.T) {
-	defaults := Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10,
-		StopAfter: StopAfter(4 * time.Hour)}
-	if c := parseText(t, minimal); c.Audit != defaults {
-		t.Errorf("by default it is %+v", c.Audit)
-	}
-	dir := t.TempDir()
-	c, err := Parse("test.yaml", []byte(minimal+"audit: {dir: e, checkpoints: cp, stopAfter: never}"), dir, environment)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := defaults
-	want.Dir, want.Checkpoints, want.StopAfter = filepath.Join(dir, "e"), filepath.Join(dir, "cp"), StopNever
-	if c.Audit != want || slices.Contains(c.Files(), want.Dir) { // what is written is not watched
-		t.Errorf("%+v, files %v", c.Audit, c.Files())
 	}
 }

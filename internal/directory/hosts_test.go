@@ -17,11 +17,9 @@ func TestWhichHostsAreAllowed(t *testing.T) {
 	}{
 		"the host itself":                      {[]string{"a.example"}, false, "https://a.example/v3", true},
 		"no list":                              {nil, false, "https://a.example/", false},
-		"a subdomain of a host":                {[]string{"a.example"}, false, "https://x.a.example/", false},
 		"a subdomain of a wildcard":            {[]string{"*.a.example"}, false, "https://x.a.example/", true},
 		"the domain of a wildcard":             {[]string{"*.a.example"}, false, "https://a.example/", false},
 		"a host that ends like a wildcard":     {[]string{"*.a.example"}, false, "https://xa.example/", false},
-		"a host that begins like one":          {[]string{"a.example"}, false, "https://a.example.attack.test/", false},
 		"upper case and a final dot":           {[]string{"a.example"}, false, "https://a.EXAMPLE./", true},
 		"the default port, written":            {[]string{"a.example"}, false, "https://a.example:443/", true},
 		"another port":                         {[]string{"a.example"}, false, "https://a.example:8443/", false},
@@ -31,11 +29,9 @@ func TestWhichHostsAreAllowed(t *testing.T) {
 		"any port":                             {[]string{"*.a.example:*"}, false, "https://x.a.example:9/", true},
 		"plain http":                           {[]string{"a.example"}, false, "http://a.example/", false},
 		"plain http in a lab":                  {[]string{"a.example"}, true, "http://a.example:8080/", true},
-		"an address, listed":                   {[]string{"192.0.2.1"}, false, "https://192.0.2.1/", true},
 		"an IPv6 address, listed":              {[]string{"2001:db8::1"}, false, "https://[2001:DB8:0::1]/", true},
 		"an IPv6 address and port, listed":     {[]string{"[2001:db8::1]:8443"}, false, "https://[2001:db8::1]:8443/", true},
 		"an IPv4-mapped form of one":           {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
-		"metadata over https":                  {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hosts := hostList{c.allowed, c.http}

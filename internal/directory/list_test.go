@@ -24,19 +24,8 @@ const whole = `{"messageProviderId": "nsso",
 	"messageProviderActivationDate": "2017-12-01", "messageProviderTechnicalContact": "who@example.be",
 	"apiSupportedVersion": "3.0", "_links": {"self": {"href": "x"}}, "somethingNew": [1, 2]}`
 
-func checkWhole(t *testing.T, p *Provider) {
-	t.Helper()
-	want := map[string]string{"nl": "RSZ", "fr": "ONSS", "de": "LSS", "en": "NSSO"}
-	if p.ID != "nsso" || p.Base.String() != "https://services.socialsecurity.be/REST/messageRegistry/v3" ||
-		p.Refusal != "" ||
-		p.APIVersion != "3.0" || p.Contact != "who@example.be" || p.Description[""] != "plain text" ||
-		!cmp.Equal(p.Name, want) ||
-		!p.Activation.Equal(at("2017-11-30T23:00:00Z")) || !p.Deactivation.IsZero() {
-		t.Errorf("%+v at %s", p, p.Base)
-	}
-}
-
 func TestBothShapesOfTheList(t *testing.T) {
+	want := map[string]string{"nl": "RSZ", "fr": "ONSS", "de": "LSS", "en": "NSSO"}
 	for name, body := range map[string]string{
 		"an array":               "[" + whole + "]",
 		"an object with items":   `{"total": 1, "items": [` + whole + `], "_links": {}}`,
@@ -47,7 +36,13 @@ func TestBothShapesOfTheList(t *testing.T) {
 			if err != nil || len(list) != 1 || len(problems) != 0 {
 				t.Fatal(list, problems, err)
 			}
-			checkWhole(t, list[0])
+			p := list[0]
+			if p.ID != "nsso" || p.Base.String() != "https://services.socialsecurity.be/REST/messageRegistry/v3" ||
+				p.Refusal != "" || p.APIVersion != "3.0" || p.Contact != "who@example.be" ||
+				p.Description[""] != "plain text" || !cmp.Equal(p.Name, want) ||
+				!p.Activation.Equal(at("2017-11-30T23:00:00Z")) || !p.Deactivation.IsZero() {
+				t.Errorf("%+v at %s", p, p.Base)
+			}
 		})
 	}
 }
@@ -144,17 +139,11 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 		"an id of 101 characters":     {entry(strings.Repeat("é", 101), ""), "100 characters"},
 		"an id that stands twice":     {entry("good", ""), "before"},
 		"no URL":                      {`{"messageProviderId": "x"}`, "missing"},
-		"a URL that is none":          {linked("https://[::1"), "no URL"},
 		"another scheme":              {linked("file:///etc/passwd"), "no URL"},
-		"a URL without a host":        {linked("https:///v3"), "no URL"},
 		"a URL whose host a resolver might read as an address": {linked("https://127.1/v3"), "no valid host"},
 		"a URL with a user":              {linked("https://services.socialsecurity.be@evil.example/"), "user"},
-		"a URL with a fragment":          {linked("https://a.socialsecurity.be/#x"), "fragment"},
-		"a URL with dot segments":        {linked("https://a.socialsecurity.be/a/../b"), "dot segment"},
 		"a URL with an escape":           {linked("https://a.socialsecurity.be/a%2fb"), "an escape"},
 		"an address with a zone":         {linked("https://[fe80::1%25eth0]/"), "no valid host"},
-		"a host in another script":       {linked("https://а.socialsecurity.be/"), "no valid host"},
-		"a URL with port 0":              {linked("https://a.socialsecurity.be:0/"), "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
 		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "neither a date"},
 	} {

@@ -38,13 +38,7 @@ type Keeper struct {
 
 // AuditOptions says what a chain of evidence of a configuration is made of.
 func AuditOptions(cfg *config.Config) (audit.Options, error) {
-	a := cfg.Audit
-	o := audit.Options{
-		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize),
-		CheckpointEvery: a.CheckpointEvery, StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
-		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
-		Queue: Queue(cfg),
-	}
+	o := audit.Options{Audit: cfg.Audit, Mask: telemetry.Mask, Queue: Queue(cfg)}
 	if o.Replica == "" {
 		var err error
 		if o.Replica, err = os.Hostname(); err != nil {
@@ -58,14 +52,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 // begins: the other half has room for an intent and an outcome of all that may be under way.
 func Queue(cfg *config.Config) int { return max(20_000, 4*cfg.Server.Limits.MaxRequests) }
 
-func stopAfter(a config.Audit) time.Duration {
-	if a.StopAfter == config.StopNever {
-		return audit.Never
-	}
-	return time.Duration(a.StopAfter)
-}
-
-// Demanded tells the environments in which there are real messages, so that evidence should be kept.
+// Demanded reports whether an environment has real messages, so that evidence should be kept.
 func Demanded(e config.Environment) bool {
 	return e == config.Production || e == config.Acceptance
 }
@@ -125,7 +112,7 @@ func (k *Keeper) Reopen() error { return errors.Join(k.refusals.reopen(), k.ship
 // an error the log of refusals stays where it was.
 func (k *Keeper) Replace(old, next *config.Config) (err error) {
 	if log := k.log.Load(); log != nil {
-		log.SetStopAfter(stopAfter(next.Audit))
+		log.SetStopAfter(next.Audit.StopAfter)
 	}
 	if old.Log.Security != next.Log.Security {
 		err = k.useRefusals(next.Log.Security)

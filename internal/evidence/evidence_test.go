@@ -14,6 +14,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/status"
@@ -39,7 +40,8 @@ func (d fullDisk) Write(b []byte) (int, error) {
 func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	var full atomic.Bool
 	log, err := audit.Open(audit.Options{
-		Dir: t.TempDir(), Replica: "r1", StopAfter: time.Hour, Queue: 8, Log: slog.New(slog.DiscardHandler),
+		Audit: config.Audit{Dir: t.TempDir(), Replica: "r1", StopAfter: config.StopAfter(time.Hour)},
+		Queue: 8, Log: slog.New(slog.DiscardHandler),
 		OpenFile: func(name string, flag int, perm fs.FileMode) (audit.File, error) {
 			f, err := os.OpenFile(name, flag, perm)
 			return fullDisk{f, &full}, err

@@ -13,6 +13,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -73,8 +74,8 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		l, err := audit.Open(audit.Options{Dir: dir, Replica: "r1", StopAfter: audit.Never,
-			Log: slog.New(slog.DiscardHandler)})
+		l, err := audit.Open(audit.Options{
+			Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever}, Log: slog.New(slog.DiscardHandler)})
 		testkit.Must(t, err)
 		var r refusals
 		path := mustUse(t, &r, l)

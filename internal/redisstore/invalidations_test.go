@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -81,16 +80,6 @@ func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
 			awaitUp(t, r)
 		})
 	}
-}
-
-func TestAReplicaThatMayNotSubscribeIsShownSo(t *testing.T) {
-	r := replica(t, user(redistest.Start(t), "silent", "~*", "+@all", "resetchannels"))
-	testkit.Await(t, "the reason", func() error {
-		if s := r.Status(); s.State != StateTroubled || !strings.Contains(s.Reason, "NOPERM") || s.Subscribed {
-			return fmt.Errorf("%+v", s)
-		}
-		return nil
-	})
 }
 
 func TestInvalidationsThatFailedAreRepeatedBeforeRedisIsReadAgain(t *testing.T) {

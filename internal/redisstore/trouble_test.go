@@ -75,6 +75,10 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
 			return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
 		}, StateTroubled},
+		"a channel that is not allowed": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
+			a := user(s, "gateway", "~ebox:*", "+@all", "resetchannels")
+			return a, func() { s.Do("ACL", "SETUSER", "gateway", "&ebox:*") }
+		}, StateTroubled},
 		"a wrong type under every key": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			ring := ringOf(keyOf(t, "k1", 1))
 			s.Do("LPUSH", "ebox:epochs", "x")

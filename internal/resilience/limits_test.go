@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,26 +92,6 @@ func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 		if took := time.Since(start); took > seconds(10.01) {
 			t.Fatalf("110 calls took %s", took)
 		}
-	})
-}
-
-func TestWhoGoesAwayStopsWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
-		r := config.Rate{PerSecond: 0.01, Burst: 1}
-		takes(t, 1, l, ofFirst, r)
-		ctx, cancel := context.WithCancelCause(context.Background())
-		end := make(chan error)
-		go func() { end <- take(ctx, l, ofFirst, r, time.Hour) }()
-		synctest.Wait()
-		gone := errors.New("the caller is gone")
-		cancel(gone)
-		if err := <-end; err != gone {
-			t.Fatalf("the error is %v", err)
-		}
-		limited, stop := context.WithTimeout(context.Background(), time.Second)
-		defer stop()
-		tooManyOf(t, take(limited, l, ofFirst, r, time.Hour), ErrRate, 1, "99")
 	})
 }
 

@@ -3,10 +3,8 @@ package telemetry
 // The tests stand in the package for the tracer of its other tests.
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,34 +63,5 @@ func TestWhatACollectorAnswers(t *testing.T) {
 				t.Errorf("the log says %q", text)
 			}
 		})
-	}
-}
-
-func TestNoByteOfACollectorIsLogged(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = fmt.Fprint(conn, "hunter2 hunter2\r\n\r\n")
-			_ = conn.Close()
-		}
-	}()
-	var log testkit.Log
-	tracer := newTestTracer(t, "http://"+listener.Addr().String(), func(o *TracerOptions) {
-		o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	})
-	tracer.queue.flush = firstPause
-	sending := begun(tracer)
-	told(tracer, func() {
-		tracer.Done(tracedCall(), "")
-		<-sending
-	})
-	if text := log.String(); !strings.Contains(text, "does not take traces") || strings.Contains(text, "hunter2") {
-		t.Errorf("the log says %q", text)
 	}
 }

@@ -50,7 +50,6 @@ type TracerOptions struct {
 // a trace that the caller did not begin has the X-Request-Id's sixteen bytes. Who has
 // an answer can thus find its trace.
 type Tracer struct {
-	log      *slog.Logger
 	queue    *queue
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
@@ -85,9 +84,13 @@ func NewTracer(o TracerOptions) (*Tracer, error) {
 	}
 	exporter := otlptrace.NewUnstarted(&collector{
 		url: endpoint.String(), headers: o.Headers,
-		client: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		client: &http.Client{
+			Transport: transport,
+			// Which keeps the headers of the collector from going elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	})
-	t := &Tracer{log: o.Log, queue: newQueue(exporter, o.Log), idle: transport.CloseIdleConnections}
+	t := &Tracer{queue: newQueue(exporter, o.Log), idle: transport.CloseIdleConnections}
 	t.refuse = 1<<56 - uint64(o.SampleRatio*(1<<56))
 	t.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithSampler(sdktrace.AlwaysSample()), // what is not sampled never comes as far as a span
@@ -147,6 +150,3 @@ func ParseHeaders(content []byte) (map[string]string, error) {
 	}
 	return headers, nil
 }
-
-// noRedirect keeps the headers of the collector from going elsewhere.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

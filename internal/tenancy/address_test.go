@@ -25,10 +25,7 @@ func TestClientAddr(t *testing.T) {
 		"no header: the proxy itself":   {"10.0.0.1", nil, trusted, "10.0.0.1"},
 		"garbage: the proxy that passed it on": {
 			"10.0.0.1", []string{"192.0.2.1, nonsense, 10.0.0.2"}, trusted, "10.0.0.2"},
-		"empty entry: the proxy":               {"10.0.0.1", []string{"192.0.2.1,"}, trusted, "10.0.0.1"},
-		"leading zeros are garbage":            {"10.0.0.1", []string{"192.0.02.1"}, trusted, "10.0.0.1"},
 		"with a port":                          {"10.0.0.1", []string{"192.0.2.1:4711"}, trusted, "192.0.2.1"},
-		"IPv6":                                 {"fd00::1", []string{"2001:db8::1"}, trusted, "2001:db8::1"},
 		"IPv6 in brackets with a port":         {"fd00::1", []string{"[2001:db8::1]:4711"}, trusted, "2001:db8::1"},
 		"a v4-mapped peer is its IPv4 address": {"::ffff:10.0.0.1", []string{"::ffff:192.0.2.1"}, trusted, "192.0.2.1"},
 		"::/0 trusts no IPv4 proxy":            {"10.0.0.1", []string{"192.0.2.1"}, prefixes("::/0"), "10.0.0.1"},
