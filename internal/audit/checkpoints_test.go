@@ -17,10 +17,10 @@ import (
 // the next one unreadable, and an honest chain look changed.
 func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	dir := t.TempDir()
-	testkit.Must(t, mustOpen(t, options(dir)).Close())
-	testkit.Write(t, beside(dir), testkit.Read(t, beside(dir))+`{"seq":3,"prev":"00`)
+	must(t, mustOpen(t, options(dir)).Close())
+	mustWrite(t, beside(dir), mustRead(t, beside(dir))+`{"seq":3,"prev":"00`)
 	sound(t, dir)
-	testkit.Must(t, mustOpen(t, options(dir)).Close())
+	must(t, mustOpen(t, options(dir)).Close())
 	if r := sound(t, dir); r.Checkpoints != 4 {
 		t.Errorf("%d checkpoints", r.Checkpoints)
 	}
@@ -43,9 +43,9 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 		"the file beside the chain": func(t *testing.T, dir string, fails bool) {
 			file := filepath.Join(dir, "r1", checkpointsPrefix+"-2000"+segmentSuffix)
 			if fails {
-				testkit.Must(t, os.MkdirAll(file, 0o700))
+				must(t, os.MkdirAll(file, 0o700))
 			} else {
-				testkit.Must(t, os.Remove(file))
+				must(t, os.Remove(file))
 			}
 		},
 		"the receiver": func(_ *testing.T, _ string, fails bool) { away.fails.Store(fails) },
@@ -65,7 +65,7 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 				}
 			}
 		}
-		testkit.Must(t, l.Close())
+		must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -92,7 +92,7 @@ func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		}
-		testkit.Must(t, l.Close())
+		must(t, l.Close())
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "checkpoints-2000.jsonl was removed") {
 			t.Errorf("%d gaps: %v", r.Gaps, r.Notes)
 		}
@@ -105,11 +105,11 @@ func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
 // Collectors of logs put lines out of order, may hand one out twice, and compress them.
 func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 	dir := plain(t, 40, 2000)
-	all := strings.SplitAfter(testkit.Read(t, beside(dir)), "\n")
+	all := strings.SplitAfter(mustRead(t, beside(dir)), "\n")
 	all = append(all[:len(all)-1], all[1])
 	slices.Reverse(all)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
-	testkit.Write(t, shipped, zipped(t, strings.Join(all, "")))
+	mustWrite(t, shipped, zipped(t, strings.Join(all, "")))
 	o := VerifyOptions{Checkpoints: []string{shipped}}
 	if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
 		t.Errorf("%d of %d were compared: %v", r.Checkpoints, len(all)-1, r.Findings)
@@ -125,11 +125,11 @@ func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 // A checkpoint that can be read says no more than its note: made again of its parts, it is the same
 // text.
 func FuzzReadCheckpoint(f *testing.F) {
-	for line := range strings.Lines(testkit.Read(f, beside(plain(f, 1, 64e6)))) {
+	for line := range strings.Lines(mustRead(f, beside(plain(f, 1, 64e6)))) {
 		f.Add(strings.TrimSuffix(line, "\n"))
 	}
 	f.Add(`{"note":"ebox-gateway-evidence/r1\n1\n\n\n\n"}`)
-	f.Add(testkit.Read(f, filepath.Join("testdata", "format1", "r1", "checkpoints.jsonl")))
+	f.Add(mustRead(f, filepath.Join("testdata", "format1", "r1", "checkpoints.jsonl")))
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := readCheckpoint(raw{text: []byte(text)})
 		if err != nil || c.note == "" {

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/testkit"
 )
 
 func find(t *testing.T, dir string, q Query) (all []*Found, s Searched) {
 	t.Helper()
 	s, err := Search(dir+"/r1", q, func(f *Found) error { all = append(all, f); return nil })
-	testkit.Must(t, err)
+	must(t, err)
 	return all, s
 }
 
@@ -41,21 +40,21 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(child)
 	w := write("w1")
 	w.Messages = []string{"M1", "M5"}
-	testkit.Must(t, l.Intent(t.Context(), w))
+	must(t, l.Intent(t.Context(), w))
 	l.Done(w)
 	lost := write("w2")
 	lost.Messages, lost.MoreMessages = []string{"M5"}, true
-	testkit.Must(t, l.Intent(t.Context(), lost))
+	must(t, l.Intent(t.Context(), lost))
 	named := finished("n1")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation", []string{"0400000015", "0202239951"}
 	l.Done(named)
 	named = write("n2")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation/eboxPreferences", []string{"0202239951"}
-	testkit.Must(t, l.Intent(t.Context(), named))
+	must(t, l.Intent(t.Context(), named))
 	named.Status = 403
 	l.Done(named)
 	l.Event(KindConfiguration, map[string]string{"result": "taken"})
-	testkit.Must(t, l.Close())
+	must(t, l.Close())
 
 	for _, c := range []struct {
 		name string
@@ -119,7 +118,7 @@ func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
 		t.Errorf("%q, %+v", got, s)
 	}
 	path := segmentsOf(t, dir)[3].path
-	testkit.Must(t, os.Rename(path, strings.Replace(path, "20260304", "20310101", 1)))
+	must(t, os.Rename(path, strings.Replace(path, "20260304", "20310101", 1)))
 	if got := findings(t, dir, VerifyOptions{}); !strings.Contains(got, "its name says 2031-01-01: it was renamed") {
 		t.Errorf("verifying: %s", got)
 	}

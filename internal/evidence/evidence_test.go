@@ -18,7 +18,6 @@ import (
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/tenancy"
-	"ebox-gateway/internal/testkit"
 )
 
 // fullDisk takes nothing while it is full.
@@ -45,7 +44,9 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 			return fullDisk{f, &full}, err
 		},
 	})
-	testkit.Must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = log.Close() })
 	var e Keeper
 	e.log.Store(log)
