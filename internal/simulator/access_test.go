@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestATokenIsAskedForAndChecked(t *testing.T) {
@@ -109,9 +110,7 @@ func TestTheRepresentedEnterpriseNeedsAMandate(t *testing.T) {
 			mandate{mandateKey: mandateKey{Representative: office}, Until: day(0)}, 403},
 	} {
 		c.mandate.Enterprise, c.mandate.Kind = stranger, mandateEbox
-		if err := l.setMandate(c.mandate); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, l.setMandate(c.mandate))
 		is(t, get("GET", url, ""), c.want, "", c.name)
 	}
 	l.removeMandates(stranger, "")

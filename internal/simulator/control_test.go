@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestControlOverHTTP(t *testing.T) {
@@ -43,9 +45,7 @@ func TestControlOverHTTP(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 	pem, err := json.Marshal(string(certificatePEM()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	must("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
 	must("DELETE", "/clients/other", "")
 	is(t, l.ask(l.assertion(jwt.MapClaims{"iss": "other", "sub": "other"}), ""), 401, "", "unregistered")

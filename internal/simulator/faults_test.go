@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func (l *lab) lay(f Fault) int {
@@ -187,7 +189,7 @@ func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 			ended <- struct{}{}
 		}()
 	}
-	eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(paths) })
+	testkit.Eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(paths) })
 	if err := s.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}

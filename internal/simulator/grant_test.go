@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/testkit"
 )
 
 const jsonType = "application/json"
@@ -59,9 +61,7 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
 			withRepresentative + `"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`, 422},
 	} {
 		want, err := os.ReadFile("testdata/grant-errors/" + strings.ReplaceAll(c.name, " ", "-") + ".json")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		r := send(c.method, l.GrantURL()+c.path, c.body, "Content-Type", jsonType)
 		got := instancePattern.ReplaceAllString(string(r.body), `${1}TRACE"`)
 		if diff := cmp.Diff(string(want), got); r.status != c.status || diff != "" ||
@@ -118,9 +118,7 @@ func TestCitizenMandatesAreListedForThoseWhoMay(t *testing.T) {
 	} {
 		is(t, send("POST", base, body, "Content-Type", jsonType), 400, says, body)
 	}
-	if err := l.setMandate(mandate{mandateKey: mandateKey{office, alsoMandated, mandateDmfa}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, l.setMandate(mandate{mandateKey: mandateKey{office, alsoMandated, mandateDmfa}}))
 	createdID(t, send("POST", base, `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000",`+
 		`"scopes":["precontractualDataStudentJob"]}`, "Content-Type", jsonType))
 }

@@ -63,9 +63,7 @@ func newLab(t *testing.T) *lab {
 		Clients:        []Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},
 		Now:            func() time.Time { return began.Add(time.Duration(l.passed.Load())) },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -96,9 +94,7 @@ func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, h
 	token := jwt.NewWithClaims(method, claims)
 	maps.Copy(token.Header, header)
 	text, err := token.SignedString(key)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	testkit.Must(l.t, err)
 	return text
 }
 
@@ -157,9 +153,7 @@ func (l *lab) try(method, target, body string, headers ...string) (reply, error)
 		reader = strings.NewReader(body)
 	}
 	r, err := http.NewRequestWithContext(l.t.Context(), method, target, reader)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	testkit.Must(l.t, err)
 	r.GetBody = nil // net/http would repeat what has an Idempotency-Key by itself
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
@@ -203,14 +197,4 @@ func decode[T any](t *testing.T, r reply) T {
 		t.Fatalf("%v in %d %s", err, r.status, r.body)
 	}
 	return v
-}
-
-// eventually waits for a condition that another goroutine brings about.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within a minute", what)
-		}
-	}
 }

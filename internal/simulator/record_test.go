@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestARequestIsRecordedAsItCame(t *testing.T) {
@@ -26,7 +28,7 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))
 	}
-	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
+	testkit.Eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
 	r := l.Requests()[0]
 	sum, tokenSum := sha256.Sum256([]byte(body)), sha256.Sum256([]byte(token))
 	switch {
@@ -46,7 +48,7 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 func TestABodyThatWasRefusedIsRecordedToo(t *testing.T) {
 	l := newLab(t)
 	l.send("PATCH", l.ProviderURL("nsso")+"/ebox/messages", "some body", "Authorization", "Bearer revoked")
-	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
+	testkit.Eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
 	if r := l.Requests()[0]; r.Status != 401 || r.BodyBytes != 9 {
 		t.Errorf("%d, %d bytes", r.Status, r.BodyBytes)
 	}
