@@ -174,29 +174,8 @@ func behind(t *testing.T, h http.HandlerFunc) *rig {
 // connection; each connection gets its number, from 1.
 func behindRaw(t *testing.T, serve func(n int, c *peer)) *rig {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	var all sync.WaitGroup
-	all.Go(func() {
-		for n := 1; ; n++ {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				serve(n, newPeer(t, conn))
-			})
-		}
-	})
-	g := newRig(t, "http://"+l.Addr().String()+"/REST/registry/v3")
-	t.Cleanup(func() { // runs before the gateway's own
-		g.close()
-		g.out.CloseIdleConnections()
-		l.Close()
-		all.Wait()
-	})
-	return g
+	address := testkit.Accept(t, func(n int, conn net.Conn) { serve(n+1, newPeer(t, conn)) })
+	return newRig(t, "http://"+address+"/REST/registry/v3")
 }
 
 // peer is one end of a connection that a test writes and reads as it likes.
