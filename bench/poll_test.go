@@ -212,7 +212,7 @@ func BenchmarkRate(b *testing.B) {
 	}
 }
 
-// BenchmarkEnterprises tells what a hundred thousand represented enterprises take.
+// BenchmarkEnterprises measures what a hundred thousand represented enterprises take.
 func BenchmarkEnterprises(b *testing.B) {
 	const many = 100_000
 	upstream := start(b, "upstream", "")

@@ -75,7 +75,7 @@ var identities = func() (list [1000]string) {
 	return list
 }()
 
-// traced tells a collector that takes everything of a request and of its try.
+// traced sends the spans of a request and of its try to a collector that takes everything.
 func traced(b *testing.B, ratio float64) func(*call.Record) {
 	b.Helper()
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -116,7 +116,7 @@ func withKey(c config.Client, file, passwordFile string) (config.Client, error) 
 	return c, nil
 }
 
-// signedWith tells which key signed the request for a token that failed: with another
+// signedWith says which key signed the request for a token that failed: with another
 // one than the running gateway's, its status does not show it.
 func signedWith(c config.Client) string {
 	key, err := authn.LoadKey(c)

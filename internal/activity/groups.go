@@ -127,7 +127,7 @@ func (gs *groups) compare(x, y groupKey) int {
 	return gs.list[y].Last.Compare(gs.list[x].Last)
 }
 
-// failing tells for how many enterprises requests by a route, to a provider, failed since
+// failing counts the enterprises for which requests by a route, to a provider, failed since
 // a moment, the number of one of them, and how most of the latest did that reached somebody: an
 // error type of RFC 9209 in words, or the upstream's status.
 func (gs *groups) failing(route, provider string, since time.Time) (n int, one enterprise.Number, how string) {

@@ -1,5 +1,5 @@
 // Package admin is what the platform team and its machines see: whether the
-// gateway lives, is ready and healthy, how it stands with everything around it, and
+// gateway runs, is ready and healthy, in which state everything around it is, and
 // what happened in the last minutes.
 //
 //	/livez     200 while the process answers
@@ -27,7 +27,7 @@
 // browser, but for the retry that the page offers with the token (writes.go). Reading needs neither: the listener is
 // not for everybody.
 //
-// The package knows nothing of the request path: what it shows is handed to it.
+// The package does not depend on the request path: what it shows is handed to it.
 package admin
 
 import (

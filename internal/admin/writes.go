@@ -72,9 +72,9 @@ func (a *administration) mayChange(r *http.Request) error {
 // retryPath is the one change that the page offers.
 const retryPath = "/tokens/retry"
 
-// sentByPage tells what the gateway's own page asks for from what another site's page may
-// have a browser send: that one has another Origin, and no Authorization without having
-// asked before (CORS, Fetch standard), which nobody answers.
+// sentByPage reports whether the gateway's own page asks. What another site's page has a browser
+// send has another Origin, and no Authorization without a preflight (CORS, Fetch standard), which
+// is not answered.
 func sentByPage(r *http.Request) bool {
 	origin, site := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
 	return r.Method == http.MethodPost && r.URL.Path == retryPath && len(r.Header["Authorization"]) == 1 &&
@@ -90,7 +90,7 @@ func ownOrigin(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// sentByBrowser tells by the fields that every browser sends with a POST or DELETE
+// sentByBrowser reports, by the fields that every browser sends with a POST or DELETE
 // and that no script can leave out: Origin (Fetch standard), and where it comes from
 // (Fetch Metadata), to trustworthy addresses such as loopback.
 func sentByBrowser(h http.Header) bool {
@@ -108,8 +108,8 @@ func equal(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// onThisMachine tells a connection from the machine itself. One that a proxy on the
-// machine makes for somebody else is none.
+// onThisMachine reports whether a request comes from the machine itself. One that a proxy on
+// the machine sends for somebody else does not.
 func onThisMachine(r *http.Request) bool {
 	for _, field := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
 		if len(r.Header[field]) > 0 {

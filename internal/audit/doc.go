@@ -10,7 +10,7 @@
 //
 // What a write is about to do is on disk before it is sent; many at once share one
 // sync. Reads cost their caller an append to a queue in memory and are on disk within
-// a second. What the queue or a dead process lost is said in the chain itself. When
+// a second. What the queue, or a process that was killed, lost is said in the chain itself. When
 // the disk fails, records wait in memory and the chain goes on where it was.
 //
 // Records lie in segments, one a day or more, that are compressed (gzip, RFC 1952) when

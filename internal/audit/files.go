@@ -59,7 +59,7 @@ const (
 // segment is a file of the chain: records of one day.
 type segment struct {
 	path string
-	// compressed tells the form of the file.
+	// compressed is the form of the file.
 	compressed bool
 	size       int64
 	// first is the sequence number of its first record, day (UTC) the day on which it
@@ -145,7 +145,7 @@ func isCheckpoints(name string) bool {
 	return strings.HasPrefix(name, checkpointsPrefix) && strings.HasSuffix(name, segmentSuffix)
 }
 
-// isOwnFile tells the other names that the log gives.
+// isOwnFile reports whether a name is another of those that the log gives.
 func isOwnFile(name string) bool {
 	of, unfinished := strings.CutSuffix(name, unfinishedSuffix)
 	_, ofSegment := parseSegment(of)
@@ -249,7 +249,7 @@ func Chains(dir string) ([]string, error) {
 	return chains, nil
 }
 
-// isChain tells a directory in which a chain is or was.
+// isChain reports whether a chain is, or was, in a directory.
 func isChain(dir string) bool {
 	files, err := filesOf(dir)
 	return err == nil && len(files.segments)+len(files.checkpoints) > 0

@@ -79,7 +79,7 @@ func (l *link) append(b []byte, kind Kind, at time.Time, members any, sign func(
 type raw struct {
 	file string
 	n    int // counted from 1
-	// text is without its line break, and valid until the next line is read; whole tells that there
+	// text is without its line break, and valid until the next line is read; whole reports whether there
 	// was a line break.
 	text  []byte
 	whole bool
@@ -111,7 +111,7 @@ type line struct {
 	prev digest
 	time string
 	kind Kind
-	// content is what the hash is over, a part of the text; intact tells that the hash is its own.
+	// content is what the hash is over, a part of the text; intact reports whether the hash is its own.
 	content []byte
 	intact  bool
 	// signature is nil if there is none.

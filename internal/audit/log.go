@@ -233,7 +233,7 @@ func (l *Log) signed(kind Kind, fields signedFields) entry {
 
 var replicaName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,128}$`)
 
-// validReplica tells a name that is a file name on every system.
+// validReplica reports whether a name is a file name on every system.
 func validReplica(name string) bool {
 	return replicaName.MatchString(name) && strings.Trim(name, ".") != ""
 }

@@ -30,7 +30,7 @@ func openLines(path string) (*os.File, error) {
 	return f, err
 }
 
-// counting tells of the bytes that are read.
+// counting reports the number of bytes that are read.
 type counting struct {
 	io.Reader
 	read func(int64)
@@ -100,7 +100,7 @@ type chain struct {
 	find func(Finding)
 	read func(int64) // as in linesOf
 
-	// last is the record before; blind tells that the line before could not be read, so that
+	// last is the record before; blind reports whether the line before could not be read, so that
 	// neither the number nor the hash of its record is known.
 	last    link
 	blind   bool

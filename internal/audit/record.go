@@ -48,7 +48,7 @@ const (
 	KindKey Kind = "key"
 )
 
-// signed tells the kinds that carry a signature.
+// signed reports whether records of the kind carry a signature.
 func (k Kind) signed() bool {
 	return k == KindStart || k == KindStop || k == KindCheckpoint || k == KindDropped
 }
@@ -81,7 +81,7 @@ func evidenceOf(c *call.Record) (Kind, bool) {
 	return KindRead, true
 }
 
-// Writes tells a call that changes something. The one that reads by a POST, a search,
+// Writes reports whether a call changes something. The one that reads by a POST, a search,
 // does not.
 func Writes(method string, action ebox.Action) bool {
 	switch method {
@@ -91,7 +91,7 @@ func Writes(method string, action ebox.Action) bool {
 	return action != ebox.List
 }
 
-// MayRecord tells a request that may end as a record of its own, before it is known
+// MayRecord reports whether a request may end as a record of its own, before it is known
 // how it ends.
 func MayRecord(method string, action ebox.Action, path string) bool {
 	if Writes(method, action) {

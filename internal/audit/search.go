@@ -120,8 +120,8 @@ func (s *search) prepare() {
 // that took long is recorded under the time at which it ended, and written after.
 const slack = 24 * time.Hour
 
-// passes tells a segment that cannot hold anything of the time that was asked for, by its
-// first record: all of a segment is written on one day, and the first record says whether
+// passes reports whether a segment cannot hold anything of the time that was asked for, by its first
+// record: all of a segment is written on one day, and the first record says whether
 // something earlier waited for it. The name of the file says nothing here.
 func (s *search) passes(h header) bool {
 	if h.Time.IsZero() {

@@ -105,7 +105,7 @@ func (l *Log) note(change func(*Status)) {
 	change(&l.status)
 }
 
-// Status tells how the evidence stands.
+// Status gives the state of the evidence.
 func (l *Log) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -176,13 +176,13 @@ type Report struct {
 	// Signed is the last record that a signature covers. What comes after it could
 	// have been put there or taken away without a trace.
 	Signed uint64
-	// Ended tells that the last record is that of an orderly end.
+	// Ended reports whether the last record is that of an orderly end.
 	Ended bool
 	// Notes are what the chain itself says: where something may be missing, which Gaps
 	// counts, and where the clock was wrong.
 	Notes []Finding
 	Gaps  int
-	// OwnKeys tells that the keys lay beside the chain.
+	// OwnKeys reports whether the keys lay beside the chain.
 	OwnKeys bool
 	// Checkpoints counts the records that were compared with a checkpoint, Timestamps the time
 	// stamps that verify.

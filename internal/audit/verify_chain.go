@@ -122,8 +122,8 @@ func (v *verifier) run() error {
 
 // readMarks reads the checkpoints of the chain in one file; some 200 MB of memory hold a million
 // of them, which is two years of a gateway that is never idle. Lines that are not what the
-// gateway wrote become findings. own tells a file beside the chain, which holds only its own
-// checkpoints, in order; what is wrong with one that was shipped is told with the first chain.
+// gateway wrote become findings. own is a file beside the chain, which holds only its own
+// checkpoints, in order; what is wrong with one that was shipped is reported with the first chain.
 func (v *verifier) readMarks(file string, own, tell bool) error {
 	var before uint64
 	for r, err := range linesOf(file, nil) {

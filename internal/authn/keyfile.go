@@ -213,7 +213,7 @@ var (
 	oidScrypt = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
 )
 
-// tooDear tells that the key derivation takes more than 128 MiB or ten million rounds of
+// tooDear reports whether the key derivation takes more than 128 MiB or ten million rounds of
 // hashing, some seconds, by the parameters of PBKDF2 (RFC 8018) or scrypt (RFC 7914, section 7).
 // A file of a hundred bytes can ask for terabytes, and for years.
 func (k *encryptedPKCS8) tooDear() bool {

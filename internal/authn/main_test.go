@@ -267,7 +267,7 @@ func textLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// again tells that an upstream refused a token, and whether another is worth a try.
+// again has an upstream refuse a token, and reports whether another is worth a try.
 func again(s *authn.Source, t authn.Token, upstream string) bool {
 	again, _ := s.Refused(t, upstream)
 	return again

@@ -48,7 +48,7 @@ const (
 	newKey = "ec"
 )
 
-// signs tells which key signs, and that no other is pending or broken.
+// signs checks which key signs, and that no other is pending or broken.
 func signs(t *testing.T, status authn.ClientStatus, want string) {
 	t.Helper()
 	of := map[string]string{oldKey: fingerprint(t, oldClient), newKey: fingerprint(t, newClient)}

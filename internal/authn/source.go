@@ -245,7 +245,7 @@ func (s *Source) retry() {
 	s.begin()
 }
 
-// Refused tells that the upstream answered 401 to the token, and says whether the
+// Refused takes note that the upstream answered 401 to the token, and reports whether the
 // request is worth another one. If the token is still the current one, it is
 // dropped and a renewal is forced, at most once a minute for one upstream;
 // otherwise somebody has renewed it already. While the Authorization Server is

@@ -103,7 +103,7 @@ type TokenStatus struct {
 // and registering a new one takes weeks.
 const expiryWarning = 30 * 24 * time.Hour
 
-// Status tells what there is to know of every client, in the order of their names.
+// Status gives the state of every client, in the order of their names.
 func (t *Tokens) Status() []ClientStatus {
 	now := t.o.Now()
 	list := make([]ClientStatus, 0, len(t.clients))

@@ -46,7 +46,7 @@ type Options struct {
 	// OAuth are the clients and their token endpoint, as the configuration's check leaves them.
 	OAuth config.OAuth
 	// Transport carries token requests: the upstream stack of the token endpoint,
-	// without a token layer. It tells a stale connection by a *wire.Error.
+	// without a token layer. A stale connection is a *wire.Error.
 	Transport http.RoundTripper
 	// Shared is a copy of the tokens that replicas share; nil for none.
 	Shared Shared

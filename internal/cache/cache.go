@@ -137,7 +137,7 @@ func (c *Cache) Resize(limit int64) {
 	c.memory.resize(limit)
 }
 
-// Stats tells how the cache stands.
+// Stats gives the counts of the cache.
 func (c *Cache) Stats() Stats {
 	n := &c.counts
 	return Stats{

@@ -79,7 +79,7 @@ func TestACrowd(t *testing.T) {
 
 func TestWaitersGetAnAnswerWhenTheLeaderFails(t *testing.T) {
 	testkit.Table(t, map[string]bool{"before the header": false, "within the body": true}, func(t *testing.T, body bool) {
-		ctx, die := context.WithCancel(context.Background())
+		ctx, leave := context.WithCancel(context.Background())
 		first := true
 		r := newRig(t, nil)
 		r.origin = func(req *http.Request) (*http.Response, error) {
@@ -104,7 +104,7 @@ func TestWaitersGetAnAnswerWhenTheLeaderFails(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		die()
+		leave()
 		wg.Wait()
 		if r.count() != 2 {
 			t.Errorf("%d requests", r.count())

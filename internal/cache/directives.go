@@ -87,7 +87,7 @@ func (d *directives) add(m string) {
 }
 
 // seconds reads a delta-seconds. before is what an earlier directive of that name said:
-// two that differ contradict each other, and then neither is believed.
+// two that differ contradict each other, and then neither counts.
 func seconds(value string, before time.Duration) time.Duration {
 	d, ok := parseSeconds(value)
 	if !ok || before != absent && before != d {

@@ -106,7 +106,7 @@ const (
 	refreshing              // as it is, while a new one is fetched
 )
 
-// judge tells what an entry is good for, to a request of these directives (section
+// judge says what an entry is good for, to a request of these directives (section
 // 4.2.4 and 5.2.1), and how much of its lifetime is left, which is negative past it.
 func (e *Entry) judge(cc *directives, p *call.Policy, now time.Time) (usage, time.Duration) {
 	age := e.age(now)
@@ -163,7 +163,7 @@ func httpDate(s string) (time.Time, bool) {
 
 func behindDay(date string) string { return date[max(strings.IndexAny(date, " ,"), 0):] }
 
-// heuristically tells the statuses that may be kept though they say no lifetime (RFC
+// heuristically reports whether an answer of a status may be kept though it says no lifetime (RFC
 // 9110, section 15.1).
 func heuristically(status int) bool {
 	switch status {
@@ -173,7 +173,7 @@ func heuristically(status int) bool {
 	return false
 }
 
-// understood tells the statuses whose rules for caches this one keeps, as
+// understood reports whether this cache keeps the rules of a status, as
 // must-understand asks (RFC 9111, section 5.2.2.3).
 func understood(status int) bool {
 	return heuristically(status) || status == 302 || status == 307 || status == 303 ||

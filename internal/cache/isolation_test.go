@@ -83,7 +83,7 @@ func wander(seed uint64) func() time.Time {
 }
 
 const (
-	authority = "X-Test-Authority" // whom the origin believes to answer
+	authority = "X-Test-Authority" // for whom the origin answers
 	public    = "for everybody"
 )
 
@@ -130,7 +130,7 @@ func secretive(sharing config.Sharing) origin {
 	}
 }
 
-// attack makes one request and tells what of somebody else's came back, if anything.
+// attack makes one request and returns what of somebody else's came back, if anything.
 func attack(r *rig, rnd *rand.Rand) string {
 	who := []enterprise.Number{206731645, 212148896, 474028805, 403101811}[rnd.IntN(4)]
 	client := []string{"", "a", "b"}[rnd.IntN(3)]

@@ -51,7 +51,7 @@ func appendPartition(b []byte, p *call.Partition) []byte {
 // enterprises are few enough to be guessed.
 func (k *Key) Digest() [sha256.Size]byte { return k.id }
 
-// Shared tells that what is kept under the key belongs to no enterprise.
+// Shared reports whether what is kept under the key belongs to no enterprise.
 func (k *Key) Shared() bool { return k.shared }
 
 // Scopes are the epochs that count for what is kept under the key. All of them are

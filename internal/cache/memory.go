@@ -109,7 +109,7 @@ func weight(list []variant) int64 {
 	return n
 }
 
-// load gives the variants kept under k that count, the newest first, and tells whether
+// load gives the variants kept under k that count, the newest first, and reports whether
 // its answers are known not to be storable.
 func (m *memory) load(k *Key, mark Mark, now time.Time) (found []*Entry, pass bool) {
 	at := now.UnixNano()
@@ -183,7 +183,7 @@ func (m *memory) add(k *Key, v variant) (added bool) {
 	return added
 }
 
-// bytes and count tell how much is kept.
+// bytes and count are how much is kept.
 func (m *memory) bytes() int64 { return int64(m.kept.WeightedSize()) }
 func (m *memory) count() int64 { return int64(m.kept.EstimatedSize()) }
 

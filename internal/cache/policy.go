@@ -94,7 +94,7 @@ func (e *Entry) sharable(q *query, s config.Sharing) bool {
 	return s == config.SharedAlways || s == config.SharedPublic && cc.public
 }
 
-// forAll tells that the answer to one caller with credentials may be given to others
+// forAll reports whether the answer to one caller with credentials may be given to others
 // (section 3.5).
 func (cc *directives) forAll() bool {
 	return cc.public || cc.sMaxAge != absent || cc.mustRevalidate
@@ -112,8 +112,8 @@ func storedHeader(from http.Header, p *call.Policy) http.Header {
 	return h
 }
 
-// unstored tells the fields that speak of one connection, and cookies, which callers of
-// the gateway get only where a route says so.
+// unstored reports whether a field is not kept: one about a single connection, or a cookie, which
+// callers of the gateway get only where a route says so.
 func unstored(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",

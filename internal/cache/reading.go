@@ -84,7 +84,7 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 	return rd.forward(ctx)
 }
 
-// reason tells why the request is forwarded, as Cache-Status does.
+// reason says why the request is forwarded, as Cache-Status does.
 func (rd *reading) reason() string {
 	e := rd.entry
 	switch {
@@ -115,7 +115,7 @@ func (rd *reading) open() {
 	}
 }
 
-// look finds what is in memory; pass tells that its answers cannot be stored.
+// look finds what is in memory; pass reports whether its answers cannot be stored.
 func (rd *reading) look(now time.Time) (pass bool) {
 	for _, at := range rd.places {
 		variants, passes := rd.c.memory.load(&at.key, at.mark, now)

@@ -86,8 +86,8 @@ func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) 
 	return with(status, resp, nil)
 }
 
-// failing tells an upstream that cannot serve from one that will not: a client that the
-// Authorization Server refuses has no right to what it got before.
+// failing reports whether an error is that of an upstream that cannot serve. One that refuses is
+// none: a client that the Authorization Server refuses has no right to what it got before.
 func (c *Cache) failing(err error) bool {
 	var refusal problem.Reporter
 	if errors.As(err, &refusal) {

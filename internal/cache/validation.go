@@ -77,8 +77,8 @@ func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, receive
 	return n.prepare()
 }
 
-// describesBytes tells the fields that are about the bytes as they are stored: how long they
-// are, how coded, and what they sum up to.
+// describesBytes reports whether a field is about the bytes as they are stored: their length,
+// coding or checksum.
 func describesBytes(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest":

@@ -48,7 +48,7 @@ type Call struct {
 	Caller   string
 	Actor    string
 	Purpose  string
-	// Batch tells a caller of class batch, which is paced rather than refused, until
+	// Batch says that the caller is of class batch, which is paced rather than refused, until
 	// Pace has gone by since Start.
 	Batch bool
 	Pace  time.Duration
@@ -246,15 +246,15 @@ type Failure struct {
 	// Kind is the error type of RFC 9209, one of the problem.Proxy… constants; empty if it
 	// is not known, or Cancelled.
 	Kind string
-	// Timeout tells that time ran out: a 504 instead of a 502.
+	// Timeout reports whether time ran out: a 504 instead of a 502.
 	Timeout bool
-	// Sent tells that the upstream may have seen the request. It is false only if that is
+	// Sent reports whether the upstream may have seen the request. It is false only if that is
 	// certain not to be.
 	Sent bool
-	// Cancelled tells that the exchange was ended from this side. A caller that went away
+	// Cancelled reports whether the exchange was ended from this side. A caller that went away
 	// shows in the request's context; anything else is answered as a failure.
 	Cancelled bool
-	// Proxy tells that it was the egress proxy that failed or refused.
+	// Proxy reports whether it was the egress proxy that failed or refused.
 	Proxy bool
 }
 

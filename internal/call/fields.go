@@ -141,7 +141,7 @@ func fold(name string) string {
 // transport, or speaks of what the gateway alone may say: who calls, for whom, with
 // which credentials, by which way, in which trace, by which method, to which resource. The
 // lists hold the names that proxies, identity services, clouds, servers and frameworks
-// are known to believe.
+// are known to use.
 func owned(name string) bool {
 	switch name {
 	case "", // hop-by-hop, and what the transport writes itself

@@ -124,7 +124,7 @@ func (p Partition) SharedByAll() Partition {
 	return p
 }
 
-// Shared tells that the partition belongs to no enterprise.
+// Shared reports whether the partition belongs to no enterprise.
 func (p *Partition) Shared() bool { return p.shared }
 
 // Policy is what a route says about answers, beside what they say of themselves.

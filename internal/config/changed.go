@@ -56,7 +56,7 @@ func changedIn(names *[]string, at string, a, b reflect.Value) {
 	}
 }
 
-// named tells structs with a Name. Of enterprises there may be a hundred thousand.
+// named reports whether a struct has a Name. Of enterprises there may be a hundred thousand.
 func named(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct || t == reflect.TypeFor[Enterprise]() {
 		return false

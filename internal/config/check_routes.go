@@ -79,7 +79,7 @@ func (k *check) route(at string, r *Route) {
 	}
 }
 
-// absentHere tells a route that other environments have and this one has not.
+// absentHere reports whether other environments have a route and this one has not.
 func (k *check) absentHere(name string) bool {
 	if _, official := k.official[name]; !official || k.c.Environment == Custom || k.c.Environment == "" {
 		return false
@@ -116,7 +116,7 @@ func (k *check) routePath(at string, r *Route) {
 	}
 }
 
-// answeredHere tells the paths that the gateway answers itself.
+// answeredHere reports whether the gateway answers a path itself.
 func answeredHere(path string) bool {
 	return path == "/ebox" || path == "/ebox/providers" || below(path, "/ebox/messages")
 }

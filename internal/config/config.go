@@ -1,4 +1,4 @@
-// Package config knows what config.yaml may say, and no running part.
+// Package config holds what config.yaml may say, and no running part.
 //
 // A file goes one way through it: read as YAML nodes, which know where they
 // stand; decoded strictly onto the defaults and the presets of the environment

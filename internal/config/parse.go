@@ -226,7 +226,7 @@ func parseAddress(s string) (string, error) {
 	return s, nil
 }
 
-// isHost tells a name of letters, digits, dots and hyphens, or an IP literal.
+// isHost reports whether h is a name of letters, digits, dots and hyphens, or an IP literal.
 func isHost(h string) bool {
 	_, err := netip.ParseAddr(h)
 	return err == nil || len(h) <= 253 && hostName.MatchString(h)
@@ -252,7 +252,7 @@ func parsePattern(s string) (string, error) {
 	return s, nil
 }
 
-// cleanPath tells a path without empty, dot or escaped segments.
+// cleanPath reports whether a path has no empty, dot or escaped segments.
 func cleanPath(p string) bool {
 	return pathPattern.MatchString(p) && p != "/" && path.Clean(p) == p
 }

@@ -179,7 +179,7 @@ func providersRoute() Route {
 	return r
 }
 
-// environmentsOf tells which environments a host officially belongs to; nil if
+// environmentsOf gives the environments that a host officially belongs to; nil if
 // it is no host of the platform. The token endpoint of production is the
 // simulation's as well; its APIs are not.
 func environmentsOf(host string, tokenEndpoint bool) (owners []Environment) {

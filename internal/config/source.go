@@ -145,8 +145,8 @@ func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
 	}
 }
 
-// namesSecret tells a key that names a secret by the look of it, also when it is misspelt or
-// nobody knows it: a token or key may stand where its file was meant.
+// namesSecret reports whether a key seems to name a secret, even if it is misspelt or unknown: a
+// token or key may stand where its file was meant.
 func namesSecret(key string) bool {
 	return secretKey.MatchString(key+":") && !strings.HasSuffix(strings.ToLower(key), "file") && key != "idempotencyKey"
 }
@@ -251,5 +251,5 @@ func addSyntax(src *source, m *mistakes, err error) {
 	}
 }
 
-// isNull tells a key without a value, null or ~.
+// isNull reports whether a key has no value, null or ~.
 func isNull(n *node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }

@@ -55,14 +55,14 @@ func ForCallers() int {
 	return int((all - 2*kept) / 2)
 }
 
-// Last tells that the descriptor of a connection that was just opened is one of the last of
+// Last reports whether the descriptor of a connection that was just opened is one of the last of
 // the process (RLIMIT_NOFILE). The kernel always gives the lowest one that is free, so all
 // below it are in use. What is no connection of the system's has none.
 func Last(nc any) bool {
 	return isLast(nc, func(fd uintptr) uintptr { return fd })
 }
 
-// Short tells that one more would be one of the last, nc being any connection that is open.
+// Short reports whether one more would be one of the last, nc being any connection that is open.
 func Short(nc any) bool {
 	return isLast(nc, func(fd uintptr) uintptr {
 		next, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)

@@ -1,11 +1,11 @@
-// Package directory knows the Document Providers of the e-Box federation: which
+// Package directory keeps the list of Document Providers of the e-Box federation: which
 // there are, where their Message Registries are and whether they can be called.
 //
 // The list comes from the Provider Registry (API description 1.3, a JSON array,
 // or its successor with {"items": […]}, page by page) and is fetched anew every few
 // minutes. The successor's names of members are not public: where the known ones are
 // missing, what can be told by its shape is taken, with a warning. It
-// is believed entry by entry: a broken entry is reported and left out, while an
+// is used entry by entry: a broken entry is reported and left out, while an
 // answer that is no list, or a list without one usable entry, changes nothing, and
 // the last good list stays in force for as long as it takes.
 //
@@ -29,7 +29,7 @@ import (
 	"ebox-gateway/internal/config"
 )
 
-// MaxBody is the most bytes of a registry's list that are believed: 4 MB. Today's
+// MaxBody is the most bytes of a registry's list that are read: 4 MB. Today's
 // list holds a handful of providers.
 const MaxBody = 4 << 20
 
@@ -52,7 +52,7 @@ type Shared interface {
 // Options is what a Directory needs.
 type Options struct {
 	// Registry is what the configuration says: where the list is, how often the list is fetched, what its
-	// members are called, which hosts are believed, and providers of its own. The URLs of
+	// members are called, which hosts are allowed, and providers of its own. The URLs of
 	// these are the operator's own word and are not held against AllowedHosts; a
 	// registry's provider of the same id is hidden by them.
 	Registry config.Registry
@@ -61,13 +61,13 @@ type Options struct {
 	Fetch func(ctx context.Context, url string) (Answer, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Log is told of failures and changes; nil for nobody.
+	// Log receives failures and changes; nil for none.
 	Log *slog.Logger
 	// Shared is a copy of the last good list elsewhere; nil means none.
 	Shared Shared
 }
 
-// Directory knows the Document Providers. It is safe for concurrent use.
+// Directory is the list of Document Providers. It is safe for concurrent use.
 type Directory struct {
 	o      Options
 	parser parser
@@ -97,7 +97,7 @@ type try struct {
 	error string // empty if there is a list of that time
 }
 
-// New makes a Directory that knows the static providers and, once Run or Refresh
+// New makes a Directory that has the static providers and, once Run or Refresh
 // has fetched the list, the registry's. What cannot be used of the configuration's providers
 // is left out and named in Status.
 func New(o Options) *Directory {
@@ -137,7 +137,7 @@ func (d *Directory) Lookup(id string) (*Provider, bool) {
 // registry in its order. The slice is shared and must not be changed.
 func (d *Directory) List() []*Provider { return d.inForce.Load().list }
 
-// NoListYet tells that the registry has given no list since the start.
+// NoListYet reports whether the registry has given no list since the start.
 func (d *Directory) NoListYet() bool {
 	return d.o.Fetch != nil && d.inForce.Load().fetched.IsZero()
 }

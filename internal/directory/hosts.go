@@ -45,7 +45,7 @@ func portOf(u *url.URL) string {
 	return "443"
 }
 
-// refusal says why a clean URL is not believed, for the platform team, or "".
+// refusal says why a clean URL is not used, for the platform team, or "".
 func (l *hostList) refusal(u *url.URL) string {
 	if u.Scheme == "http" && !l.allowHTTP {
 		return "its URL is plain http (host " + u.Host + "), over which no token is sent; ask the provider for an https URL"

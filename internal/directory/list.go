@@ -35,7 +35,7 @@ type parser struct {
 type object = map[string]json.RawMessage
 
 // parse reads a list in either shape. Entries that cannot be used are left out and
-// named in problems. An error means that the whole is not to be believed.
+// named in problems. An error means that nothing of it is to be used.
 func (p *parser) parse(body []byte) (list []*Provider, problems []string, err error) {
 	entries, guesses, err := p.entries(body)
 	if err != nil {

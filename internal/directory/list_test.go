@@ -12,7 +12,7 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-// lab is a parser that believes socialsecurity.be.
+// lab is a parser that allows socialsecurity.be.
 func lab() *parser {
 	return &parser{fields: config.OfficialFields(), hosts: hostList{[]string{"*.socialsecurity.be"}, false}}
 }
@@ -126,7 +126,7 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	}
 	if list, _, err := lab().parse([]byte(`[{"id": "x", "a": "https://evil.example"}]`)); err != nil ||
 		list[0].Refusal == "" {
-		t.Errorf("a host that is not allowed is believed: %v", err)
+		t.Errorf("a host that is not allowed is taken: %v", err)
 	}
 }
 
@@ -287,7 +287,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("base %s cleaned again: %v, %v", b, again, err)
 			}
 			if p.Refusal == "" && (b.Scheme != "https" || !strings.HasSuffix(b.Host, ".socialsecurity.be")) {
-				t.Fatalf("believed: %s", b)
+				t.Fatalf("taken: %s", b)
 			}
 			for i, w := range p.Maintenance {
 				if !w.End.After(w.Start) || i > 0 && !w.Start.After(p.Maintenance[i-1].End) {

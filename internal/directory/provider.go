@@ -50,8 +50,8 @@ type Provider struct {
 	APIVersion string
 	// Contact is whom to ask about the provider's service.
 	Contact string
-	// Refusal says why the gateway does not believe the URL, and what the
-	// platform team can add to config.yaml; empty if it does believe it. It names
+	// Refusal says why the gateway does not use the URL, and what the
+	// platform team can add to config.yaml; empty if it does use it. It names
 	// the host, which the list of providers may show and a problem may not.
 	Refusal string
 }

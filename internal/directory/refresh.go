@@ -267,7 +267,7 @@ func (d *Directory) useCopy(body []byte, source string, fetched time.Time) {
 	}
 }
 
-// use reads a list and puts it in force. The error says why it is not to be believed.
+// use reads a list and puts it in force. The error says why it cannot be used.
 func (d *Directory) use(body []byte, source string, fetched time.Time) error {
 	registry, problems, err := d.parser.parse(body)
 	if err != nil {
@@ -291,7 +291,7 @@ func (d *Directory) use(body []byte, source string, fetched time.Time) error {
 	return nil
 }
 
-// announce tells the log what is new.
+// announce logs what is new.
 func (d *Directory) announce(old, current *snapshot) {
 	var added, gone []string
 	for _, p := range current.list {
@@ -300,7 +300,7 @@ func (d *Directory) announce(old, current *snapshot) {
 			added = append(added, p.ID)
 		}
 		if p.Refusal != "" && (!known || before.Refusal != p.Refusal) {
-			d.o.Log.Warn("a Document Provider is not believed", "provider", p.ID, "reason", p.Refusal)
+			d.o.Log.Warn("a Document Provider is not called", "provider", p.ID, "reason", p.Refusal)
 		}
 	}
 	for _, p := range old.list {

@@ -73,7 +73,7 @@ func ids(d *Directory) string {
 	return strings.Join(out, " ")
 }
 
-// federation is a configuration that believes the hosts of the federation.
+// federation is a configuration that allows the hosts of the federation.
 func federation() config.Registry {
 	u, _ := url.Parse("https://r.socialsecurity.be/v1/messageProviders")
 	return config.Registry{URL: u, AllowedHosts: []string{"*.socialsecurity.be"}, Fields: config.OfficialFields(),
@@ -280,7 +280,7 @@ func TestStatusCountsStatesAndNamesRefusals(t *testing.T) {
 	if got := fmt.Sprint(d.ActiveIDs()); got != "[on]" {
 		t.Errorf("active: %s", got)
 	}
-	if !strings.Contains(log.String(), "not believed") || !strings.Contains(log.String(), "docs.example.eu") {
+	if !strings.Contains(log.String(), "is not called") || !strings.Contains(log.String(), "docs.example.eu") {
 		t.Errorf("log: %s", log.String())
 	}
 	log.Reset()
@@ -363,7 +363,7 @@ func TestADirectoryThatTakesAnothersPlaceKnowsItsListAtOnce(t *testing.T) {
 		t.Errorf("refused: %s", p.Refusal)
 	}
 	if p, _ := stricter.Lookup("a"); p.Refusal == "" {
-		t.Error("a host that the new configuration does not allow is believed")
+		t.Error("a host that the new configuration does not allow is called")
 	}
 	fresh := New(options(r))
 	if fresh.Adopt(New(options(r))); fresh.Status().Source != "" {

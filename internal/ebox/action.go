@@ -1,4 +1,4 @@
-// Package ebox knows what a call to the e-Box and grant/citizen APIs means: which
+// Package ebox says what a call to the e-Box and grant/citizen APIs means: which
 // calls list, which open a document, which change, reply or publish.
 //
 // Opening a document (the content of an attachment, the body of a message, its
@@ -55,7 +55,7 @@ func (s Actions) With(a Action) Actions { return s | 1<<a }
 // Has reports whether a is in the set; None is in every set.
 func (s Actions) Has(a Action) bool { return a == None || s&(1<<a) != 0 }
 
-// Classify tells what a call to a Message Registry, to the Provider Registry, the
+// Classify says what a call to a Message Registry, to the Provider Registry, the
 // Partition or the Federation API does. path is the escaped path below the API's
 // base URL; reads are those that the route names.
 //
@@ -77,7 +77,7 @@ func Classify(method string, path Path, reads Reads) Action {
 	}
 }
 
-// ClassifyMandates tells the same of a call to grant/citizen. What needs no
+// ClassifyMandates says the same of a call to grant/citizen. What needs no
 // permission is compared exactly: here a lenient reading would be the one that opens.
 func ClassifyMandates(method string, path Path) Action {
 	if (path.Escaped == "/health" || path.Escaped == "/health/") && (method == "GET" || method == "HEAD") {
@@ -86,7 +86,7 @@ func ClassifyMandates(method string, path Path) Action {
 	return Mandates
 }
 
-// ClassifyPlain tells what a call does to an upstream of which nothing more is
+// ClassifyPlain says what a call does to an upstream of which nothing more is
 // known than that it speaks HTTP and may follow the Belgif guide: safe methods read, and
 // so do the guide's reads by POST and those that the route names; all others change.
 func ClassifyPlain(method string, path Path, reads Reads) Action {

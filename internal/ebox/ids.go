@@ -25,7 +25,7 @@ func IDs(path string) (message, attachment string) {
 	return message, ""
 }
 
-// IsReference tells a path of the reference data, which is the same for everybody and
+// IsReference reports whether a path is one of the reference data, which is the same for everybody and
 // about nobody: document types, senders, images.
 func IsReference(path string) bool {
 	for rest := path; rest != ""; {

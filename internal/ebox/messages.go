@@ -19,7 +19,7 @@ const (
 
 // MessagesIn gives the ids of the messages that the JSON body of a write is about, wherever
 // messageId stands in it: of a change of several messages, in whatever form an upstream may take
-// its path, and of linking one. more tells that there are others, or that the body could be
+// its path, and of linking one. more reports whether there are others, or the body could be
 // read in two ways.
 func MessagesIn(method string, path Path, body []byte) (ids []string, more bool) {
 	switch last := path.last(); {

@@ -132,7 +132,7 @@ type Parts struct{ n naming }
 // PartsOf makes a Parts for a call to a path whose action is Publish or Reply.
 func PartsOf(action Action, path Path) *Parts { return &Parts{namingOf(action, path)} }
 
-// Reads tells the names of parts that have to be read whatever they are: messageToPublish,
+// Reads reports whether a part of a name has to be read whatever it is: messageToPublish,
 // which is the message (version 2 of the Message Registry; that of version 3 is not public),
 // and those that say that a value holds enterprises.
 func (p *Parts) Reads(name string) bool {

@@ -12,7 +12,7 @@ import (
 // one: a path is a read only if it is written exactly as one that is known, with one
 // slash at its end at most.
 
-// readsByPost tells the last segment of a read by POST.
+// readsByPost reports whether a POST to a path with this last segment reads.
 func readsByPost(segment string) bool {
 	return segment == "search" || segment == "query" || segment == "get"
 }

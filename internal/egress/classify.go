@@ -38,7 +38,7 @@ func Classify(err error) call.Failure {
 	return call.Failure{Kind: problem.ProxyInternalError, Sent: true}
 }
 
-// classify tells the stages of connecting apart. Nothing was sent in any of them.
+// classify names the stage of connecting that failed. Nothing was sent in any of them.
 func (e *connectError) classify() call.Failure {
 	f := call.Failure{Proxy: e.proxy}
 	var (

@@ -51,7 +51,7 @@ type Options struct {
 	// Calls are the trace ids under way, which an answer to another call must not name. To notice that over a
 	// reload, the next Egress is given the same.
 	Calls *wire.Calls
-	// Log is told of answers that name another call; nil means nobody.
+	// Log receives answers that name another call; nil is for none.
 	Log *slog.Logger
 }
 

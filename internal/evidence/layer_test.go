@@ -13,7 +13,7 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// announced is what a layer was told and sent.
+// announced is what a layer recorded and sent.
 type announced struct {
 	intents int
 	refuse  error

@@ -84,7 +84,7 @@ func (r *refusals) done(c *call.Record) {
 	r.write("refused", c.Start.Add(c.Phases.Total), c, 0)
 }
 
-// isRefused tells a call that the gateway itself refused.
+// isRefused reports whether the gateway itself refused a call.
 func isRefused(c *call.Record) bool {
 	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
 }
@@ -124,7 +124,7 @@ func (r *refusals) endMinute() {
 	r.sources, r.recorded = nil, 0
 }
 
-// write tells of a call that was refused, and of leftOut others of its source.
+// write records a call that was refused, and the number of leftOut others of its source.
 func (r *refusals) write(message string, at time.Time, c *call.Record, leftOut int) {
 	if r.chain != nil {
 		r.chain.Refusal(at, c, leftOut)

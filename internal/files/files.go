@@ -115,7 +115,7 @@ func bounded[T any](path string, do func() (T, error)) (T, error) {
 	}
 }
 
-// open opens a regular file and tells its size.
+// open opens a regular file and gives its size.
 func open(path string) (*os.File, int64, error) {
 	// Devices are not even opened: some act on that.
 	if info, err := os.Stat(path); err != nil {

@@ -16,7 +16,7 @@ type kept struct {
 	// partition is what all calls have in common, clients those whose tokens they may carry.
 	partition call.Partition
 	clients   map[string]config.Client
-	// policy is nil if the route keeps nothing and only tells of its writes.
+	// policy is nil if the route keeps nothing and only its writes count.
 	policy *call.Policy
 	rules  []keptRule
 	shares bool

@@ -53,7 +53,7 @@ type carried struct {
 	contents  contents
 	egress    *egress.Egress
 	redis     *redisstore.Store // nil if there is none
-	tracer    *telemetry.Tracer // nil if nobody is told of requests
+	tracer    *telemetry.Tracer // nil without a collector
 	tokens    *authn.Tokens
 	directory *directory.Directory
 	// registryToken is the source of the registry's token, nil if it needs none.
@@ -73,7 +73,7 @@ func (gw *Gateway) newGeneration(cfg *config.Config, old *generation) (*generati
 	return g, nil
 }
 
-// build takes over what stays, makes the rest, and has it learn what the one before knows.
+// build takes over what stays, makes the rest, and hands on to it what the one before keeps.
 func (g *generation) build(old *generation) error {
 	read, err := readContents(g.cfg)
 	if err != nil {
@@ -95,7 +95,7 @@ func (g *generation) build(old *generation) error {
 		g.impersonal[route.Name] = route.Kind == config.KindRegistry
 	}
 	if old != nil {
-		g.learn(old)
+		g.adopt(old)
 	}
 	way := proxy.New(proxy.Options{Log: g.gw.o.Log, Cache: g.gw.cache, Classify: egress.Classify, Now: g.gw.o.Now})
 	g.endpoint = g.newEndpoint(way, g.routes, nil, g.gw.done)
@@ -134,10 +134,10 @@ func carryOver(old *generation, cfg *config.Config, now contents) carried {
 	return c
 }
 
-// learn has the parts that were made anew take what those of old know: tokens that are still
+// adopt has the parts that were made anew take what those of old keep: tokens that are still
 // good and keys that wait to be accepted, the list of providers, and the circuits, rates and
 // connections of the providers that were called.
-func (g *generation) learn(old *generation) {
+func (g *generation) adopt(old *generation) {
 	if g.tokens != old.tokens {
 		g.tokens.Adopt(old.tokens) // all sources exist by now
 	}

@@ -78,7 +78,7 @@ func (g *generation) newRedis() (*redisstore.Store, error) {
 	}), nil
 }
 
-// newTracer makes what tells a collector of requests.
+// newTracer makes what sends traces of requests to a collector.
 func (g *generation) newTracer() (*telemetry.Tracer, error) {
 	c, read := g.cfg.Tracing, &g.contents
 	headers, err := telemetry.ParseHeaders(read.tracingHeaders)
@@ -92,7 +92,7 @@ func (g *generation) newTracer() (*telemetry.Tracer, error) {
 	})
 }
 
-// trace tells the collector of a finished request, if there is one.
+// trace sends the trace of a finished request to the collector, if there is one.
 func (g *generation) trace(r *call.Record) {
 	if g.tracer != nil {
 		g.tracer.Done(r, g.templates[r.Route])

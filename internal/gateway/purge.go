@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// purgeTries and purgePause are how patient a purge is with the shared store.
+	// purgeTries is how often a purge tries the shared store, purgePause the time between two tries.
 	purgeTries = 15
 	purgePause = 200 * time.Millisecond
 )

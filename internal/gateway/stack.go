@@ -82,7 +82,7 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 //	breaker      none while it fails
 //	counter      counts what is handed to the transport and names each try by a
 //	             trace id of its own
-//	tries        tells the collector of traces of each try, if there is one
+//	tries        has a span of each try for the collector of traces, if there is one
 //	credentials  sets Authorization: lowest above the transport, so that nothing
 //	             above it can log, strip or store a token
 //	transport    connections, time-outs, the check of addresses
@@ -115,8 +115,8 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	return s
 }
 
-// isHealthCheck tells a health check that says DOWN with a 503, which is an answer
-// like any other, from an upstream that is down.
+// isHealthCheck reports whether an answer is that of a health check that says DOWN with a 503:
+// an answer like any other, and no sign that the upstream itself is down.
 func isHealthCheck(c *call.Call, resp *http.Response) bool {
 	return resp.StatusCode == http.StatusServiceUnavailable && !c.Internal && c.Action == ebox.None
 }

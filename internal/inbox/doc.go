@@ -138,7 +138,7 @@ func (r *Round) settle(result *Result, more []*Missing, answered int, whole bool
 	return nil
 }
 
-// isGone tells that the caller is not there any more.
+// isGone reports whether the caller is not there any more.
 func isGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // each does something for every index from 0 to n-1, all at once, and returns when all

@@ -164,7 +164,7 @@ func item(id string) string {
 }
 
 // refusal is the problem of an answer that may not, or cannot, be given without these.
-// some tells that others did answer.
+// some reports whether others did answer.
 func (r *Round) refusal(missing []*Missing, some bool) *problem.Problem {
 	names := make([]string, len(missing))
 	for i, m := range missing {

@@ -24,7 +24,7 @@ const (
 	// maxSummary is the most that a summary may take, in bytes.
 	maxSummary = 64 << 10
 	// maxCount is the most that a provider may count, be it messages or bytes, for its
-	// word to be believed. So many of a thousand providers can still be added up.
+	// plausible count. So many of a thousand providers can still be added up.
 	maxCount = 1e15
 )
 
@@ -198,7 +198,7 @@ func newMessage(raw []byte) (message, error) {
 	return m, nil
 }
 
-// readable tells what every reader of the whole answer would take, of what is valid JSON.
+// readable is an error for valid JSON that some reader of the whole answer would not take.
 func readable(raw []byte) error {
 	switch {
 	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers

@@ -10,7 +10,7 @@ import (
 // deepestBody is how many objects and arrays Read lets stand in one another.
 const deepestBody = 64
 
-// Depths is how many depths a Visitor hears of: 0 is the whole text's.
+// Depths is how many depths a Visitor is called with: 0 is the whole text's.
 const Depths = deepestBody + 2
 
 // Fault is why a text could be read in two ways.
@@ -24,7 +24,7 @@ type Fault struct {
 // Error implements error.
 func (f *Fault) Error() string { return f.At + ": " + f.Detail }
 
-// Visitor is told what a text holds, in the order in which it stands there. The bytes that
+// Visitor is called with what a text holds, in the order in which it stands there. The bytes that
 // it is given belong to the text.
 type Visitor interface {
 	// Member comes before the value of a member, and before each element of an array, whose
@@ -44,10 +44,10 @@ func (nobody) Member(int, []byte) {}
 
 func (nobody) Scalar(int, []byte, func() string) error { return nil }
 
-// Read goes through a text once and tells the visitor what it holds. It refuses what two
+// Read goes through a text once and calls the visitor with what it holds. It refuses what two
 // readers could read in two ways: invalid UTF-8 or JSON (RFC 8259), a byte order mark, a
 // key that is repeated within its object, in whatever case, and what is nested deeper than
-// 64. The error is a *Fault or the visitor's. What the visitor was told before an error
+// 64. The error is a *Fault or the visitor's. What the visitor was called with before an error
 // counts for nothing where that decides; the evidence takes the ids of a text that breaks off.
 func Read(body []byte, to Visitor) error {
 	switch {

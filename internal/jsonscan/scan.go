@@ -190,8 +190,8 @@ func isText(quoted []byte) bool {
 	}
 }
 
-// half tells the high ('h') and the low ('l') half of a surrogate pair at the beginning
-// of b; 0 if there is neither.
+// half says which half of a surrogate pair b begins with, the high ('h') or the low ('l');
+// 0 if neither.
 func half(b []byte) byte {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
 		return 0

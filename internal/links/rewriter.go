@@ -137,7 +137,7 @@ func (w *Rewriter) between(b []byte) {
 	}
 }
 
-// stringEnd finds the quote that ends the string that b continues; odd tells that
+// stringEnd finds the quote that ends the string that b continues; odd reports whether
 // the byte before b was a backslash that escapes. Without a quote it returns -1
 // and whether b ends with such a backslash.
 func stringEnd(b []byte, odd bool) (end int, endsOdd bool) {

@@ -70,7 +70,7 @@ func (b *bound) pause() bool {
 	}
 }
 
-// isWaiting tells that a connection waits to be accepted.
+// isWaiting reports whether a connection waits to be accepted.
 func isWaiting(l listener) (waiting bool) {
 	control(l, func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
@@ -135,7 +135,7 @@ func (s *Server) isShort() {
 	s.slots.makeRoom()
 }
 
-// Short tells that file descriptors are short, or were within the last ten seconds, so that
+// Short reports whether file descriptors are short, or were within the last ten seconds, so that
 // callers have to wait.
 func (s *Server) Short() bool {
 	const lately = 10 * time.Second

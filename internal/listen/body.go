@@ -39,7 +39,7 @@ func (l *lent) takeBack(endRead func()) {
 type body struct {
 	lent
 	e *exchange
-	// ended tells that nothing of it is left on the connection.
+	// ended reports whether nothing of it is left on the connection.
 	ended   atomic.Bool
 	in      wire.Body
 	expects bool // a 100 has to be sent before it comes
@@ -84,7 +84,7 @@ func (b *body) takeBack() {
 // keep the connection.
 const mostUnread = 64 << 10
 
-// isShort tells that a body is so short that the connection is kept although nobody may
+// isShort reports whether a body is so short that the connection is kept although nobody may
 // read it: the caller sends it in any case.
 func (b *body) isShort() bool {
 	n := b.e.req.ContentLength

@@ -28,7 +28,7 @@ type conn struct {
 	r      *wire.Reader
 	base   context.Context
 	remote string
-	// handed tells that the connection is HTTP/2's now.
+	// handed reports whether the connection is HTTP/2's now.
 	handed atomic.Bool
 
 	// current is the request that a handler works on; seen is what watchCallers found
@@ -37,7 +37,7 @@ type conn struct {
 	seen    *exchange
 
 	// memory has what is held for heads that are longer than the first buffer, until their
-	// request has ended; grown tells that there is something.
+	// request has ended; grown reports whether there is something.
 	memory memory.Account
 	grown  bool
 
@@ -46,11 +46,11 @@ type conn struct {
 	readBy  wire.Deadline
 	// upload is the pace of the body that is read.
 	upload pace
-	// taken tells that the body is taken back from somebody who reads it.
+	// taken reports whether the body is taken back from somebody who reads it.
 	taken atomic.Bool
 
 	mu sync.Mutex
-	// waiting tells that nothing of a request has come; closing that the connection is
+	// waiting reports whether nothing of a request has come; closing whether the connection is
 	// to be closed then; lingers since when it waits for the end of a body.
 	waiting, closing bool
 	lingers          time.Time
@@ -268,7 +268,7 @@ func (c *conn) expel() {
 	}
 }
 
-// isClosing tells that no further request is to be served.
+// isClosing reports whether no further request is to be served.
 func (c *conn) isClosing() bool {
 	if c.s.leaving.Load() || c.generation.retired.Load() {
 		return true

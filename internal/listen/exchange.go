@@ -23,7 +23,7 @@ type exchange struct {
 	ctx  requestContext
 	// http10 and isHead are about the request.
 	http10, isHead bool
-	// kept tells that a caller is served that has closed its sending side.
+	// kept reports whether a caller is served that has closed its sending side.
 	kept atomic.Bool
 	response
 }

@@ -41,7 +41,7 @@ func (c *conn) handshake() bool {
 	return true
 }
 
-// looksLikeHTTP tells that the first bytes of a connection are those of a request.
+// looksLikeHTTP reports whether the first bytes of a connection are those of a request.
 func looksLikeHTTP(b [5]byte) bool {
 	switch string(b[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":

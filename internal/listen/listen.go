@@ -83,7 +83,7 @@ type Server struct {
 	waiting atomic.Int32
 	// turnedAt is when a connection was last turned away, in the same way.
 	turnedAt atomic.Int64
-	// capped tells that it is these that limit the connections.
+	// capped reports whether it is these that limit the connections.
 	capped atomic.Bool
 
 	mu    sync.Mutex
@@ -96,7 +96,7 @@ type Server struct {
 	watch sync.Once // starts watchCallers
 	// leaving makes every answer close its connection.
 	leaving atomic.Bool
-	// working counts the goroutines. closed ends those that only wait; ended tells that no
+	// working counts the goroutines. closed ends those that only wait; ended is closed when no
 	// connection is left.
 	working       sync.WaitGroup
 	closed, ended chan struct{}
@@ -113,7 +113,7 @@ type listener interface {
 type bound struct {
 	socket     listener
 	generation atomic.Pointer[generation] // what new connections get
-	// stop ends accepting; stopped tells that it has ended and the socket is closed.
+	// stop ends accepting; stopped is closed when it has ended and the socket is closed.
 	stop, stopped chan struct{}
 }
 

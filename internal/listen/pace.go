@@ -62,7 +62,7 @@ func (p *pace) share(n int) int {
 	return max(min(n, int(float64(p.rate)*within.Minutes()/2)), 1)
 }
 
-// over tells that the minute is used up.
+// over reports whether the minute is used up.
 func (p *pace) over() bool { return p.rate > 0 && p.used >= mostSlow }
 
 // paceOf is the pace of a new body or answer.

@@ -118,7 +118,7 @@ func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
 	return u, err
 }
 
-// isPlain tells that a target is a path whose bytes all stand for themselves, perhaps with a
+// isPlain reports whether a target is a path whose bytes all stand for themselves, perhaps with a
 // query behind it.
 func isPlain(target string) bool {
 	path, query, _ := strings.Cut(target, "?")
@@ -130,7 +130,7 @@ func isPlain(target string) bool {
 	return strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, special) && !strings.ContainsFunc(query, control)
 }
 
-// expectsOther tells that a request expects what this server cannot do (RFC 9110,
+// expectsOther reports whether a request expects what this server cannot do (RFC 9110,
 // section 10.1.1).
 func expectsOther(r *http.Request) bool {
 	for expected := range wire.Elements(r.Header["Expect"]) {

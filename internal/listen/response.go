@@ -176,7 +176,7 @@ func bodyAllowed(status int) bool {
 	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// omits tells that a field of the handler's is not written in the head: it is the server's
+// omits reports whether a field of the handler's is not written in the head: it is the server's
 // own, or comes behind the body.
 func (e *exchange) omits(name string) bool {
 	switch name {

@@ -57,7 +57,7 @@ func (l *slots) mostAside() int32 {
 	return int32(max(min(64, l.limit/4), 1))
 }
 
-// large tells that a source has half of the places or more.
+// large reports whether a source has half of the places or more.
 func (l *slots) large(source netip.Addr) bool { return l.limit > 0 && l.of[source] >= (l.limit+1)/2 }
 
 // wait waits for a place until done is closed, and has others closed for it. It is false if there

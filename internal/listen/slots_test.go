@@ -143,7 +143,7 @@ func TestALowerLimitIsReachedAndAHigherOneIsUsed(t *testing.T) {
 	}
 }
 
-// few, if set, tells a process of this test that it has but few file descriptors: the kernel's limit
+// few is set in a process of this test that may have few file descriptors: the kernel's limit
 // holds for the whole process.
 const few = "LISTEN_FEW_DESCRIPTORS"
 

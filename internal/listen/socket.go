@@ -20,7 +20,7 @@ type socket struct {
 	net.Conn
 	source netip.Addr
 	owner  *conn
-	// over tells that it is closed, or just about to be.
+	// over reports whether it is closed, or just about to be.
 	over atomic.Bool
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
 	// there is one, expelled once the socket was chosen to be closed for another.
@@ -126,7 +126,7 @@ func (s *socket) reset() {
 	_ = s.Close() // an error would be that it is closed
 }
 
-// closeWrite tells the caller that nothing more comes.
+// closeWrite closes the sending side.
 func (s *socket) closeWrite() error {
 	if tcp, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		return tcp.CloseWrite()

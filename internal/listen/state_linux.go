@@ -2,9 +2,9 @@ package listen
 
 import "golang.org/x/sys/unix"
 
-// state looks at the connection without reading from it. closing tells that the caller has
+// state looks at the connection without reading from it. closing reports whether the caller has
 // closed its sending side, or the whole connection: the two are the same until something
-// is sent to it. gone tells that the connection is reset. pending tells that there are bytes
+// is sent to it. gone reports whether the connection is reset. pending reports whether there are bytes
 // to read, or an end.
 func (s *socket) state() (pending, closing, gone bool) {
 	control(s.Conn, func(fd uintptr) {

@@ -4,10 +4,10 @@ package listen
 
 import "syscall"
 
-// state looks at the connection without reading from it. closing tells that the caller has
+// state looks at the connection without reading from it. closing reports whether the caller has
 // closed its sending side, or the whole connection: the two are the same until something
-// is sent to it. It does not show behind bytes that wait to be read. gone tells that the
-// connection is reset. pending tells that there are bytes to read, or an end.
+// is sent to it. It does not show behind bytes that wait to be read. gone reports whether the
+// connection is reset. pending reports whether there are bytes to read, or an end.
 func (s *socket) state() (pending, closing, gone bool) {
 	control(s.Conn, func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK) // it does not block

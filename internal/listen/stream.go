@@ -59,7 +59,7 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// leaving tells that the connection is not to be kept.
+// leaving reports whether the connection is not to be kept.
 func (h *streams) leaving() bool { return h.s.leaving.Load() || h.c.retired.Load() }
 
 // sizeOf is how many bytes the fields of a head take.
@@ -79,7 +79,7 @@ type streamBody struct {
 	lent
 	in      io.Reader // net/http's, whose Close would let the caller send no more
 	control *http.ResponseController
-	// begun tells that something of it has been read, ended that nothing more can be.
+	// begun reports whether something of it has been read, ended whether nothing more can be.
 	begun, ended atomic.Bool
 	pace         pace
 }

@@ -68,7 +68,7 @@ type State struct {
 	Refused uint64
 }
 
-// State tells how the budget stands.
+// State gives what of the budget is used.
 func (b *Budget) State() State {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,6 +1,6 @@
 package multiparts
 
-// beginning tells by its first bytes whether a part could be read as a JSON object, which has
+// beginning sees by its first bytes whether a part could be read as a JSON object, which has
 // nothing to do with what it is said to be: servers choose a part by its name, and readers of
 // JSON recognise UTF-16 and UTF-32. Blanks, the bytes of byte order marks and the zeros of
 // those encodings are passed over, and so are the arrays around an object.

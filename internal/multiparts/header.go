@@ -37,7 +37,7 @@ func Boundary(contentType []string) (string, error) {
 	return b, nil
 }
 
-// uncommon tells the signs that servers treat in different ways in a boundary.
+// uncommon reports whether servers treat a sign in different ways in a boundary.
 func uncommon(r rune) bool {
 	return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("+-./:=_", r))
 }
@@ -101,7 +101,7 @@ func (p *Part) field(name, value string) error {
 	return nil
 }
 
-// readable tells the charsets in which JSON begins as it does in UTF-8, or is seen to begin all
+// readable reports whether JSON in a charset begins as it does in UTF-8, or is seen to begin all
 // the same. What is said to be JSON has to be UTF-8.
 func readable(charset string, json bool) bool {
 	if charset == "utf-8" || charset == "us-ascii" {

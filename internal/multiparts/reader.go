@@ -45,7 +45,7 @@ type Options struct {
 	Most int
 	// Memory is asked for every byte that is held; beyond it the error is 503.
 	Memory *memory.Account
-	// Reads tells the names of parts that are held back whatever they are.
+	// Reads reports whether a part of a name is held back whatever it is.
 	Reads func(name string) bool
 	// Look is given each part that is held back, in the order of the body. Nothing of a
 	// part goes on before Look returned nil; its error becomes that of Read.

@@ -79,7 +79,7 @@ func (r *Reader) head() error {
 	return nil
 }
 
-// headerEnd tells where the content begins behind a header, negative if that did not come yet.
+// headerEnd finds where the content begins behind a header, negative if that did not come yet.
 func headerEnd(b []byte) int {
 	if bytes.HasPrefix(b, []byte("\r\n")) {
 		return len("\r\n")

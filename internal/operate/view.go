@@ -61,9 +61,9 @@ type View struct {
 	UnderWay int64
 	// RateRefusals count what the rates of enterprises and callers refused.
 	RateRefusals resilience.Refusals
-	// Short tells that callers had to wait lately for file descriptors.
+	// Short reports whether callers had to wait lately for file descriptors.
 	Short bool
-	// TurnedAway tells that connections of callers were closed lately, unanswered: there was
+	// TurnedAway reports whether connections of callers were closed lately, unanswered: there was
 	// no place for them.
 	TurnedAway bool
 	// Rejected is the last configuration that was not taken, if it came after the one in

@@ -42,7 +42,7 @@ func Asserted(values []string) string {
 	return Text(strings.Join(values, ", "), MaxAsserted)
 }
 
-// isPlain tells the common case, ASCII without controls, which needs no copy.
+// isPlain reports whether s is ASCII without controls, the common case, which needs no copy.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

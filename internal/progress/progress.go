@@ -1,4 +1,4 @@
-// Package progress tells the person who waits for a long command how far it is.
+// Package progress shows the person who waits for a long command how far it is.
 package progress
 
 import (
@@ -19,7 +19,7 @@ const (
 
 // Options are what a Reporter is made of.
 type Options struct {
-	// W receives the reports, usually standard error. Terminal tells that it is a terminal
+	// W receives the reports, usually standard error. Terminal reports whether it is a terminal
 	// (IsTerminal).
 	W        io.Writer
 	Terminal bool

@@ -23,8 +23,7 @@ const (
 	// it gets a Content-Length again.
 	holdRewritten = 64 << 10
 	// holdHTTP10 is how much of an answer of unknown length is held back for a
-	// caller of HTTP/1.0, to whom only a Content-Length tells a whole answer from
-	// one that was cut short.
+	// caller of HTTP/1.0, which can see only by a Content-Length that an answer was cut.
 	holdHTTP10 = 1 << 20
 )
 

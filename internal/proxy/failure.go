@@ -61,7 +61,7 @@ func cutShort(p *problem.Problem, sent bool) *problem.Problem {
 	return &told
 }
 
-// gone tells that the caller's connection ended within its body.
+// gone reports whether the caller's connection ended within its body.
 func gone(err error) bool {
 	var op *net.OpError
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout()

@@ -23,7 +23,7 @@ type Options struct {
 	Log *slog.Logger
 	// Cache is asked before anything is sent; nil for none.
 	Cache Cache
-	// Classify tells what an error of the way to the upstream means.
+	// Classify says what an error of the way to the upstream means.
 	Classify func(error) call.Failure
 	Now      func() time.Time
 }
@@ -48,7 +48,7 @@ type exchange struct {
 	a         *call.Answer
 	links     links.Map
 	rewritten bool
-	// http10 tells a caller to whom only a Content-Length tells a whole answer from one that was cut short.
+	// http10 is set for a caller of HTTP/1.0, which can see only by a Content-Length that an answer was cut.
 	http10 bool
 }
 

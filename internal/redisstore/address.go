@@ -28,8 +28,8 @@ const (
 // nil. It repeats nothing: whoever asks goes on without Redis instead. Every call's context
 // bounds it, which ContextTimeoutEnabled has respected.
 func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duration) redis.UniversalClient {
-	// The library tells what goes wrong to one logger for the whole program, as text.
-	// All of it comes back as errors too, which go to the log that we were given.
+	// The library writes what goes wrong to one logger for the whole program, as text.
+	// All of it comes back as errors too, which go to the Store's own log.
 	logging.Disable()
 	limit := max(timeout, dialLimit)
 	o := &redis.UniversalOptions{

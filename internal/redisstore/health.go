@@ -91,7 +91,7 @@ const (
 	away
 )
 
-// judge tells what an error says.
+// judge sorts an error by what it says of Redis.
 func judge(err error) verdict {
 	var reply redis.Error
 	var unexpected unexpectedError
@@ -119,7 +119,7 @@ var useless = [...]string{
 	"ERR max number of clients",
 }
 
-// ended tells that whoever asked waits no longer. A connection's deadline, which is the
+// ended reports whether whoever asked waits no longer. A connection's deadline, which is the
 // context's, may be over a moment before the context says so itself.
 func ended(ctx context.Context) bool {
 	deadline, limited := ctx.Deadline()

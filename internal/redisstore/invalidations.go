@@ -25,7 +25,7 @@ import (
 // second in which the replicas have to know.
 const silence = 300 * time.Millisecond
 
-// bump moves epochs of the hash KEYS[1] on and tells the other replicas on the channel
+// bump moves epochs of the hash KEYS[1] on and publishes them to the other replicas on the channel
 // ARGV[1]. Then come, for each scope, its number, the highest epoch that this replica has
 // seen there, and the message. A scope without an epoch begins with the time in
 // microseconds. An epoch that cannot be written, for want of memory, is removed: it begins

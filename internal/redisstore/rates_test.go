@@ -41,7 +41,7 @@ func newBucket(t *testing.T, r config.Rate, part float64) *bucket {
 	return &bucket{t, script, redistest.Start(t), r, part, time.Unix(1_800_000_000, 0)}
 }
 
-// take spends a token, or tells how long it takes until there is one.
+// take spends a token, or returns how long it takes until there is one.
 func (b *bucket) take(batch bool) time.Duration {
 	b.t.Helper()
 	args := append(spendArgs(b.rate, b.part, batch), b.now.Unix(), b.now.Nanosecond()/1000)

@@ -8,7 +8,7 @@
 //
 // Redis is never needed. Each call has a time limit of a few milliseconds. The first that
 // gets no answer marks Redis as away; from then on nobody asks, until a look in the
-// background has found it well. Invalidations that Redis did not take are told before
+// background has found it well. Invalidations that Redis did not take are sent before
 // anything is read from it again.
 //
 // Redis is not trusted either. Values are compressed and sealed with AES-256-GCM
@@ -64,7 +64,7 @@ type Options struct {
 	// Interval is the time between two looks at Redis in the background, and so how soon it
 	// is used again after trouble; 1 s if 0.
 	Interval time.Duration
-	// Listener is told of the other replicas' invalidations.
+	// Listener receives the other replicas' invalidations.
 	Listener Listener
 	Now      func() time.Time
 	// Log receives what the platform team should know.
@@ -250,7 +250,7 @@ const (
 	StateAway = "away"
 )
 
-// Status tells how Redis is doing.
+// Status says how Redis is doing.
 func (s *Store) Status() Status {
 	now := Status{
 		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.ring.sealed(), State: StateUp,

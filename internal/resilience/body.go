@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// empty tells that an answer has no body to wait for.
+// empty reports whether an answer has no body to wait for.
 func empty(answer *http.Response) bool {
 	return answer.Body == nil || answer.Body == http.NoBody || answer.ContentLength == 0
 }
@@ -64,8 +64,8 @@ func watchUpload(r *http.Request) (*http.Request, *uploadBody) {
 	return sent, body
 }
 
-// failing tells the statuses by which an upstream, or a proxy in front of it, says
-// that it cannot serve.
+// failing reports whether an upstream, or a proxy in front of it, says by a status that it
+// cannot serve.
 func failing(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
 		status == http.StatusGatewayTimeout

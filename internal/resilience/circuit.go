@@ -22,7 +22,7 @@ const (
 	windowSteps = 10
 )
 
-// How a call counts for a circuit, as the library is told; nil is a success.
+// How a call counts for a circuit, as the library gets it; nil is a success.
 var (
 	errIgnored = errors.New("says nothing")
 	errFailed  = errors.New("failed")
@@ -32,7 +32,7 @@ var (
 	errFrozen = errors.New("failed, as the upstream is frozen")
 )
 
-// circuit is gobreaker's two-step breaker, with what it does not tell: since when and until when
+// circuit is gobreaker's two-step breaker, with what it does not say: since when and until when
 // it is open. Everything of it is used while its owner's mutex is held.
 type circuit struct {
 	*gobreaker.TwoStepCircuitBreaker[struct{}]

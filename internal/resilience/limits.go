@@ -51,7 +51,7 @@ type Limits struct {
 // used up, or since their caller had as many under way as it may.
 type Refusals struct{ Enterprise, Caller, Concurrency uint64 }
 
-// Refusals tells how many calls were refused so far.
+// Refusals counts the calls that were refused so far.
 func (l *Limits) Refusals() Refusals {
 	return Refusals{l.refused.enterprise.Load(), l.refused.caller.Load(), l.refused.concurrency.Load()}
 }

@@ -102,7 +102,7 @@ func (l *line) spend(ctx context.Context, c *call.Call) (short time.Duration, er
 
 // await spends a token in the order of the queue.
 func (l *line) await(ctx context.Context, c *call.Call, start time.Time, pace time.Duration) (time.Duration, error) {
-	if turn := l.turn(); turn > pace { // whoever cannot be served in time is told at once
+	if turn := l.turn(); turn > pace { // whoever cannot be served in time is refused at once
 		return turn, nil
 	}
 	place, _, err := l.queue.enter(ctx, c, pace)

@@ -94,7 +94,7 @@ func safeMethod(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// refused tells the errors that are the gateway's own word: an open circuit, a full
+// refused reports whether an error is a refusal of the gateway's own: an open circuit, a full
 // bulkhead, a rate, a token that was not to be had.
 func refused(err error) bool {
 	var word problem.Reporter

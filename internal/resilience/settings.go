@@ -47,7 +47,7 @@ type Options struct {
 	// HeaderTimeout is how long an answer's header is waited for, 30 s if 0. Silence of a
 	// third of it is long enough to open the circuit, see silence.
 	HeaderTimeout time.Duration
-	// Now tells the time. The breaker library reads time.Now itself, so a test that moves
+	// Now is the clock. The breaker library reads time.Now itself, so a test that moves
 	// the clock does it with testing/synctest.
 	Now func() time.Time
 	// Shared is where a rate of all replicas is spent, under SharedName; optional if there is none.
@@ -55,7 +55,7 @@ type Options struct {
 	SharedName string
 	// Rand gives numbers in [0, 1) for the jitter of retries; optional.
 	Rand func() float64
-	// Log is told of circuits that open and close.
+	// Log receives circuits that open and close.
 	Log *slog.Logger
 	// Classify says what an error of the transport means.
 	Classify func(error) call.Failure

@@ -51,7 +51,7 @@ func newEdge(c *config.Server) *edge {
 
 // check refuses a request that is not for this gateway, or that a page sent which may not: with
 // refusal as what the page is told. It gives the origin that was allowed, empty if there was
-// none. proxied tells a request that names an upstream in place of the gateway.
+// none. proxied reports whether the request names an upstream in place of the gateway.
 func (e *edge) check(r *http.Request, c *conn, proxied bool, refusal string) (origin string, err error) {
 	switch {
 	case proxied || e.knows(r, c):
@@ -100,7 +100,7 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// page tells requests that a browser's page sent from all others, by the fields
+// page reports whether a browser's page sent a request, by the fields
 // that a script cannot set: origin is that of a page which may, foreign the field that
 // names one which may not.
 func (e *edge) page(r *http.Request) (origin, foreign string) {
@@ -153,7 +153,7 @@ func (x *exchange) sameOrigin() error {
 		"gateway's own. A program whose library adds Sec-Fetch fields sets Sec-Fetch-Site: same-origin.")
 }
 
-// fetches tells a request with fetch metadata. The fetch of server-side JavaScript adds
+// fetches reports whether a request has fetch metadata. The fetch of server-side JavaScript adds
 // Sec-Fetch-Mode alone; no browser sends that without the site.
 func fetches(h http.Header) bool {
 	fields := 0
@@ -181,7 +181,7 @@ func foreignPage(field, detail string) error {
 		problem.Issue{Type: problem.IssueInvalidInput, In: "header", Name: field, Detail: "names a site that is not allowed"})
 }
 
-// isBrowser tells requests that a browser wrote, by fields that programs do not send:
+// isBrowser reports whether a browser wrote a request, by fields that programs do not send:
 // the second is all that comes with a visit by plain http to another machine.
 func isBrowser(h http.Header) bool {
 	return fetches(h) || len(h["Upgrade-Insecure-Requests"]) > 0
@@ -208,7 +208,7 @@ func contain(h http.Header, status int) {
 	h["Content-Security-Policy"] = append(own[:len(own):len(own)], contained)
 }
 
-// cannotRun tells the media types of which no browser makes a page with scripts. A list
+// cannotRun reports whether no browser makes a page with scripts of a media type. A list
 // in one field may be read as any of its items.
 func cannotRun(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
@@ -232,7 +232,7 @@ func exposeTo(h http.Header, origin string) {
 	h["Vary"] = append(own[:len(own):len(own)], "Origin")
 }
 
-// isPreflight tells a CORS preflight from an OPTIONS request of a program.
+// isPreflight reports whether a request is a CORS preflight, not an OPTIONS request of a program.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 }

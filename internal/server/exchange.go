@@ -179,5 +179,5 @@ func (x *exchange) traceContext() {
 	}
 }
 
-// isWhole tells that all of s is printable and no longer than most bytes.
+// isWhole reports whether all of s is printable and no longer than most bytes.
 func isWhole(s string, most int) bool { return len(s) <= most && printable.Text(s, most) == s }

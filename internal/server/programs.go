@@ -62,7 +62,7 @@ type proxied struct {
 	// scheme and authority are the upstream's as the program writes them. Links in the
 	// answer lead there, so that the program follows them by the same proxy.
 	scheme, authority string
-	// stub tells that the URL is the Authorization Server's.
+	// stub reports whether the URL is the Authorization Server's.
 	stub bool
 }
 
@@ -116,7 +116,7 @@ func noTunnel() error {
 	return p
 }
 
-// isTokenURL tells a URL where a program would fetch a token: the token endpoint's own, or
+// isTokenURL reports whether a program would fetch a token at a URL: the token endpoint's own, or
 // the stub's path at its host, such as that of an older version.
 func (e *Endpoint) isTokenURL(authority, path string) bool {
 	u := e.tokenURL

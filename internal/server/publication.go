@@ -27,7 +27,7 @@ type publication struct {
 	found []string        // those that are not in the record yet
 }
 
-// isPublication tells a body of parts that is published, by exactly one field.
+// isPublication reports whether the body is one of parts that is published, by exactly one field.
 func (x *exchange) isPublication() bool {
 	const prefix = "multipart/"
 	types := x.r.Header["Content-Type"]

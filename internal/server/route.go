@@ -11,7 +11,7 @@ import (
 // Route is one route of the configuration, with what its kind of API means.
 type Route struct {
 	tenancy.Route
-	// classify tells what a call does; path is below the route's own.
+	// classify says what a call does; path is below the route's own.
 	classify func(method string, path ebox.Path) ebox.Action
 	// named gives the enterprises that a call names in its query and its body; nil on a
 	// route whose calls name none. Its errors are problems.

@@ -86,7 +86,7 @@ func (s *Simulator) searchPreferences(c *call, asked idList) (any, error) {
 	return out, nil
 }
 
-// searchConsents tells which citizens use the e-Box for citizens. Only the path is
+// searchConsents lists the citizens who use the e-Box for citizens. Only the path is
 // public; body and answer are as those of the preferences. Whose number is even does.
 func searchConsents(_ *call, asked idList) (any, error) {
 	if asked.Type != "CITIZEN" || len(asked.Values) == 0 {

@@ -3,7 +3,7 @@
 //
 // Logs are those of log/slog, as JSON lines or as text. Metrics are counted from each
 // finished record, or read from each part when they are asked for (package metric).
-// Traces are told to an OpenTelemetry collector over OTLP/HTTP, with the caller's W3C
+// Traces are sent to an OpenTelemetry collector over OTLP/HTTP, with the caller's W3C
 // trace context continued and never passed on.
 //
 // What is personal stays out: an access line has the path of a request with the

@@ -41,7 +41,7 @@ func Mask(s string) string {
 	return string(masked)
 }
 
-// citizen tells where the number of a citizen ends that begins with the group of
+// citizen finds where the number of a citizen ends that begins with the group of
 // digits at i, 0 if none does, and where that group ends.
 func citizen(s string, i int) (whole, group int) {
 	const (

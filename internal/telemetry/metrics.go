@@ -102,7 +102,7 @@ func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Me
 	m.routes.Store(&map[string]string{})
 	m.providers.Store(&map[string]string{})
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		// A scrape that comes while others hang is told so rather than kept.
+		// A scrape that comes while others hang is refused rather than kept.
 		MaxRequestsInFlight: maxScrapes,
 		// One part that cannot be read must not hide the others.
 		ErrorHandling: promhttp.ContinueOnError,
@@ -252,7 +252,7 @@ func methodOf(method string) string {
 	return other
 }
 
-// authorOf tells whose answer it was: that of the upstream even if it was kept.
+// authorOf says whose answer it was: that of the upstream even if it was kept.
 func authorOf(r *call.Record) string {
 	if r.ProblemType != "" || r.Upstream == "" {
 		return "gateway"

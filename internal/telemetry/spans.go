@@ -112,8 +112,8 @@ func (t *Tracer) start(name string, at time.Time, kind trace.SpanKind, given ids
 	return span
 }
 
-// Done tells of a finished request. template is its route's path, empty if it took
-// none. The record is not kept.
+// Done makes the spans of a finished request. template is its route's path, empty if it
+// took none. The record is not kept.
 //
 // For whom it was and what its path and query were stays out: traces often leave for
 // another company's service. The access line of the same request id says it.
@@ -201,11 +201,11 @@ func errorType(r *call.Record) string {
 	return strconv.Itoa(r.Status)
 }
 
-// maxAnswerTraceID bounds what is told of an upstream's trace id, in bytes. One that is no UTF-8
+// maxAnswerTraceID bounds what a span has of an upstream's trace id, in bytes. One that is no UTF-8
 // would cost the whole batch: nothing else can be sent over OTLP.
 const maxAnswerTraceID = 128
 
-// try tells of one try, which has just got its answer's header or failed.
+// try makes the span of one try, which has just got its answer's header or failed.
 func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, start time.Time,
 	resp *http.Response, err error) {
 	l, sampled := t.lineageOf(r)
@@ -249,7 +249,7 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 	span.End()
 }
 
-// NewTries makes the layer that tells of each try. It belongs directly below the one
+// NewTries makes the layer that has a span of each try. It belongs directly below the one
 // that counts them; tracer gives the Tracer in force, nil for none, and the layer then
 // costs that question. It adds nothing to what is sent: the trace stays inside.
 func NewTries(next call.Sender, tracer func() *Tracer) call.Sender {

@@ -39,8 +39,8 @@ type TracerOptions struct {
 	Log                                         *slog.Logger
 }
 
-// Tracer tells an OpenTelemetry collector of requests and of the tries that they
-// made, over OTLP/HTTP. Run sends; without it, and while the collector is slow or
+// Tracer sends spans of requests, and of the tries that they made, to an OpenTelemetry
+// collector over OTLP/HTTP. Run sends; without it, and while the collector is slow or
 // gone, spans are given up and counted. Nothing here ever waits for the collector.
 //
 // A span is made when what it is about is over, from the record: requests carry
@@ -124,7 +124,7 @@ var TraceMetrics = metric.Table[TraceStats]{
 		func(s *TraceStats) uint64 { return s.Dropped }),
 }
 
-// Stats tells how many spans went where.
+// Stats counts the spans by what became of them.
 func (t *Tracer) Stats() TraceStats {
 	return TraceStats{Exported: t.queue.exported.Load(), Dropped: t.queue.dropped.Load()}
 }

@@ -8,7 +8,7 @@ import (
 
 // ClientAddr finds the address of the caller: remote, the peer of the connection,
 // unless that is one of the trusted proxies. Then the entries of X-Forwarded-For
-// are read from the right, each written by the hop that was believed before it,
+// are read from the right, each written by the hop that was trusted before it,
 // until one names an address that is no trusted proxy; that is the caller. What
 // stands left of it was written by the caller and means nothing.
 //

@@ -42,7 +42,7 @@ func TestClientAddr(t *testing.T) {
 		})
 	}
 	if got := ClientAddr(netip.Addr{}, []string{"192.0.2.1"}, prefixes("0.0.0.0/0", "::/0")); got.IsValid() {
-		t.Fatalf("a peer without an address was believed: %s", got)
+		t.Fatalf("the header of a peer without an address counted: %s", got)
 	}
 }
 
@@ -68,7 +68,7 @@ func FuzzClientAddr(f *testing.F) {
 			return
 		}
 		if !isTrusted(plain(remote), trusted) {
-			t.Fatalf("the stranger %s was believed: %s", remote, got)
+			t.Fatalf("the header of the stranger %s counted: %s", remote, got)
 		}
 		entries := strings.Split(forwarded, ",")
 		for i := len(entries) - 1; i >= 0; i-- {

@@ -64,7 +64,7 @@ func CheckMedia(contentType, contentEncoding string) error {
 	return nil
 }
 
-// isJSON tells the media types that every reader takes for JSON.
+// isJSON reports whether every reader takes a media type for JSON.
 func isJSON(t string) bool {
 	name, ok := strings.CutPrefix(t, "application/")
 	return ok && (name == "json" || strings.HasSuffix(name, "+json"))

@@ -77,10 +77,10 @@ const (
 	meansCreate
 )
 
-// represents tells a name of the represented enterprise.
+// represents reports whether a name is one of the represented enterprise.
 func (m meaning) represents() bool { return m == meansNumber || m == meansEnterprise }
 
-// meaningOf tells what a member or parameter stands for. whole is false if only one
+// meaningOf gives what a member or parameter stands for. whole is false if only one
 // segment of a dotted or bracketed name, such as filter[representedEnterprise].cbe,
 // means it. A NUL parts segments too: for some servers the name ends there.
 func meaningOf(name string) (m meaning, whole bool) {

@@ -16,7 +16,7 @@ import (
 // The error is a *problem.Problem, 400: a query that does not parse (broken
 // escapes, ";", what is not UTF-8, the represented enterprise encoded twice, its name
 // or its value, or hidden in another value), or a parameter that means the represented enterprise more than
-// once, since upstream and gateway might each believe another one.
+// once, since upstream and gateway might each take another one.
 func NamedInQuery(rawQuery string) (Named, error) {
 	var n Named
 	var seen [meansCreate + 1]bool

@@ -69,7 +69,7 @@ func (r *Resolver) knows(n enterprise.Number) bool {
 	return r.row(n) != nil || r.Suspended()[n]
 }
 
-// mayName reports whether the caller may learn or change what is n's. own tells that it is
+// mayName reports whether the caller may read or change what is n's. own reports whether it is
 // the office's number.
 func (r *Resolver) mayName(c *Caller, route *Route, n enterprise.Number, own bool) error {
 	if own && c.Own {

@@ -86,7 +86,7 @@ func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
 // no rule matches. The error is a *problem.Problem: 400 for a number that is
 // missing, wrong or contradictory, 403 for what is not allowed.
 //
-// The checks are made in an order that tells nobody more than they may know: the
+// The checks are made in an order that shows callers no more than they may know: the
 // caller, the route, the action, then the form of the numbers, then whether this
 // caller may represent them, and only then what the gateway knows of them.
 //

@@ -128,7 +128,7 @@ func TestWhoMay(t *testing.T) {
 	}
 }
 
-// A caller learns the first thing that is wrong, and nothing about what it may not
+// A caller is given the first thing that is wrong, and nothing that it may not
 // know: a rule that excludes an enterprise does not tell whether that is listed.
 func TestChecksInTheirOrder(t *testing.T) {
 	only := config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery}}

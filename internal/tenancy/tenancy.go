@@ -1,6 +1,6 @@
 // Package tenancy answers who is calling, for whom, and whether they may.
 //
-// Callers holds the caller rules and tells by address, listener or verified
+// Callers holds the caller rules and finds by address, listener or verified
 // client certificate which rule a connection falls under; ClientAddr finds the
 // address behind proxies that are trusted. Resolver holds the represented
 // enterprises: it takes what a request says about the one it is for

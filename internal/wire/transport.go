@@ -37,7 +37,7 @@ type Config struct {
 	Now func() time.Time
 	// Calls are those under way, and what else Transports have in common; nil means those of this one alone.
 	Calls *Calls
-	// Log is told of answers that belong to another call; nil means nobody.
+	// Log receives answers that belong to another call; nil is for none.
 	Log *slog.Logger
 }
 

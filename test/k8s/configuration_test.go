@@ -331,7 +331,7 @@ func TestEvidenceIsOnTheVolumeOfItsReplica(t *testing.T) {
 	})
 }
 
-// What one replica has written, the others learn through Redis alone.
+// What one replica has written reaches the others through Redis alone.
 func TestSeveralReplicasShareARedis(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		cfg := configuration(t, m)

@@ -55,7 +55,7 @@ func TestEverythingIsInTheNamespaceOfItsOverlay(t *testing.T) {
 func TestSelectorsFindTheirPods(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		sets := all[*appsv1.StatefulSet](m)
-		// one tells that a selector finds the pods of exactly one set, and which.
+		// one reports whether a selector finds the pods of exactly one set, and which.
 		one := func(what string, selector *metav1.LabelSelector) *appsv1.StatefulSet {
 			t.Helper()
 			var found *appsv1.StatefulSet

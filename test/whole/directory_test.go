@@ -59,7 +59,7 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	} {
 		f.Upstream = simulator.UpstreamRegistry
 		id := h.fault(f)
-		eventually(t, fmt.Sprintf("%s %q not to be believed", f.Kind, f.Body), func() bool {
+		eventually(t, fmt.Sprintf("%s %q not to be used", f.Kind, f.Body), func() bool {
 			return h.status().Directory.LastError != ""
 		})
 		if p := h.listed("nsso"); p["state"] != "active" || p["path"] != before["path"] {
@@ -67,7 +67,7 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 		}
 		h.get(box).want(t, 200)
 		h.sim.RemoveFault(id)
-		eventually(t, "the registry to be believed again", func() bool { return h.status().Directory.LastError == "" })
+		eventually(t, "the registry's list to be used again", func() bool { return h.status().Directory.LastError == "" })
 	}
 }
 

@@ -175,7 +175,7 @@ func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 }
 
 // A write is not sent before its intent is on disk: with a disk that takes nothing, and
-// no patience, the upstream never hears of it.
+// no patience, nothing of it is sent to the upstream.
 func TestNoWriteWithoutItsIntent(t *testing.T) {
 	t.Parallel()
 	h, dir := recording(t, "0s")

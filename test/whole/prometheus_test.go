@@ -125,7 +125,7 @@ func (p *prometheus) query(expr string) (values []float64) {
 	return values
 }
 
-// firing tells which alerts fire, with the upstream that they are about, if any.
+// firing gives the alerts that fire, with the upstream that they are about, if any.
 func (p *prometheus) firing() map[string]string {
 	p.t.Helper()
 	var data struct {

@@ -83,7 +83,7 @@ export function redis(view) {
   return facts(
     ['State', [badge(redisTones[r.state] ?? 'none', r.state), r.since && h('small', {}, ` since ${ago(r.since, view.now)}`)]], ['Why', r.reason], ['Kind', r.kind], ['Hosts', (r.hosts ?? []).join(', ')],
     ['Sealed', r.encrypted ? `yes, keys ${(r.keys ?? []).join(', ')}` : 'no: tokens and what belongs to an enterprise are not shared'],
-    ['Hears other replicas', r.subscribed ? 'yes' : 'no'], ['Waiting to be told', count(r.untold)], ['Left alone', `${count(r.opened)} times`], ['Unreadable values', count(r.unreadable)]);
+    ['Gets invalidations', r.subscribed ? 'yes' : 'no'], ['Waiting to be told', count(r.untold)], ['Left alone', `${count(r.opened)} times`], ['Unreadable values', count(r.unreadable)]);
 }
 
 export function evidence(view) {

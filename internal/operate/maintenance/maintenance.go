@@ -141,17 +141,17 @@ func (s *Switches) look(ctx context.Context, store directory.Shared) (changed bo
 	}
 	s.seen = body
 	next := new(switched)
-	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) || !next.believable(s.o.Now()) {
+	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) || !next.plausible(s.o.Now()) {
 		return false
 	}
 	s.current.Store(next)
 	return true
 }
 
-// believable tells what a replica can have switched: nothing in the days to come, nor
+// plausible reports whether a replica can have switched it: nothing in the days to come, nor
 // for longer than anybody may. Whoever can write to Redis could otherwise have the
 // gateway down for ever, and no switch after it passed on.
-func (s *switched) believable(now time.Time) bool {
+func (s *switched) plausible(now time.Time) bool {
 	const skew = 24 * time.Hour // of another replica's clock
 	all := slices.Collect(maps.Values(s.Providers))
 	if s.Gateway != nil {

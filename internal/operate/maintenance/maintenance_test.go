@@ -30,7 +30,7 @@ func TestNobodySwitchesTheGatewayOffForEverInRedis(t *testing.T) {
 	} {
 		s, store := New(Options{Now: func() time.Time { return now }}), &copied{body}
 		if s.look(t.Context(), store) || len(s.List()) > 0 {
-			t.Errorf("%s is believed: %v", name, s.List())
+			t.Errorf("%s is taken: %v", name, s.List())
 		}
 		// What people switch next is still shared.
 		s.change(admin.Maintenance{Provider: "b", Since: now, Until: now.Add(time.Hour)})
@@ -44,6 +44,6 @@ func TestNobodySwitchesTheGatewayOffForEverInRedis(t *testing.T) {
 	if !s.look(t.Context(),
 		&copied{`{"changed":"2026-11-22T12:00:01Z","gateway":{"gateway":true,"until":"2026-11-29T12:00:01Z"}}`}) ||
 		len(s.List()) != 1 {
-		t.Error("the longest maintenance of a replica whose clock is ahead is not believed")
+		t.Error("the longest maintenance of a replica whose clock is ahead is not taken")
 	}
 }

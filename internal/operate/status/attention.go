@@ -204,7 +204,7 @@ func (list *attentions) ofLately(part string, l activity.Lately) {
 	}
 }
 
-// whom tells failures of one enterprise, which are about its data, from those of all.
+// whom says whether failures are one enterprise's, and so about its data, or everybody's.
 func whom(l activity.Lately) string {
 	others := l.Minute.Requests - l.Minute.Errors()
 	switch {

@@ -116,7 +116,7 @@ func causes(v *operate.View) (list attentions) {
 	return list
 }
 
-// ofClient tells of a key that cannot be used before a token that is refused for it.
+// ofClient names a key that cannot be used before a token that is refused for it.
 func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
 	part := "client " + c.Name
 	refused := refusedToken(c, now)

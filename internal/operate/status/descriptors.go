@@ -6,7 +6,7 @@ import (
 	"ebox-gateway/internal/descriptors"
 )
 
-// ofDescriptors warns before there are none left. short tells that callers had to wait for
+// ofDescriptors warns before there are none left. short reports whether callers had to wait for
 // one, turnedAway that connections were closed, for want of one or by the configured limit.
 func (list *attentions) ofDescriptors(short, turnedAway bool) {
 	severity := severityDegraded

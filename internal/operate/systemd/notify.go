@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Notify tells systemd how the service is doing (sd_notify(3)), if it was systemd that
+// Notify says to systemd how the service is doing (sd_notify(3)), if it was systemd that
 // started it with Type=notify. What systemd does not take changes nothing here.
 func Notify(state string) {
 	path := os.Getenv("NOTIFY_SOCKET")

@@ -1,4 +1,4 @@
-// Package systemd tells systemd how the service is doing, and runs other commands as its unit
+// Package systemd notifies systemd of how the service is doing, and runs other commands as its unit
 // says that the service runs.
 package systemd
 
