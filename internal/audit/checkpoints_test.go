@@ -17,10 +17,10 @@ import (
 // the next one unreadable, and an honest chain look changed.
 func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	dir := t.TempDir()
-	must(t, mustOpen(t, options(dir)).Close())
-	mustWrite(t, beside(dir), mustRead(t, beside(dir))+`{"seq":3,"prev":"00`)
+	testkit.Must(t, mustOpen(t, options(dir)).Close())
+	testkit.Write(t, beside(dir), testkit.Read(t, beside(dir))+`{"seq":3,"prev":"00`)
 	sound(t, dir)
-	must(t, mustOpen(t, options(dir)).Close())
+	testkit.Must(t, mustOpen(t, options(dir)).Close())
 	if r := sound(t, dir); r.Checkpoints != 4 {
 		t.Errorf("%d checkpoints", r.Checkpoints)
 	}
@@ -37,15 +37,15 @@ func (r *receiver) Write(b []byte) (int, error) {
 }
 
 // One way fails and the other does not: the status says so until that way is well again.
-func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
+func TestCheckpointsThatCannotBeHandedOutAreReported(t *testing.T) {
 	var away receiver
 	testkit.Table(t, map[string]func(t *testing.T, dir string, fails bool){
 		"the file beside the chain": func(t *testing.T, dir string, fails bool) {
 			file := filepath.Join(dir, "r1", checkpointsPrefix+"-2000"+segmentSuffix)
 			if fails {
-				must(t, os.MkdirAll(file, 0o700))
+				testkit.Must(t, os.MkdirAll(file, 0o700))
 			} else {
-				must(t, os.Remove(file))
+				testkit.Must(t, os.Remove(file))
 			}
 		},
 		"the receiver": func(_ *testing.T, _ string, fails bool) { away.fails.Store(fails) },
@@ -65,7 +65,7 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 				}
 			}
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -73,7 +73,7 @@ func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
 // The chain has all signatures itself, so that nothing stops; but whoever took the file has a
 // reason, and the next start has nothing to compare the chain with. What else may become of a file is
 // in package logfile.
-func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
+func TestCheckpointsThatAreTakenUnderTheGatewayAreReported(t *testing.T) {
 	testkit.Table(t, map[string]bool{"idle": false, "busy": true}, func(t *testing.T, busy bool) {
 		dir := t.TempDir()
 		o := options(dir)
@@ -92,7 +92,7 @@ func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "checkpoints-2000.jsonl was removed") {
 			t.Errorf("%d gaps: %v", r.Gaps, r.Notes)
 		}
@@ -105,11 +105,11 @@ func TestCheckpointsThatAreTakenUnderTheGatewayAreTold(t *testing.T) {
 // Collectors of logs put lines out of order, may hand one out twice, and compress them.
 func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 	dir := plain(t, 40, 2000)
-	all := strings.SplitAfter(mustRead(t, beside(dir)), "\n")
+	all := strings.SplitAfter(testkit.Read(t, beside(dir)), "\n")
 	all = append(all[:len(all)-1], all[1])
 	slices.Reverse(all)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
-	mustWrite(t, shipped, zipped(t, strings.Join(all, "")))
+	testkit.Write(t, shipped, zipped(t, strings.Join(all, "")))
 	o := VerifyOptions{Checkpoints: []string{shipped}}
 	if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
 		t.Errorf("%d of %d were compared: %v", r.Checkpoints, len(all)-1, r.Findings)
@@ -125,11 +125,11 @@ func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 // A checkpoint that can be read says no more than its note: made again of its parts, it is the same
 // text.
 func FuzzReadCheckpoint(f *testing.F) {
-	for line := range strings.Lines(mustRead(f, beside(plain(f, 1, 64e6)))) {
+	for line := range strings.Lines(testkit.Read(f, beside(plain(f, 1, 64e6)))) {
 		f.Add(strings.TrimSuffix(line, "\n"))
 	}
 	f.Add(`{"note":"ebox-gateway-evidence/r1\n1\n\n\n\n"}`)
-	f.Add(mustRead(f, filepath.Join("testdata", "format1", "r1", "checkpoints.jsonl")))
+	f.Add(testkit.Read(f, filepath.Join("testdata", "format1", "r1", "checkpoints.jsonl")))
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := readCheckpoint(raw{text: []byte(text)})
 		if err != nil || c.note == "" {

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // Segments end with their size and their day.
-func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
+func TestCompressingEndedSegmentsLeavesTheChainAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		o := options(dir)
@@ -34,7 +36,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		l.Done(finished("of the next day"))
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		after := segmentsOf(t, dir)
 		if len(after) != len(before)+1 || !after[len(before)].day.After(before[0].day) {
 			t.Errorf("%v after %v", after, before)
@@ -46,7 +48,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		if all, s := find(t, dir, Query{Caller: "hr"}); len(all) != 21 || len(s.Findings) > 0 {
 			t.Errorf("%d found, %v", len(all), s.Findings)
 		}
-		must(t, mustOpen(t, o).Close())
+		testkit.Must(t, mustOpen(t, o).Close())
 		sound(t, dir)
 	})
 }
@@ -64,14 +66,14 @@ func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
 			dir := plain(t, 20, 4000)
 			text := whole(t, dir)
 			first := segmentsOf(t, dir)[0].path
-			suffix, content := left(zipped(t, mustRead(t, first)))
-			mustWrite(t, first+suffix, content)
+			suffix, content := left(zipped(t, testkit.Read(t, first)))
+			testkit.Write(t, first+suffix, content)
 			sound(t, dir)
 			if whole(t, dir) != text {
 				t.Error("there is another text")
 			}
 			_, err := Keep(options(dir))
-			must(t, err)
+			testkit.Must(t, err)
 			if got := forms(t, dir); got != allButTheLast(got) || !strings.HasPrefix(whole(t, dir), text) {
 				t.Error("it is not finished: ", got)
 			}
@@ -95,7 +97,7 @@ func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 			o := options(dir)
 			o.OpenFile = disk.openFile
 			l, err := prepare(o)
-			must(t, err)
+			testkit.Must(t, err)
 			fails(disk, l)
 			l.compressEnded()
 			if got := forms(t, dir); got != before {
@@ -103,9 +105,9 @@ func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 			}
 			disk.set(failure{})
 			l.end()
-			must(t, l.w.failure)
+			testkit.Must(t, l.w.failure)
 			_, err = Keep(o)
-			must(t, err)
+			testkit.Must(t, err)
 			if got := forms(t, dir); got != allButTheLast(before) {
 				t.Errorf("the next round: %s", got)
 			}

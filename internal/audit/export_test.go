@@ -27,7 +27,7 @@ import (
 // pageRun runs the commands of a bundle's page with the real openssl and sha256sum.
 func pageRun(t *testing.T, bundle string, env ...string) (string, error) {
 	t.Helper()
-	text := []byte(mustRead(t, filepath.Join(bundle, pageName)))
+	text := []byte(testkit.Read(t, filepath.Join(bundle, pageName)))
 	var script strings.Builder
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(text, -1) {
 		script.Write(block[1])
@@ -60,11 +60,11 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 				return strings.Contains(whole(t, dir), `"of":"`+strconv.FormatUint(l.Status().Signed, 10)+`"`)
 			})
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		now = now.AddDate(0, 0, 1)
 	}
 	file := filepath.Join(t.TempDir(), "trusted.pem")
-	mustWrite(t, file, PublicPEM(publicOf(keyIn(t, dir))))
+	testkit.Write(t, file, PublicPEM(publicOf(keyIn(t, dir))))
 	return file
 }
 
@@ -84,10 +84,10 @@ func exported(t *testing.T, dir string, day time.Time, o VerifyOptions) (bundle 
 // forgedChain is one that begins with a segment, as anybody can make it, and has no signature.
 func forgedChain(t *testing.T, chain, replica string, day time.Time) string {
 	t.Helper()
-	must(t, os.Mkdir(chain, 0o700))
+	testkit.Must(t, os.Mkdir(chain, 0o700))
 	var at link
 	text := at.append(nil, KindSegment, day, header{Format: format, Replica: replica}, nil)
-	mustWrite(t, segmentPath(chain, 1, day), text)
+	testkit.Write(t, segmentPath(chain, 1, day), text)
 	return chain
 }
 
@@ -96,7 +96,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	tsa, roots := authority(t)
 	trusted := daysOf(t, dir, tsa)
 	keys, err := LoadPublicKeys(trusted)
-	must(t, err)
+	testkit.Must(t, err)
 	o := VerifyOptions{Keys: keys, Bundle: true, Checkpoints: []string{beside(dir)}}
 	if o.Authorities, err = LoadAuthorities(roots); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 			if is == string(was) {
 				t.Fatalf("nothing was done: %s", was)
 			}
-			mustWrite(t, path, is)
+			testkit.Write(t, path, is)
 			if is == "" {
 				mustRemove(t, path)
 			}
@@ -163,8 +163,8 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 				// nothing signed speaks, are found by the sums alone.
 				mustRemove(t, filepath.Join(bundle, sumsName))
 				sums, err := sumsOf(bundle)
-				must(t, err)
-				mustWrite(t, filepath.Join(bundle, sumsName), sums)
+				testkit.Must(t, err)
+				testkit.Write(t, filepath.Join(bundle, sumsName), sums)
 			}
 			if out, err := pageRun(t, bundle, env...); err == nil {
 				t.Errorf("the page's commands found nothing:\n%s", out)
@@ -183,9 +183,9 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
 	o.Now = func() time.Time { return now }
 	l, err := prepare(o) // a process that ends without order on the first day, with records behind its last signature
-	must(t, err)
+	testkit.Must(t, err)
 	l.Done(finished("of the first day"))
-	must(t, l.turn())
+	testkit.Must(t, l.turn())
 	l.w.giveUp()
 	_ = l.lock.Close()
 	now = now.AddDate(0, 0, 1)
@@ -217,8 +217,8 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 func authority(t *testing.T) (url, roots string) {
 	t.Helper()
 	dir := t.TempDir()
-	mustWrite(t, filepath.Join(dir, "serial"), "01\n")
-	mustWrite(t, filepath.Join(dir, "tsa.cnf"), `
+	testkit.Write(t, filepath.Join(dir, "serial"), "01\n")
+	testkit.Write(t, filepath.Join(dir, "tsa.cnf"), `
 [tsa]
 default_tsa = t
 [t]
@@ -263,12 +263,12 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	trusted := daysOf(t, dir, tsa)
 	_, others := authority(t)
 	keys, err := LoadPublicKeys(trusted)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, c := range []struct {
 		name, roots, want string
 	}{{"its own", roots, ""}, {"another", others, "leads to none of the authorities"}} {
 		pool, err := LoadAuthorities(c.roots)
-		must(t, err)
+		testkit.Must(t, err)
 		r := verify(t, dir, VerifyOptions{Keys: keys, Authorities: pool})
 		if got := len(r.Findings); (c.want == "") != (got == 0) || c.want == "" && r.Timestamps != 3 ||
 			c.want != "" && !strings.Contains(r.Findings[0].What, c.want) {
@@ -280,7 +280,7 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 		t.Fatal("no token")
 	}
 	answer, err := base64.StdEncoding.DecodeString(token[1])
-	must(t, err)
+	testkit.Must(t, err)
 	if _, err := openStamp(answer, checkpoint{note: "something else"}, nil); err == nil {
 		t.Error("the token stands for another note")
 	}
@@ -292,7 +292,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	tsa, _ := authority(t)
 	var asked atomic.Int64
 	way, err := url.Parse(tsa)
-	must(t, err)
+	testkit.Must(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(way)
 	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n := asked.Add(1); n <= 4 {
@@ -316,7 +316,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	if err := l.Intent(t.Context(), write("w")); err != nil {
 		t.Error(err)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	if r := sound(t, dir); r.Timestamps == 0 {
 		t.Error("it never had a time stamp")
 	}
@@ -330,12 +330,12 @@ func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
 	dir, day := t.TempDir(), time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	chain := forgedChain(t, filepath.Join(dir, "r1"), "../../elsewhere", day)
 	path := segmentPath(chain, 1, day)
-	first := parsed(t, mustRead(t, path))
-	mustWrite(t, path, string(first.append([]byte(mustRead(t, path)), KindStop, day,
+	first := parsed(t, testkit.Read(t, path))
+	testkit.Write(t, path, string(first.append([]byte(testkit.Read(t, path)), KindStop, day,
 		signedFields{Replica: "../../elsewhere"},
 		func(link) string { return base64.StdEncoding.EncodeToString(make([]byte, noteSignature)) })))
 	bundle := filepath.Join(dir, "a", "b")
-	must(t, os.Mkdir(filepath.Dir(bundle), 0o700))
+	testkit.Must(t, os.Mkdir(filepath.Dir(bundle), 0o700))
 	reports, err := Export([]string{chain}, bundle, day, day, VerifyOptions{})
 	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Dir != filepath.Join(bundle, "r1") {
 		t.Errorf("%+v, %v", reports, err)
@@ -349,8 +349,8 @@ func TestADayWhoseFirstRecordWasChangedIsInItsBundle(t *testing.T) {
 	dir := t.TempDir()
 	daysOf(t, dir, "")
 	second := segmentsOf(t, dir)[1]
-	_, rest, _ := strings.Cut(mustRead(t, second.path), "\n")
-	mustWrite(t, second.path, "{}\n"+rest)
+	_, rest, _ := strings.Cut(testkit.Read(t, second.path), "\n")
+	testkit.Write(t, second.path, "{}\n"+rest)
 	_, r := exported(t, dir, second.day, VerifyOptions{})
 	if len(r.Findings) == 0 || r.Records == 0 || !strings.HasPrefix(r.From, "2026-03-02") ||
 		!strings.HasPrefix(r.To, "2026-03-02") {

@@ -60,7 +60,7 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 || s.RefusedWrites != c.refused {
 			t.Errorf("%+v", s)
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		sound(t, dir)
 		want := "start read intent read read read read read intent stop"
 		if c.late == nil {
@@ -115,7 +115,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 			t.Error("not refused by reads alone")
 		}
 		release()
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -154,7 +154,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 		if s := l.Status(); s.Full || s.Refusing || s.Lost != 0 {
 			t.Errorf("the disk is back: %+v", s)
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if r := sound(t, dir); len(r.Notes) > 0 {
 			t.Error(r.Notes)
 		}
@@ -183,16 +183,16 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		}
 		disk.set(failure{})
 		time.Sleep(2 * time.Second)
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {
 			t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
 		}
 	})
 }
 
-func TestWhatCannotBeOpenedIsToldAtOnce(t *testing.T) {
+func TestWhatCannotBeOpenedIsAnErrorAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	mustWrite(t, dir+"/file", "")
+	testkit.Write(t, dir+"/file", "")
 	for name, wrong := range map[string]func(o *Options){
 		"a file in place of the directory": func(o *Options) { o.Dir = dir + "/file" },
 		"a key that is none":               func(o *Options) { o.KeyFile = dir + "/file" },

@@ -26,11 +26,11 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 	r.Action, r.Opening, r.Cut = ebox.Open, true, true
 	l.Done(r)
 	l.Event(KindConfiguration, map[string]string{"result": "taken", "newHash": "new\"\n"})
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	sound(t, dir)
 	var got, event map[string]any
-	must(t, json.Unmarshal([]byte(lines(t, dir)[2]), &got))
-	must(t, json.Unmarshal([]byte(lines(t, dir)[3]), &event))
+	testkit.Must(t, json.Unmarshal([]byte(lines(t, dir)[2]), &got))
+	testkit.Must(t, json.Unmarshal([]byte(lines(t, dir)[3]), &event))
 	if event["kind"] != "configuration" || event["result"] != "taken" || event["newHash"] != "new\"\n" {
 		t.Errorf("the event: %v", event)
 	}
@@ -119,7 +119,7 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 	if syncs := disk.synced() - before; syncs > 3 {
 		t.Errorf("%d syncs for %d intents", syncs, n)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	sound(t, dir)
 }
 
@@ -139,11 +139,11 @@ func TestReadsAreOnDiskWithinASecondAndSignedAtLeastOnceAMinute(t *testing.T) {
 			time.Sleep(69 * time.Second)
 		}
 		time.Sleep(time.Hour) // nothing new, nothing to sign
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if got := kindsIn(t, dir); got != "start read checkpoint read checkpoint read checkpoint stop" {
 			t.Error(got)
 		}
-		if beside := mustRead(t, beside(dir)); beside != shipped.String() || strings.Count(beside, "\n") != 5 {
+		if beside := testkit.Read(t, beside(dir)); beside != shipped.String() || strings.Count(beside, "\n") != 5 {
 			t.Errorf("beside the chain\n%sshipped\n%s", beside, shipped.String())
 		}
 		if r := sound(t, dir); r.Signed != r.Last || !r.Ended || r.Checkpoints != 5 {
@@ -160,19 +160,19 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 	}
 	other := options(dir)
 	other.Replica = "r2"
-	must(t, mustOpen(t, other).Close())
-	must(t, l.Close())
-	must(t, mustOpen(t, options(dir)).Close())
+	testkit.Must(t, mustOpen(t, other).Close())
+	testkit.Must(t, l.Close())
+	testkit.Must(t, mustOpen(t, options(dir)).Close())
 	chains, err := Chains(dir)
 	if err != nil || len(chains) != 2 {
 		t.Errorf("%v, %v", chains, err)
 	}
 	checkpoints, err := filepath.Rel(dir, beside(dir))
-	must(t, err)
+	testkit.Must(t, err)
 	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, checkpoints: 0o600,
 		"r1/lock": 0o600} {
 		info, err := os.Stat(filepath.Join(dir, path))
-		must(t, err)
+		testkit.Must(t, err)
 		if info.Mode().Perm() != want {
 			t.Errorf("%s: %v", path, info.Mode())
 		}
@@ -205,9 +205,9 @@ func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
 		if !r.MoreMessages {
 			t.Errorf("%s: the record does not say that there are more", name)
 		}
-		must(t, l.Intent(t.Context(), r))
+		testkit.Must(t, l.Intent(t.Context(), r))
 		l.Done(r)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	sound(t, dir)
 }

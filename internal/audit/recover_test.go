@@ -50,14 +50,14 @@ func victim(dir string) {
 // that reads may be missing. What it was compressing is finished.
 func TestAProcessThatIsKilled(t *testing.T) {
 	self, err := os.Executable()
-	must(t, err)
+	testkit.Must(t, err)
 	dir := t.TempDir()
 	for round := range 2 {
 		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), "AUDIT_TEST_VICTIM="+dir)
 		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
+		testkit.Must(t, err)
+		testkit.Must(t, cmd.Start())
 		var sent []string
 		for said := bufio.NewScanner(out); said.Scan(); {
 			id, ok := strings.CutPrefix(said.Text(), "sent ")
@@ -65,7 +65,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Error(said.Text())
 			}
 			if sent = append(sent, id); len(sent) == 50 {
-				must(t, cmd.Process.Kill())
+				testkit.Must(t, cmd.Process.Kill())
 			}
 		}
 		_ = cmd.Wait() // it was killed
@@ -82,13 +82,13 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Errorf("the write %s was sent and its intent is not there", id)
 			}
 		}
-		must(t, mustOpen(t, ofVictim(dir)).Close())
+		testkit.Must(t, mustOpen(t, ofVictim(dir)).Close())
 		if r := sound(t, dir); r.Gaps != round+1 {
 			t.Errorf("%d gaps after %d kills", r.Gaps, round+1)
 		}
 	}
 	_, err = Keep(ofVictim(dir))
-	must(t, err)
+	testkit.Must(t, err)
 	if got := forms(t, dir); len(got) < 5 || got != allButTheLast(got) {
 		t.Error(got)
 	}
@@ -122,19 +122,19 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			l := mustOpen(t, options(dir))
 			l.Done(finished("r1"))
 			l.Done(finished("r2"))
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 			path := segmentsOf(t, dir)[0].path
-			text := mustRead(t, path)
+			text := testkit.Read(t, path)
 			if c.compressed {
 				mustRemove(t, path)
 				path, text = path+compressedSuffix, string(zipped(t, text))
 			}
 			text = c.tear(text)
-			mustWrite(t, path, text)
+			testkit.Write(t, path, text)
 			// The signed records that were torn off had been handed out in this test; a
 			// crash tears off only what was not synced, and so never handed out.
 			mustRemove(t, beside(dir))
-			must(t, mustOpen(t, options(dir)).Close())
+			testkit.Must(t, mustOpen(t, options(dir)).Close())
 			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != c.findings {
 				t.Error(r.Findings)
 			}
@@ -144,7 +144,7 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			aside := path // where it stays, if something in it can be read
 			for _, torn := range globbed(t, dir, "r1", "torn-*") {
 				aside = torn
-				if left := mustRead(t, torn); !strings.HasSuffix(text, left) || left == "" {
+				if left := testkit.Read(t, torn); !strings.HasSuffix(text, left) || left == "" {
 					t.Errorf("%q", left)
 				}
 			}
@@ -158,12 +158,12 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 
 func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	dir := t.TempDir()
-	must(t, mustOpen(t, options(dir)).Close())
-	must(t, os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")))
-	must(t, mustOpen(t, options(dir)).Close())
+	testkit.Must(t, mustOpen(t, options(dir)).Close())
+	testkit.Must(t, os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")))
+	testkit.Must(t, mustOpen(t, options(dir)).Close())
 	sound(t, dir)
 	old, err := LoadKey(filepath.Join(dir, "old.key"))
-	must(t, err)
+	testkit.Must(t, err)
 	if r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{publicOf(old)}}); len(r.Findings) == 0 {
 		t.Error("the first key alone verifies what the second has signed")
 	}
@@ -195,7 +195,7 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 			l = mustOpen(t, o)
 		}
 		time.Sleep(time.Minute)
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if r := sound(t, dir); r.Segments != 2 {
 			t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
 		}

@@ -23,15 +23,15 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 		"removed, idle": {false, false, mustRemove},
 		"removed, busy": {true, false, mustRemove},
 		"replaced by a copy": {false, true, func(t testing.TB, dir string) {
-			must(t, os.CopyFS(dir+"x", os.DirFS(dir)))
+			testkit.Must(t, os.CopyFS(dir+"x", os.DirFS(dir)))
 			mustRemove(t, dir)
-			must(t, os.Rename(dir+"x", dir))
+			testkit.Must(t, os.Rename(dir+"x", dir))
 		}},
 		"its segment removed": {true, false, func(t testing.TB, dir string) {
 			mustRemove(t, segmentsOf(t, filepath.Dir(dir))[0].path)
 		}},
 		"its segment cut": {false, false, func(t testing.TB, dir string) {
-			must(t, os.Truncate(segmentsOf(t, filepath.Dir(dir))[0].path, 100))
+			testkit.Must(t, os.Truncate(segmentsOf(t, filepath.Dir(dir))[0].path, 100))
 		}},
 	}, func(t *testing.T, c loss) {
 		dir := t.TempDir()
@@ -54,7 +54,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 			t.Error("requests are served for longer than StopAfter")
 		}
 		l.Done(finished("later"))
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		if text := whole(t, dir); !strings.Contains(text, `"later"`) {
 			t.Errorf("the chain does not go on: %s", text)
 		}
@@ -69,22 +69,22 @@ func TestAStartWithoutItsEvidenceIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
 	f, err := os.Create(shipped)
-	must(t, err)
+	testkit.Must(t, err)
 	defer f.Close()
 	o := options(dir)
 	o.Ship, o.Shipped, o.StopAfter = f, shipped, 0
-	must(t, mustOpen(t, o).Close())
+	testkit.Must(t, mustOpen(t, o).Close())
 	again := mustOpen(t, o) // in order
 	if s := again.Status(); s.Missing != "" {
 		t.Fatal(s.Missing)
 	}
-	must(t, again.Close())
+	testkit.Must(t, again.Close())
 	mustRemove(t, filepath.Join(dir, "r1"))
 	l := mustOpen(t, o)
 	if s := l.Status(); !strings.Contains(s.Missing, "went to record 5 ") || !l.Refused() {
 		t.Errorf("%+v", s)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	if got := kindsIn(t, dir); !strings.HasPrefix(got, "gap start") {
 		t.Error(got)
 	}
@@ -97,17 +97,17 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 		change func(t *testing.T, path string)
 	}{
 		{"by its first record", func(t *testing.T, path string) {
-			first, rest, _ := strings.Cut(mustRead(t, path), "\n")
+			first, rest, _ := strings.Cut(testkit.Read(t, path), "\n")
 			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), hashStart)
 			sum := sha256.Sum256([]byte(content))
 			first = content + hashStart + hex.EncodeToString(sum[:]) + lineEnd
-			mustWrite(t, path, first+"\n"+rest)
+			testkit.Write(t, path, first+"\n"+rest)
 		}},
-		{"by its name", func(t *testing.T, path string) { must(t, os.Rename(path, path+".zst")) }},
+		{"by its name", func(t *testing.T, path string) { testkit.Must(t, os.Rename(path, path+".zst")) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, mustOpen(t, options(dir)).Close())
+			testkit.Must(t, mustOpen(t, options(dir)).Close())
 			c.change(t, segmentsOf(t, dir)[0].path)
 			newer := func(what string, err error) {
 				t.Helper()
@@ -133,7 +133,7 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 // testdata/format1 was written by such a version.
 func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "format1"))))
+	testkit.Must(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "format1"))))
 	if r := sound(t, dir); r.Records != 6 || r.Checkpoints != 4 || r.Signed != 6 || r.Replica != "r1" {
 		t.Errorf("%+v", r)
 	}
@@ -148,7 +148,7 @@ func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 		t.Error(s.Missing)
 	}
 	l.Done(finished("new"))
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
 		t.Errorf("%+v", r)
 	}

@@ -15,7 +15,7 @@ import (
 func on(t *testing.T, dir, day string) Options {
 	t.Helper()
 	now, err := time.Parse(time.DateOnly, day)
-	must(t, err)
+	testkit.Must(t, err)
 	o := options(dir)
 	o.Now = func() time.Time { return now.Add(12 * time.Hour) }
 	return o
@@ -29,13 +29,13 @@ func at(t *testing.T, dir string, day string, id string) {
 	r := finished(id)
 	r.Start = o.Now()
 	l.Done(r)
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 }
 
 func keep(t *testing.T, dir, day string) int {
 	t.Helper()
 	n, err := Keep(on(t, dir, day))
-	must(t, err)
+	testkit.Must(t, err)
 	return n
 }
 
@@ -51,12 +51,12 @@ func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *tes
 		t.Error(got)
 	}
 	second := segmentsOf(t, dir)[1].path
-	text := mustRead(t, second)
+	text := testkit.Read(t, second)
 	if n := keep(t, dir, "2037-01-02"); n != 2 {
 		t.Errorf("%d were dropped", n)
 	}
 	sound(t, dir)
-	mustWrite(t, second, text) // as if killed between the record of the drop and the removal of the file
+	testkit.Write(t, second, text) // as if killed between the record of the drop and the removal of the file
 	sound(t, dir)
 	if n := keep(t, dir, "2037-01-02"); n != 1 {
 		t.Errorf("%d were dropped of what was left of a drop", n)
@@ -112,7 +112,7 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 			t.Error(text)
 		}
 		sound(t, dir)
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -126,7 +126,7 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	r.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	l.Done(r)
 	testkit.Eventually(t, "the disk", func() bool { return l.Status().Waiting == 0 })
-	must(t, os.CopyFS(copied, os.DirFS(dir))) // as if its process had been killed
+	testkit.Must(t, os.CopyFS(copied, os.DirFS(dir))) // as if its process had been killed
 	if n := keep(t, copied, "2026-03-02"); n != 0 {
 		t.Errorf("%d were dropped", n)
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/testkit"
 )
 
 func find(t *testing.T, dir string, q Query) (all []*Found, s Searched) {
 	t.Helper()
 	s, err := Search(dir+"/r1", q, func(f *Found) error { all = append(all, f); return nil })
-	must(t, err)
+	testkit.Must(t, err)
 	return all, s
 }
 
@@ -40,21 +41,21 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(child)
 	w := write("w1")
 	w.Messages = []string{"M1", "M5"}
-	must(t, l.Intent(t.Context(), w))
+	testkit.Must(t, l.Intent(t.Context(), w))
 	l.Done(w)
 	lost := write("w2")
 	lost.Messages, lost.MoreMessages = []string{"M5"}, true
-	must(t, l.Intent(t.Context(), lost))
+	testkit.Must(t, l.Intent(t.Context(), lost))
 	named := finished("n1")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation", []string{"0400000015", "0202239951"}
 	l.Done(named)
 	named = write("n2")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation/eboxPreferences", []string{"0202239951"}
-	must(t, l.Intent(t.Context(), named))
+	testkit.Must(t, l.Intent(t.Context(), named))
 	named.Status = 403
 	l.Done(named)
 	l.Event(KindConfiguration, map[string]string{"result": "taken"})
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 
 	for _, c := range []struct {
 		name string
@@ -118,7 +119,7 @@ func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
 		t.Errorf("%q, %+v", got, s)
 	}
 	path := segmentsOf(t, dir)[3].path
-	must(t, os.Rename(path, strings.Replace(path, "20260304", "20310101", 1)))
+	testkit.Must(t, os.Rename(path, strings.Replace(path, "20260304", "20310101", 1)))
 	if got := findings(t, dir, VerifyOptions{}); !strings.Contains(got, "its name says 2031-01-01: it was renamed") {
 		t.Errorf("verifying: %s", got)
 	}

@@ -53,8 +53,8 @@ func newShipper(l *Log) shipper {
 // errMissed is a receiver that is too slow.
 var errMissed = errors.New("whoever receives them does not read; some were not handed out")
 
-// ship hands out a checkpoint. What the file beside the chain or the receiver does not take is in the
-// chain alone.
+// ship gives a checkpoint to the file beside the chain and to the receiver. If one of them does not take
+// it, it is in the chain all the same.
 func (l *Log) ship(now time.Time, line []byte) {
 	s := &l.w.shipper
 	l.shipped(shipBeside, s.write(filepath.Join(l.dir,

@@ -42,7 +42,7 @@ const patience = 2 * time.Minute
 func mustOpen(t testing.TB, o Options) *Log {
 	t.Helper()
 	l, err := Open(o)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
 	return l
 }
@@ -82,15 +82,15 @@ func chainOf(t testing.TB, dir, replica string, n int, segmentSize int64) {
 	o := options(dir)
 	o.Replica, o.SegmentSize = replica, segmentSize
 	l, err := prepare(o)
-	must(t, err)
+	testkit.Must(t, err)
 	for i := range n {
 		l.Done(finished(fmt.Sprintf("r%d", i)))
 		if i%5 == 4 {
-			must(t, l.turn())
+			testkit.Must(t, l.turn())
 		}
 	}
 	l.end()
-	must(t, l.w.failure)
+	testkit.Must(t, l.w.failure)
 }
 
 // plain is such a chain in a directory of its own, compressed is one all of whose segments but
@@ -106,7 +106,7 @@ func compressed(t testing.TB, n int, segmentSize int64) (dir string) {
 	t.Helper()
 	dir = plain(t, n, segmentSize)
 	_, err := Keep(options(dir))
-	must(t, err)
+	testkit.Must(t, err)
 	return dir
 }
 
@@ -114,7 +114,7 @@ func compressed(t testing.TB, n int, segmentSize int64) (dir string) {
 func verify(t testing.TB, dir string, o VerifyOptions) Report {
 	t.Helper()
 	reports, findings, err := VerifyAll([]string{filepath.Join(dir, "r1")}, o)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, f := range findings {
 		reports[0].find(f)
 	}
@@ -125,7 +125,7 @@ func verify(t testing.TB, dir string, o VerifyOptions) Report {
 func findings(t testing.TB, dir string, o VerifyOptions) string {
 	t.Helper()
 	reports, between, err := VerifyAll([]string{dir}, o)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, r := range reports {
 		between = append(between, r.Findings...)
 	}
@@ -140,7 +140,7 @@ func findings(t testing.TB, dir string, o VerifyOptions) string {
 func globbed(t testing.TB, parts ...string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(parts...))
-	must(t, err)
+	testkit.Must(t, err)
 	return names
 }
 
@@ -167,7 +167,7 @@ func contains(findings []Finding, text string) bool {
 func segmentsOf(t testing.TB, dir string) []segment {
 	t.Helper()
 	files, err := filesOf(filepath.Join(dir, "r1"))
-	must(t, err)
+	testkit.Must(t, err)
 	return files.segments
 }
 
@@ -241,7 +241,7 @@ func forms(t testing.TB, dir string) string {
 		all += map[bool]string{true: "c", false: "p"}[s.compressed]
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "r1", "*"+unfinishedSuffix))
-	must(t, err)
+	testkit.Must(t, err)
 	return all + strings.Join(left, " ")
 }
 
@@ -254,8 +254,8 @@ func zipped(t testing.TB, text string) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, err := z.Write([]byte(text))
-	must(t, err)
-	must(t, z.Close())
+	testkit.Must(t, err)
+	testkit.Must(t, z.Close())
 	return b.Bytes()
 }
 
@@ -361,7 +361,7 @@ func beside(dir string) string {
 func shippedOf(t testing.TB, dir string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "shipped.jsonl")
-	mustWrite(t, file, mustRead(t, beside(dir)))
+	testkit.Write(t, file, testkit.Read(t, beside(dir)))
 	return file
 }
 
@@ -369,20 +369,13 @@ func shippedOf(t testing.TB, dir string) string {
 func keyIn(t testing.TB, dir string) ed25519.PrivateKey {
 	t.Helper()
 	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-	must(t, err)
+	testkit.Must(t, err)
 	return key
-}
-
-var must, mustRead = testkit.Must, testkit.Read
-
-func mustWrite[T string | []byte](t testing.TB, path string, content T) {
-	t.Helper()
-	testkit.Write(t, path, content)
 }
 
 func mustRemove(t testing.TB, path string) {
 	t.Helper()
-	must(t, os.RemoveAll(path))
+	testkit.Must(t, os.RemoveAll(path))
 }
 
 func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }

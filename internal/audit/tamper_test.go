@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // Whatever single thing is done to a chain that ended in order is found, with the
@@ -21,7 +23,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := make(t, 20, 4000)
 			shipped, besideFile := shippedOf(t, dir), beside(dir)
-			besideText, segments := mustRead(t, besideFile), segmentsOf(t, dir)
+			besideText, segments := testkit.Read(t, besideFile), segmentsOf(t, dir)
 			if len(segments) < 3 {
 				t.Fatalf("%d segments", len(segments))
 			}
@@ -31,9 +33,9 @@ func TestEveryTamperingIsFound(t *testing.T) {
 			}
 			rapid.Check(t, func(rt *rapid.T) {
 				s := segments[rapid.IntRange(0, len(segments)-1).Draw(rt, "segment")]
-				original := mustRead(t, s.path)
+				original := testkit.Read(t, s.path)
 				text, err := textOf(s)
-				must(t, err)
+				testkit.Must(t, err)
 				var changed []byte
 				if !rapid.Bool().Draw(rt, "lines") {
 					changed = tamperBytes(rt, []byte(original))
@@ -43,14 +45,14 @@ func TestEveryTamperingIsFound(t *testing.T) {
 				if rapid.Bool().Draw(rt, "no checkpoints beside the chain") {
 					_ = os.Remove(besideFile)
 				}
-				mustWrite(t, s.path, changed)
+				testkit.Write(t, s.path, changed)
 				now, err := textOf(s)
 				if len(changed) == 0 {
 					mustRemove(t, s.path)
 				}
 				r := verify(t, dir, o)
-				mustWrite(t, s.path, original)
-				mustWrite(t, besideFile, besideText)
+				testkit.Write(t, s.path, original)
+				testkit.Write(t, besideFile, besideText)
 				if (err != nil || now != text) && len(r.Findings) == 0 {
 					rt.Fatalf("nothing was found: %+v", r)
 				}
@@ -125,25 +127,26 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	original := t.TempDir()
 	chainOf(t, original, "r1", 20, 4000) // plain, in several files
 	older := filepath.Join(t.TempDir(), "older")
-	must(t, os.CopyFS(older, os.DirFS(original)))
+	testkit.Must(t, os.CopyFS(older, os.DirFS(original)))
 	chainOf(t, original, "r1", 5, 4000)
 	chainOf(t, original, "r2", 40, 4000)
 	o := options(original)
 	o.Replica = "r2"
 	_, err := Keep(o) // which compresses
-	must(t, err)
+	testkit.Must(t, err)
 	filesIn := func(dir, replica string) chainFiles {
 		files, err := filesOf(filepath.Join(dir, replica))
-		must(t, err)
+		testkit.Must(t, err)
 		return files
 	}
-	all := mustRead(t, filesIn(original, "r1").checkpoints[0]) + mustRead(t, filesIn(original, "r2").checkpoints[0])
+	all := testkit.Read(t, filesIn(original, "r1").checkpoints[0]) +
+		testkit.Read(t, filesIn(original, "r2").checkpoints[0])
 	keys, err := LoadPublicKeys(globbed(t, original, "*", publicPrefix+"*")...)
-	must(t, err)
+	testkit.Must(t, err)
 	_, key, err := ed25519.GenerateKey(nil)
-	must(t, err)
+	testkit.Must(t, err)
 	another, err := newSigner("r1", key)
-	must(t, err)
+	testkit.Must(t, err)
 
 	// at are the files of one case: dir has r1 and r2, with the segments of each.
 	type at struct {
@@ -152,11 +155,11 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	}
 	rewritten := func(path func(at) string, change func(text string) string) func(*testing.T, at) {
 		return func(t *testing.T, at at) {
-			text := mustRead(t, path(at))
+			text := testkit.Read(t, path(at))
 			if is := change(text); is == text {
 				t.Fatal("nothing was done")
 			} else {
-				mustWrite(t, path(at), is)
+				testkit.Write(t, path(at), is)
 			}
 		}
 	}
@@ -199,13 +202,13 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		{"words that steer a terminal", rewritten(first, replaced(`"format":2,"replica":"r1"`,
 			`"format":2,"replica":"\u001b[2J\u202e"`)), []string{"this file is of the replica \uFFFD[2J\uFFFD,"}},
 		{"names of two files exchanged", func(t *testing.T, at at) {
-			must(t, os.Rename(at.plain[1].path, at.dir+"x"))
-			must(t, os.Rename(at.plain[2].path, at.plain[1].path))
-			must(t, os.Rename(at.dir+"x", at.plain[2].path))
+			testkit.Must(t, os.Rename(at.plain[1].path, at.dir+"x"))
+			testkit.Must(t, os.Rename(at.plain[2].path, at.plain[1].path))
+			testkit.Must(t, os.Rename(at.dir+"x", at.plain[2].path))
 		}, []string{"the file begins with this record, and its name says seq"}},
 		{"an older copy", func(t *testing.T, at at) {
 			mustRemove(t, at.r1)
-			must(t, os.CopyFS(at.r1, os.DirFS(filepath.Join(older, "r1"))))
+			testkit.Must(t, os.CopyFS(at.r1, os.DirFS(filepath.Join(older, "r1"))))
 		}, []string{": the end of the chain was cut off"}},
 
 		{"a compressed file cut off", rewritten(second, func(s string) string { return s[:len(s)-300] }),
@@ -231,17 +234,17 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 			[]string{":200: this line is no checkpoint"}},
 		{"a checkpoint of another replica", rewritten(marks, func(s string) string { return s + all[len(s):] }),
 			[]string{"this checkpoint is of the replica r2"}},
-		{"the shipped ones emptied", func(t *testing.T, at at) { mustWrite(t, at.shipped, "") },
+		{"the shipped ones emptied", func(t *testing.T, at at) { testkit.Write(t, at.shipped, "") },
 			[]string{"the checkpoints that were shipped are empty"}},
 		{"those shipped of one replica removed", func(t *testing.T, at at) {
-			mustWrite(t, at.shipped, mustRead(t, at.marks))
+			testkit.Write(t, at.shipped, testkit.Read(t, at.marks))
 		}, []string{"r2: none of the checkpoints that were shipped is of the replica r2"}},
 
 		{"a replica removed", func(t *testing.T, at at) { mustRemove(t, at.r2) },
 			[]string{"the replica r2 has checkpoints, and its chain is not here"}},
 		{"a replica emptied", func(t *testing.T, at at) {
 			mustRemove(t, at.r2)
-			must(t, os.Mkdir(at.r2, 0o700))
+			testkit.Must(t, os.Mkdir(at.r2, 0o700))
 		}, []string{"the replica r2 has checkpoints, and its chain is not here", "r2: this directory holds no record"}},
 		{"a replica without its records", func(t *testing.T, at at) {
 			for _, s := range at.zipped {
@@ -250,24 +253,24 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		}, []string{"the replica r2 has checkpoints, and its chain is not here"}},
 		{"a replica replaced by a copy of another", func(t *testing.T, at at) {
 			mustRemove(t, at.r2)
-			must(t, os.CopyFS(at.r2, os.DirFS(at.r1)))
+			testkit.Must(t, os.CopyFS(at.r2, os.DirFS(at.r1)))
 		}, []string{"the directory is named r2, and the chain in it is signed as that of the replica r1",
 			"r2: this is a second chain of the replica r1", "the replica r2 has checkpoints, and its chain is not here"}},
 		{"a replica led elsewhere", func(t *testing.T, at at) {
-			must(t, os.Rename(at.r2, at.dir+"x"))
-			must(t, os.Symlink(at.dir+"x", at.r2))
+			testkit.Must(t, os.Rename(at.r2, at.dir+"x"))
+			testkit.Must(t, os.Symlink(at.dir+"x", at.r2))
 		}, []string{"r2: this is a symbolic link"}},
 		{"a file that is none of the gateway's", func(t *testing.T, at at) {
-			mustWrite(t, filepath.Join(at.r1, "more.jsonl"), "")
+			testkit.Write(t, filepath.Join(at.r1, "more.jsonl"), "")
 		}, []string{"more.jsonl: this is no file of the gateway's"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "evidence")
-			must(t, os.CopyFS(dir, os.DirFS(original)))
+			testkit.Must(t, os.CopyFS(dir, os.DirFS(original)))
 			r1 := filesIn(dir, "r1")
 			at := at{dir, filepath.Join(dir, "r1"), filepath.Join(dir, "r2"), r1.checkpoints[0],
 				filepath.Join(t.TempDir(), "shipped.jsonl"), r1.segments, filesIn(dir, "r2").segments}
-			mustWrite(t, at.shipped, all)
+			testkit.Write(t, at.shipped, all)
 			c.edit(t, at)
 			got := findings(t, dir, VerifyOptions{Keys: keys, Checkpoints: []string{at.shipped}})
 			for _, want := range c.want {

@@ -65,7 +65,7 @@ func stopAfter(a config.Audit) time.Duration {
 	return time.Duration(a.StopAfter)
 }
 
-// Demanded reports whether an environment has real messages, so that evidence should be kept.
+// Demanded tells the environments in which there are real messages, so that evidence should be kept.
 func Demanded(e config.Environment) bool {
 	return e == config.Production || e == config.Acceptance
 }

@@ -18,6 +18,7 @@ import (
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/tenancy"
+	"ebox-gateway/internal/testkit"
 )
 
 // fullDisk takes nothing while it is full.
@@ -44,9 +45,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 			return fullDisk{f, &full}, err
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = log.Close() })
 	var e Keeper
 	e.log.Store(log)

@@ -11,6 +11,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // announced is what a layer recorded and sent.
@@ -54,7 +55,7 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 			a, decided := &c.log, call.New()
 			decided.Method, decided.Action = c.method, c.action
 			r, err := http.NewRequestWithContext(t.Context(), c.method, "http://upstream/x", strings.NewReader("{}"))
-			must(t, err)
+			testkit.Must(t, err)
 			_, err = NewLayer(a, a.Intent).Send(t.Context(), decided, r)
 			if !errors.Is(err, c.err) || a.sent != (c.err == nil) || a.intents != c.intents {
 				t.Errorf("%v, sent %v, %d intents", err, a.sent, a.intents)

@@ -31,7 +31,7 @@ func refusal(id, source string) *call.Record {
 func mustUse(t *testing.T, r *refusals, chain *audit.Log) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "security.log")
-	must(t, r.use(path, chain))
+	testkit.Must(t, r.use(path, chain))
 	return path
 }
 
@@ -46,14 +46,14 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	c := refusal("r1", "10.9.9.9")
 	c.Purpose = "yearly audit"
 	r.done(c)
-	must(t, r.close())
+	testkit.Must(t, r.close())
 	r.done(refusal("late", "10.9.9.9"))
-	text := mustRead(t, path)
+	text := testkit.Read(t, path)
 	if strings.Count(text, "\n") != 1 {
 		t.Fatal(text)
 	}
 	var got map[string]any
-	must(t, json.Unmarshal([]byte(text), &got))
+	testkit.Must(t, json.Unmarshal([]byte(text), &got))
 	for name, want := range map[string]any{
 		"msg": "refused", "log": "security", "requestId": "r1", "source": "10.9.9.9", "listener": "main",
 		"claimed": "0206731645", "route": "grant-citizen", "path": "/grant/citizen/mandates/***********", "status": 403.0,
@@ -75,7 +75,7 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		dir := t.TempDir()
 		l, err := audit.Open(audit.Options{Dir: dir, Replica: "r1", StopAfter: audit.Never,
 			Log: slog.New(slog.DiscardHandler)})
-		must(t, err)
+		testkit.Must(t, err)
 		var r refusals
 		path := mustUse(t, &r, l)
 		for i := range 1000 {
@@ -83,9 +83,9 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		}
 		r.done(refusal("another", "10.1.1.1"))
 		time.Sleep(2 * time.Minute)
-		must(t, r.close())
-		must(t, l.Close())
-		text := mustRead(t, path)
+		testkit.Must(t, r.close())
+		testkit.Must(t, l.Close())
+		text := testkit.Read(t, path)
 		if n := strings.Count(text, "\n"); n != refusalsEach+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)
 		}
@@ -105,5 +105,3 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		}
 	})
 }
-
-var must, mustRead = testkit.Must, testkit.Read
