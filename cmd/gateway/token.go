@@ -116,8 +116,8 @@ func withKey(c config.Client, file, passwordFile string) (config.Client, error) 
 	return c, nil
 }
 
-// signedWith says which key signed the request for a token that failed: with another
-// one than the running gateway's, its status does not show it.
+// signedWith says which key signed the request for a token that failed. The status of the gateway that
+// runs does not show it if that signs with another.
 func signedWith(c config.Client) string {
 	key, err := authn.LoadKey(c)
 	if err != nil {

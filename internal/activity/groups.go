@@ -44,7 +44,7 @@ const (
 	// maxMet bounds the enterprises and callers that a group counts.
 	maxMet = 100
 	// quiet is the time after which a group begins anew.
-	quiet = Slots * SlotLength
+	quiet = slotCount * slotLength
 )
 
 // groupKey is what the problems of a group have in common.
@@ -127,9 +127,9 @@ func (gs *groups) compare(x, y groupKey) int {
 	return gs.list[y].Last.Compare(gs.list[x].Last)
 }
 
-// failing counts the enterprises for which requests by a route, to a provider, failed since
-// a moment, the number of one of them, and how most of the latest did that reached somebody: an
-// error type of RFC 9209 in words, or the upstream's status.
+// failing looks at the requests by a route, to a provider, that failed since a moment. It counts
+// their enterprises, gives the number of one of them, and says how most of those failed that were
+// sent: an error type of RFC 9209 in words, or the upstream's status.
 func (gs *groups) failing(route, provider string, since time.Time) (n int, one enterprise.Number, how string) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
@@ -158,7 +158,7 @@ func (gs *groups) failing(route, provider string, since time.Time) (n int, one e
 	return len(met), one, how
 }
 
-// how says in a few words how requests failed; empty if nobody was asked, or not again.
+// how says in a few words how requests failed; empty for those that were not sent.
 func (k groupKey) how() string {
 	switch {
 	case k.out == notSent, k.proxyError == problem.ProxyDestinationUnavail:

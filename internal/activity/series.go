@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// SlotLength is the length of one slot of a series, Slots how many there are.
-	SlotLength = 10 * time.Second
-	Slots      = 90
+	// slotLength is the length of one slot of a series, slotCount how many there are.
+	slotLength = 10 * time.Second
+	slotCount  = 90
 	// minute is the slots of the summary of the last minute, beside the running one.
 	minute = 6
 )
@@ -66,7 +66,7 @@ func (b *bins) quantile(q float64) float64 {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// slot is what happened in one SlotLength.
+// slot is what happened in one slotLength.
 type slot struct {
 	// number counts the slots since 1970. One that is too old is empty.
 	number int64
@@ -90,24 +90,24 @@ func (s *slot) merge(other *slot) {
 	}
 }
 
-// series is what happened in the last Slots slots.
+// series is what happened in the last slotCount slots.
 type series struct {
 	mu    sync.Mutex
-	slots [Slots]slot
+	slots [slotCount]slot
 	last  int64 // the newest slot
 	// served is when the upstream last served an enterprise, in nanoseconds since 1970; 0
 	// if it has not since the start.
 	served atomic.Int64
 }
 
-func slotOf(at time.Time) int64 { return at.UnixNano() / int64(SlotLength) }
+func slotOf(at time.Time) int64 { return at.UnixNano() / int64(slotLength) }
 
 func (s *series) add(at time.Time, out outcome, took time.Duration) {
 	number := slotOf(at)
 	bin := binOf(took)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := &s.slots[number%Slots]
+	now := &s.slots[number%slotCount]
 	if now.number > number {
 		return // older than the window
 	}
@@ -122,19 +122,19 @@ func (s *series) add(at time.Time, out outcome, took time.Duration) {
 func (s *series) idleAt(at time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last <= slotOf(at)-Slots
+	return s.last <= slotOf(at)-slotCount
 }
 
 // window is the slots that end with the running one, oldest first.
-type window [Slots]slot
+type window [slotCount]slot
 
 // addTo adds what a series has to a window.
 func (s *series) addTo(w *window, running int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range w {
-		number := running - Slots + 1 + int64(i)
-		if was := &s.slots[number%Slots]; was.number == number {
+		number := running - slotCount + 1 + int64(i)
+		if was := &s.slots[number%slotCount]; was.number == number {
 			w[i].merge(was)
 		}
 	}

@@ -76,8 +76,8 @@ func (a *Recent) Snapshot() Activity {
 	a.all.addTo(&all, running)
 	problems, groups := a.Problems()
 	return Activity{
-		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(),
-		SlotSeconds: int(SlotLength / time.Second), Total: a.show("", &all, now),
+		Now: now.UTC(), From: time.Unix(0, (running-slotCount+1)*int64(slotLength)).UTC(),
+		SlotSeconds: int(slotLength / time.Second), Total: a.show("", &all, now),
 		Routes:    a.split(now, func(k key) (string, bool) { return k.route, true }),
 		Providers: a.split(now, func(k key) (string, bool) { return k.provider, k.provider != "" }),
 		Problems:  problems, Groups: groups,
@@ -124,15 +124,15 @@ func (a *Recent) Minutes(each func(Lately)) {
 	for k, part := range a.series() {
 		var w window
 		part.addTo(&w, slotOf(now))
-		sum := a.summary(w[Slots-minute-1:], now)
+		sum := a.summary(w[slotCount-minute-1:], now)
 		if sum.Requests == 0 {
 			continue
 		}
-		l := Lately{Route: k.route, Provider: k.provider, Minute: sum, Now: a.summary(w[Slots-2:], now),
-			Before: a.summary(w[:Slots-minute-1], now)}
+		l := Lately{Route: k.route, Provider: k.provider, Minute: sum, Now: a.summary(w[slotCount-2:], now),
+			Before: a.summary(w[:slotCount-minute-1], now)}
 		if sum.Errors() > 0 {
 			var one enterprise.Number
-			l.FailedFor, one, l.FailedHow = a.groups.failing(k.route, k.provider, now.Add(-minute*SlotLength))
+			l.FailedFor, one, l.FailedHow = a.groups.failing(k.route, k.provider, now.Add(-minute*slotLength))
 			if l.FailedFor == 1 {
 				l.FailedOne = one.String()
 			}
@@ -144,8 +144,8 @@ func (a *Recent) Minutes(each func(Lately)) {
 func (a *Recent) show(name string, w *window, now time.Time) Series {
 	s := Series{
 		Name:     name,
-		Requests: make([]uint32, Slots), GatewayErrors: make([]uint32, Slots), UpstreamErrors: make([]uint32, Slots),
-		P50: make([]float64, Slots), P95: make([]float64, Slots), P99: make([]float64, Slots),
+		Requests: make([]uint32, slotCount), GatewayErrors: make([]uint32, slotCount), UpstreamErrors: make([]uint32, slotCount),
+		P50: make([]float64, slotCount), P95: make([]float64, slotCount), P99: make([]float64, slotCount),
 	}
 	for i := range w {
 		was := &w[i]
@@ -155,7 +155,7 @@ func (a *Recent) show(name string, w *window, now time.Time) Series {
 			s.P50[i], s.P95[i], s.P99[i] = was.quantiles()
 		}
 	}
-	s.Minute = a.summary(w[Slots-minute-1:], now)
+	s.Minute = a.summary(w[slotCount-minute-1:], now)
 	s.Window = a.summary(w[:], now)
 	return s
 }
@@ -172,7 +172,7 @@ func (a *Recent) summary(slots []slot, now time.Time) Summary {
 		Incomplete: uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]),
 		Gone: uint64(sum.ends[gone]),
 	}
-	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(SlotLength))
+	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(slotLength))
 	if a.started.After(begun) {
 		begun = a.started
 	}

@@ -96,8 +96,8 @@ func membersOf(body []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// text gives a member that is a string; one that is missing or null is "". Of another, err is told,
-// unless there is one already.
+// text gives a member that is a string; one that is missing or null is "". For any other it sets err,
+// unless that is set already.
 func text(members map[string]json.RawMessage, name string, err *error) (s string) {
 	if raw := members[name]; len(raw) > 0 && json.Unmarshal(raw, &s) != nil && *err == nil {
 		*err = fmt.Errorf("its %s is no text", name)

@@ -265,7 +265,7 @@ func TestATransportThatFailsIsAskedOnce(t *testing.T) {
 }
 
 // Whoever looks is told what the server did, and not that it is left alone for it.
-func TestBehindAnOpenCircuitTheTroubleOfTheServerIsTold(t *testing.T) {
+func TestBehindAnOpenCircuitTheTroubleOfTheServerIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		met := errors.New("dial tcp 127.9.8.7:9: connection refused")
 		s := source(t, setup(t, roundTripper(func(*http.Request) (*http.Response, error) { return nil, met })))

@@ -55,7 +55,7 @@ var Metrics = metric.Table[[]ClientStatus]{
 				put(c.Clock.AheadSeconds, c.Name)
 			}
 		}), "client"),
-	metric.Gauges("key_pending", "1 while a new key of the client was loaded and has not earned a token.",
+	metric.Gauges("key_pending", "1 while a new key of the client was loaded and has not got a token yet.",
 		ofClients(func(c *ClientStatus, put metric.Put) { put(metric.One(c.Pending != nil), c.Name) }), "client"),
 }
 

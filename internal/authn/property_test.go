@@ -35,7 +35,7 @@ func TestTokenKeysOfDifferentTokensDiffer(t *testing.T) {
 // Whatever the Authorization Server, the upstreams and the clock do: no token is
 // handed out past its end, and the server is asked no more often than the pauses
 // allow.
-func TestSourceKeepsItsPromises(t *testing.T) {
+func TestSourceForAnySequenceOfEvents(t *testing.T) {
 	promises := func(r *rapid.T) {
 		var mode atomic.Value
 		mode.Store("up")

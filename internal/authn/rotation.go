@@ -11,7 +11,7 @@ import (
 // a new key is loaded and set aside until the Authorization Server has issued a
 // token for it; the old one signs in the meantime.
 
-// pendingKey is a key that was loaded and has not yet earned a token.
+// pendingKey is a key that was loaded and has not yet got a token.
 type pendingKey struct {
 	key   *Key
 	since time.Time

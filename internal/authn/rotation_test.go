@@ -58,7 +58,7 @@ func signs(t *testing.T, status authn.ClientStatus, want string) {
 	}
 }
 
-func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
+func TestANewKeySignsOnceItHasGotAToken(t *testing.T) {
 	rotating(t, []string{oldKey}, func(t *testing.T, as *authServer, tokens *authn.Tokens, file string) {
 		s := source(t, tokens)
 		first := mustToken(t, s)
@@ -222,7 +222,7 @@ func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
 			time.Sleep(poll)
 			synctest.Wait()
 			if failed := statusOf(tokens).Error; failed != nil {
-				t.Errorf("what the old key earned is held against the new one: %+v", failed)
+				t.Errorf("the failure of the old key is held against the new one: %+v", failed)
 			}
 			mustToken(t, s)
 			time.Sleep(2 * time.Second)

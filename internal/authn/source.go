@@ -76,8 +76,8 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	return s.wait(ctx)
 }
 
-// wait is Token without one at hand. A caller that went away, which is nobody's fault, is told from one
-// whose time ran out while the Authorization Server was thinking.
+// wait is Token without one at hand. The error of a caller that went away, which is nobody's failure, is
+// another than that of one whose time ran out before the Authorization Server answered.
 func (s *Source) wait(ctx context.Context) (Token, error) {
 	for ctx.Err() == nil {
 		f, t, err := s.join()
@@ -178,7 +178,7 @@ func (s *Source) end(key *Key, t Token, err error) (Token, error) {
 				"retry", failed.until)
 		}
 	} else {
-		// The key that failed does not sign any more; what it earned is not held
+		// The key that failed does not sign any more; its failure is not held
 		// against the new one.
 		s.failure, s.due = nil, now
 	}

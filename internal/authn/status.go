@@ -53,7 +53,7 @@ type KeyStatus struct {
 	State string `json:"state"`
 }
 
-// PendingStatus is a key that was loaded and has not yet earned a token.
+// PendingStatus is a key that was loaded and has not yet got a token.
 type PendingStatus struct {
 	KeyStatus
 	// Since is when it was loaded, NextTry when it will be tried again.

@@ -15,7 +15,7 @@ import (
 // It has no room for a represented enterprise: the enterprise is not in the
 // token, and a token per enterprise would be tens of thousands of them. It has
 // the fingerprint of the key, so that a client with a wrong key can never live
-// on a token that another key earned.
+// on a token that was got with another key.
 type TokenKey struct {
 	TokenURL string
 	Audience string

@@ -80,7 +80,7 @@ func TestTheCallersOwnConditions(t *testing.T) {
 	})
 }
 
-func TestHEADTellsThatGETIsOutOfDate(t *testing.T) {
+func TestHEADShowsThatGETIsOutOfDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tag := `"a"`
 		r := newRig(t, func(req *http.Request) (*http.Response, error) {

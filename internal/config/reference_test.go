@@ -306,7 +306,7 @@ func dangers() map[string]string {
 		"server.allowedOrigins":         "A page of that origin acts with the reach of whoever visits it.",
 		"server.trustedProxies":         "Whoever is in such a network can pretend to be any caller.",
 		"oauth.allowHttp":               "Whoever listens on the way gets tokens.",
-		"oauth.allowPrivateNetworks":    "A name that resolves inside the company is believed.",
+		"oauth.allowPrivateNetworks":    "A name that resolves inside the company is connected to.",
 		"tenancy.mode":                  "`any` leaves it to the upstream for whom calls are allowed.",
 		"callers.own":                   "The caller reads the office's own e-Box, and makes citizen mandates in its name.",
 		"registry.allowedHosts":         "Every host here receives tokens.",
@@ -317,7 +317,7 @@ func dangers() map[string]string {
 		"routes.callerCredentials":      "What a caller sends as its own credentials reaches the upstream.",
 		"routes.scopes":                 "A scope too many is one that the receiver of the token could use elsewhere.",
 		"routes.allowHttp":              "Whoever listens on the way gets tokens and documents.",
-		"routes.allowPrivateNetworks":   "A name that resolves inside the company is believed.",
+		"routes.allowPrivateNetworks":   "A name that resolves inside the company is connected to.",
 		"routes.cache.shared":           "`always` gives one enterprise's answer to another.",
 		"routes.cache.staleIfError":     "A state that is no longer true may be shown.",
 	}

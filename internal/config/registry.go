@@ -6,7 +6,7 @@ import (
 )
 
 // Registry is where the list of Document Providers comes from, and which of
-// them are believed.
+// them are called.
 type Registry struct {
 	// URL is the list itself. Default: the environment's, if it has one.
 	URL *url.URL `yaml:"url"`
@@ -22,7 +22,7 @@ type Registry struct {
 	// ":*". A provider elsewhere gets no token. Default "*.socialsecurity.be" in the official
 	// environments, none in custom. Each entry is trusted with tokens.
 	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
-	// AllowHTTP believes http URLs of providers as well. For a lab and nothing
+	// AllowHTTP takes http URLs of providers as well. For a lab and nothing
 	// else. Default false.
 	AllowHTTP bool `yaml:"allowHttp"`
 	// AllowPrivateNetworks lets the registry and its providers resolve to

@@ -33,7 +33,7 @@ type Server struct {
 	// forwardProxy, oauth.tokenUrl is answered so too, and this path at its host. Default
 	// none.
 	TokenStub string `yaml:"tokenStub"`
-	// TrustedProxies are networks whose X-Forwarded-For is believed when a
+	// TrustedProxies are networks whose X-Forwarded-For counts when a
 	// caller is recognised by network. Default none. Whoever sits in one of
 	// them can pretend to be any caller.
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`

@@ -8,7 +8,7 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
-func TestWhichHostsAreBelieved(t *testing.T) {
+func TestWhichHostsAreAllowed(t *testing.T) {
 	for name, c := range map[string]struct {
 		allowed  []string
 		http     bool

@@ -77,7 +77,7 @@ func linked(url string) string {
 	return `{"messageProviderId": "x", "messageProviderUrl": "` + url + `"}`
 }
 
-func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
+func TestWhatTheKnownNamesDoNotFindIsRecognisedByItsShape(t *testing.T) {
 	body := `{"registries": [
 		{"id": "nsso", "ownerId": "0206731645", "endpoint": "https://a.socialsecurity.be/v3", "version": "3.5",
 		 "activationDate": [2020,1,1], "contactUrl": "mailto:x@example.be",

@@ -345,7 +345,7 @@ func TestTheSharedCopyHelpsWhileTheRegistryIsDown(t *testing.T) {
 }
 
 // A new configuration may allow other hosts: the list is at hand, and is judged anew.
-func TestADirectoryThatTakesAnothersPlaceKnowsItsListAtOnce(t *testing.T) {
+func TestADirectoryThatTakesAnothersPlaceHasItsListAtOnce(t *testing.T) {
 	r := registryOf("a")
 	before := refreshed(t, options(r))
 	r.say(503, "", nil)

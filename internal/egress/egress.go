@@ -108,7 +108,7 @@ type proxy struct {
 }
 
 // New reads the authorities of egress.caFile, which its error names. A file that holds a broken one is
-// refused whole: half a chain of trust is found out at night.
+// refused whole: certificates that are missing would only be noticed when an upstream's is checked.
 func New(o Options) (*Egress, error) {
 	e := &Egress{o: o}
 	if u := o.Egress.ProxyURL(); u != nil {

@@ -1,4 +1,4 @@
-// Package enterprise reads the CBE number, the ten-digit number under which
+// Package enterprise reads and writes the CBE number, the ten-digit number under which
 // the Crossroads Bank for Enterprises (KBO/BCE) registers every Belgian
 // enterprise.
 //

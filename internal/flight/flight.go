@@ -1,8 +1,8 @@
-// Package flight has one ask for what many want at the same time.
+// Package flight makes one request for what many ask for at the same time.
 //
-// Who joins first leads: it asks, and lands what came, or why nothing did. Whoever joins until
-// then waits for that, as long as it wants to. The leader's work is its own: it may run in the
-// background or in the leader's request, and may end long after its answer has begun to come.
+// The first that joins is the leader: it makes the request, and lands its result or its error. All
+// that join before that wait for it, each until its own context ends. The leader may make the request
+// in the background or in its own, which may end long after the answer has begun to come.
 package flight
 
 import (

@@ -19,7 +19,8 @@ func TestAnswersAreKeptByClientAndScopes(t *testing.T) {
 		clients := map[string]config.Client{"a": {ClientID: id}, "b": {ClientID: "3" + id}}
 		g := &generation{cfg: &config.Config{OAuth: config.OAuth{Clients: clients}}}
 		tokens := authn.New(authn.Options{OAuth: g.cfg.OAuth, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-		route := config.Route{Name: "ebox", Registry: true, Cache: config.Cache{CachePolicy: config.CachePolicy{Enabled: true}}}
+		route := config.Route{Name: "ebox", Registry: true}
+		route.Cache.Enabled = true
 		g.cfg.Routes = []config.Route{route}
 		k := g.newKept(&route, "https://upstream.example")
 		for _, of := range []struct{ client, scope string }{{"a", "x"}, {"a", "y"}, {"b", "x"}} {

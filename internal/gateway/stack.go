@@ -82,7 +82,7 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 //	breaker      none while it fails
 //	counter      counts what is handed to the transport and names each try by a
 //	             trace id of its own
-//	tries        has a span of each try for the collector of traces, if there is one
+//	tries        makes a span of each try, if there is a collector of traces
 //	credentials  sets Authorization: lowest above the transport, so that nothing
 //	             above it can log, strip or store a token
 //	transport    connections, time-outs, the check of addresses

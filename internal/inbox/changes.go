@@ -150,7 +150,7 @@ func checkBody(body []byte) error {
 	return nil
 }
 
-// outcome is what became of one provider's part, as callers get it.
+// outcome is what became of one provider's part, as callers are told it.
 type outcome struct {
 	Provider string          `json:"providerId"`
 	Status   int             `json:"status"`

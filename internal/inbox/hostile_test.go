@@ -111,7 +111,7 @@ func TestNoProviderGivesItsMessagesAsAnothers(t *testing.T) {
 	}
 }
 
-func TestNoDateOfAProviderSpoilsTheLinks(t *testing.T) {
+func TestNoDateOfAProviderBreaksTheLinks(t *testing.T) {
 	for _, date := range []string{`"9999-12-31T23:59:59.9999Z"`, `"9999-12-31T23:59:59-10:00"`, `"9999-12-30"`,
 		`"9998-12-31T23:59:59-12:00"`, `9223372036854775807`, `253402300799999`, `"0000-01-01T00:00:00Z"`, `-1`} {
 		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":` + date +
@@ -129,7 +129,7 @@ func TestNoDateOfAProviderSpoilsTheLinks(t *testing.T) {
 	}
 }
 
-func TestNoCountOfAProviderSpoilsTheSum(t *testing.T) {
+func TestNoCountOfAProviderBreaksTheSum(t *testing.T) {
 	for _, n := range []string{"9223372036854775807", "1000000000000001", "-1", "1e308"} {
 		if _, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B"}],"totalItems":` + n + `}`)},
 			"pageSize=1"); l.Total != nil {

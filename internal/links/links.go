@@ -134,7 +134,8 @@ func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 
 var quote = []byte(`"`)
 
-// appendElsewhere appends what a URL becomes that Elsewhere knows, if it is one with its scheme.
+// appendElsewhere appends what Elsewhere makes of a URL, if that has its scheme and leads to where
+// Elsewhere has a path.
 func (m *Map) appendElsewhere(dst, link []byte, scheme bool) ([]byte, bool) {
 	if !scheme || m.base.Elsewhere == nil {
 		return dst, false

@@ -30,7 +30,7 @@ func (g *generation) stillness() time.Duration {
 
 var waste = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// linger has read throw away what comes, which it gives the time that is left for that.
+// linger calls read, with the time that is left, to throw away what comes.
 func (s *Server) linger(ends func() bool, read func(waste []byte, left time.Duration) error) {
 	defer s.lingering.Add(-1)
 	if s.lingering.Add(1) > mostLingering {
@@ -75,7 +75,7 @@ func (c *conn) linger() {
 		if err := c.socket.SetReadDeadline(time.Now().Add(min(c.generation.stillness(), left))); err != nil {
 			return err
 		}
-		// Beneath TLS: nobody wants to know what it says.
+		// Beneath TLS: it is thrown away, so there is no need to decrypt it.
 		_, err := c.socket.Read(waste)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			// What came in time is there although the deadline is over, if the process itself stood still.

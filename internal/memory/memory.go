@@ -193,8 +193,8 @@ type Buffer struct {
 // Buffer makes an empty one.
 func (a *Account) Buffer() Buffer { return Buffer{account: a} }
 
-// Append keeps p behind what is there. It is false if there is no room, or limit bytes would not hold it all; nothing is
-// kept then. The buffer grows with what comes.
+// Append keeps p behind what is there. It is false, and keeps nothing, if there is no room or limit
+// bytes would not hold it all. The buffer grows with what comes.
 func (b *Buffer) Append(p []byte, limit int) bool {
 	need, have := len(b.bytes)+len(p), cap(b.bytes)
 	if need > have && need <= limit {

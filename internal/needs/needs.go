@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// All is the environment variable with which a program that is missing fails its test.
-const All = "EBOX_TEST_PROGRAMS"
+// variable is the environment variable with which a program that is missing fails its test.
+const variable = "EBOX_TEST_PROGRAMS"
 
 // Program gives the path of a program, by the first of its names that there is. packaged is
 // what Debian calls the package that has it.
@@ -27,7 +27,7 @@ func Program(t testing.TB, packaged string, names ...string) string {
 // Missing leaves the test out for want of what the text names; under the test command it fails it.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
-	if os.Getenv(All) != "" {
+	if os.Getenv(variable) != "" {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format, args...)

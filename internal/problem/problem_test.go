@@ -15,8 +15,8 @@ import (
 )
 
 func TestWriteSendsTheBelgifForm(t *testing.T) {
-	p := problem.BadRequest("Not valid.", problem.Issue{In: "path", Name: "number", Value: `646"`, Detail: "check digits"}).
-		With("limit", 1)
+	issue := problem.Issue{In: "path", Name: "number", Value: `646"`, Detail: "check digits"}
+	p := problem.BadRequest("Not valid.", issue).With("limit", 1)
 	const want = `{"type":"urn:problem-type:belgif:badRequest",` +
 		`"href":"https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html","title":"Bad Request",` +
 		`"status":400,"detail":"Not valid.","instance":"urn:uuid:7b0e","limit":1,"issues":[` +

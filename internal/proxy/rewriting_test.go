@@ -83,7 +83,8 @@ func TestAnswersThatAreRewritten(t *testing.T) {
 					t.Error("the entity tag is gone")
 				}
 				if method == "HEAD" {
-					if length := a.header("Content-Length"); (length == "") != rewritten || !rewritten && a.ContentLength != int64(c.length) {
+					length := a.header("Content-Length")
+					if (length == "") != rewritten || !rewritten && a.ContentLength != int64(c.length) {
 						t.Errorf("length %s", length)
 					}
 				} else if a.body != c.want || a.ContentLength != int64(c.length) {

@@ -192,8 +192,8 @@ func (s *Store) look(ctx context.Context) error {
 	return s.storeLists(ctx)
 }
 
-// Check looks at Redis, as Run does, and tries the subscription. It tells how long
-// a look took, and it is an error if that is longer than requests wait. It is for a Store
+// Check looks at Redis, as Run does, and tries the subscription. It returns how long
+// a look took, with an error if that is longer than requests wait. It is for a Store
 // that does not run.
 func (s *Store) Check(ctx context.Context) (took time.Duration, err error) {
 	for range 2 { // the first one connects, too
@@ -240,7 +240,7 @@ end
 return there`)
 
 // join counts the replicas, this one included. A Redis that has lost everything knows of the
-// others only after their next look, so that they count as fewer only when fewerAfter looks
+// others only after their next look. So they count as fewer only when fewerAfter looks
 // have found so: otherwise the first one would take the whole rate for its share.
 //
 // It also compares the encryption keys with the other replicas': two keys of the same id

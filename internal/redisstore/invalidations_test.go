@@ -93,7 +93,7 @@ func TestAReplicaThatMayNotSubscribeIsShownSo(t *testing.T) {
 	})
 }
 
-func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
+func TestInvalidationsThatFailedAreRepeatedBeforeRedisIsReadAgain(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	writer, other := replica(t, single(server), withTimeout(100*time.Millisecond)), idle(t, single(server))
 	awaitUp(t, writer)
@@ -129,7 +129,7 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	}
 }
 
-func TestTheOutboxForgetsNothing(t *testing.T) {
+func TestTheOutboxKeepsEverything(t *testing.T) {
 	now := time.Now()
 	for name, c := range map[string]struct {
 		write func(*written)

@@ -151,7 +151,7 @@ func TestWhatIsNoTokenIsReplaced(t *testing.T) {
 	}
 }
 
-func TestReplicasWithDifferentKeysOfOneIDAreToldSo(t *testing.T) {
+func TestReplicasWithDifferentKeysOfOneIDAreReported(t *testing.T) {
 	server, right := fresh(t)
 	wrong := idle(t, single(server), withKeys(keyOf(t, "k1", 9)))
 	testkit.Must(t, right.look(t.Context()))

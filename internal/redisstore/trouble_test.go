@@ -169,7 +169,7 @@ func awaitWell(t *testing.T, r *Store) {
 	awaitUp(t, r)
 }
 
-func TestAMemoryThatIsFullForgetsWhatWasWrittenOver(t *testing.T) {
+func TestAFullMemoryDropsWhatWasWrittenOver(t *testing.T) {
 	server, r := fresh(t, "--maxmemory-policy", "noeviction")
 	k := keyOfAnswers("/messages")
 	keep(t, r, k, subject)

@@ -28,8 +28,8 @@ func (u *Upstream) Bulkhead(next call.Sender) call.Sender {
 			call.CloseBody(r)
 			if err == nil {
 				// After Wait all who wait now have left the queue: that much is known.
-				err = problem.Unavailable(why+" Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.",
-					max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
+				err = problem.Unavailable(why+" Nothing was sent. Try again after the time in Retry-After, with fewer calls at "+
+					"once.", max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
 			}
 			return nil, err
 		}

@@ -30,8 +30,8 @@ type Shared interface {
 // line is a rate with a queue in front of it for batch calls, which wait for their tokens.
 //
 // Nobody reserves. A reservation that is cancelled while later ones stand is lost,
-// so that refusals under load would use up the rate; and a hundred patient callers
-// with reservations would leave an impatient one nothing for as long as they all
+// so that refusals under load would use up the rate; and a hundred callers that wait long
+// with reservations would leave one that cannot wait nothing for as long as they all
 // wait. Instead the queue has one place: who has it looks for a token, and the others wait
 // for their turn. Of a rate for all replicas, the heads of their queues compete.
 type line struct {

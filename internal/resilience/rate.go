@@ -24,12 +24,12 @@ func (u *Upstream) Rate(next call.Sender) call.Sender {
 			return nil, err
 		}
 		u.refusedRate.Add(1)
-		perSecond, why := u.o.Settings.Rate.PerSecond, "The rate at which the gateway may call this upstream is used up. Nothing "+
-			"was sent. Try again after the time in Retry-After."
+		perSecond, why := u.o.Settings.Rate.PerSecond, "The rate at which the gateway may call this upstream is used up. "+
+			"Nothing was sent. Try again after the time in Retry-After."
 		if c.Batch {
 			perSecond *= batchPart
-			why = "The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. " +
-				"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
+			why = "The part of this upstream's rate that is open to batch callers is used up for longer than this caller may " +
+				"wait. Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
 		}
 		return nil, tooMany(perSecond, short, why, ErrUpstreamRate)
 	})

@@ -103,7 +103,7 @@ func TestALineThatInteractiveCallsOvertakeIsRefusedInTheEnd(t *testing.T) {
 	})
 }
 
-func TestABatchCallThatCannotBeServedInTimeIsToldSo(t *testing.T) {
+func TestABatchCallThatCannotBeServedInTimeIsRefusedAtOnce(t *testing.T) {
 	testkit.Table(t, map[string]func() *Upstream{
 		"alone":           func() *Upstream { return limited(0.1, 1) },
 		"of_all_replicas": func() *Upstream { return agree().upstream(ofAll(0.1, 1)) },

@@ -232,7 +232,7 @@ func exposeTo(h http.Header, origin string) {
 	h["Vary"] = append(own[:len(own):len(own)], "Origin")
 }
 
-// isPreflight reports whether a request is a CORS preflight, not an OPTIONS request of a program.
+// isPreflight tells a CORS preflight from an OPTIONS request of a program.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 }

@@ -205,7 +205,7 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	}
 }
 
-func TestAnOlderRegistrySpeaksItsDialect(t *testing.T) {
+func TestAnOlderRegistryAnswersInItsForm(t *testing.T) {
 	l := newLab(t)
 	get := l.as(l.token(ScopeMessagesFull), mandated)
 	base := l.ProviderURL("regional")

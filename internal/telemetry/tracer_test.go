@@ -345,7 +345,7 @@ func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
 	}
 }
 
-func TestATryThatFailedIsTold(t *testing.T) {
+func TestATryThatFailedHasASpan(t *testing.T) {
 	collector := oteltest.Start(t)
 	tracer := newTestTracer(t, collector.URL, plain)
 	gone, cancel := context.WithCancel(context.Background())

@@ -295,7 +295,7 @@ func TestCallersAreToldApartWithoutAddresses(t *testing.T) {
 }
 
 // A name of the Service that the gateway does not know is 421 to whoever uses it.
-func TestTheGatewayKnowsTheNamesOfItsService(t *testing.T) {
+func TestTheNamesOfItsServiceAreTaken(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		known := configuration(t, m).Server.AllowedHosts
 		service := named[*corev1.Service](t, m, "ebox-gateway")

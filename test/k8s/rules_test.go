@@ -48,7 +48,7 @@ func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 }
 
 // Alerts and dashboard find the gateway by the name of its job.
-func TestReplicasAreScrapedUnderTheNameThatAlertsKnow(t *testing.T) {
+func TestReplicasAreScrapedUnderTheNameThatAlertsUse(t *testing.T) {
 	m := render(t, "production")
 	monitor := named[*serviceMonitor](t, m, "ebox-gateway")
 	replicas := named[*corev1.Service](t, m, "ebox-gateway-replicas")

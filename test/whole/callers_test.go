@@ -232,7 +232,7 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 }
 
 // The paths that need a provider name those there are, which is for callers to know.
-func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
+func TestPathsWithoutARouteShowNothingToWhoIsNoCaller(t *testing.T) {
 	t.Parallel()
 	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
 	for path, status := range map[string]int{

@@ -28,7 +28,7 @@ func (h *house) metric(series string) float64 {
 	return v
 }
 
-func TestMetricsTellHowItStands(t *testing.T) {
+func TestMetricsShowTheState(t *testing.T) {
 	t.Parallel()
 	cert, key := certificate(t, "localhost")
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, fmt.Sprintf(

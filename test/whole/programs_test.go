@@ -135,8 +135,9 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 	}
 
 	for name, token := range map[string]answer{
-		"by its path":                 h.send("POST", "/oauth/token", strings.NewReader("client_secret=s3")),
-		"by the token endpoint's URL": ask("POST "+platform+"/REST/oauth/v5/token", "Content-Length: 16\r\n\r\nclient_secret=s3"),
+		"by its path": h.send("POST", "/oauth/token", strings.NewReader("client_secret=s3")),
+		"by the token endpoint's URL": ask("POST "+platform+"/REST/oauth/v5/token",
+			"Content-Length: 16\r\n\r\nclient_secret=s3"),
 	} {
 		if !strings.Contains(token.want(t, 200).body, `"access_token":"worthless"`) {
 			t.Errorf("%s: %s", name, token.body)

@@ -22,10 +22,10 @@ import (
 
 // Kinds of mandates, by their names in Mahis.
 const (
-	// MandateConsumer lets a Service Provider read the e-Box of an enterprise.
-	MandateConsumer = "e-Box Document Consumer"
-	// MandateDmfa lets it manage citizen mandates for an enterprise.
-	MandateDmfa = "Dmfa"
+	// mandateConsumer lets a Service Provider read the e-Box of an enterprise.
+	mandateConsumer = "e-Box Document Consumer"
+	// mandateDmfa lets it manage citizen mandates for an enterprise.
+	mandateDmfa = "Dmfa"
 )
 
 // Results of asking for an enterprise.
@@ -42,7 +42,7 @@ type Finding struct {
 	Enterprise enterprise.Number `json:"enterprise,omitzero"`
 	// Name is the enterprise's in the list.
 	Name string `json:"name,omitempty"`
-	// Mandate is the kind; Provider the Document Provider's id, empty for MandateDmfa.
+	// Mandate is the kind; Provider the Document Provider's id, empty for mandateDmfa.
 	Mandate  string `json:"mandate,omitempty"`
 	Provider string `json:"provider,omitempty"`
 	// Result is one of the Mandate… results.
@@ -119,7 +119,7 @@ func New(ctx context.Context, v *operate.View, providers []string, dmfa bool) (*
 	routes := v.Config.Routes
 	route := slices.IndexFunc(routes, func(r config.Route) bool { return r.Registry })
 	if route < 0 {
-		ask(MandateConsumer, "", route, "no route of this configuration leads to Document Providers", "", "")
+		ask(mandateConsumer, "", route, "no route of this configuration leads to Document Providers", "", "")
 	}
 	for _, p := range v.Directory.List() {
 		if route < 0 || len(providers) > 0 && !slices.Contains(providers, p.ID) {
@@ -135,7 +135,7 @@ func New(ctx context.Context, v *operate.View, providers []string, dmfa bool) (*
 		// with. Neither the list nor the summary marks anything read; the list needs the
 		// scope with which messages are read, and a registry of version 2 gives the
 		// summary to another.
-		ask(MandateConsumer, p.ID, route, why, "/ebox/messages", "pageSize=1")
+		ask(mandateConsumer, p.ID, route, why, "/ebox/messages", "pageSize=1")
 	}
 	why := ""
 	route = slices.IndexFunc(routes, func(r config.Route) bool {
@@ -147,7 +147,7 @@ func New(ctx context.Context, v *operate.View, providers []string, dmfa bool) (*
 		why = "grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is " +
 			"requested, and its answer left unread"
 	}
-	ask(MandateDmfa, "", route, why, "/mandates", "pageSize=1&representedEnterpriseNumber=")
+	ask(mandateDmfa, "", route, why, "/mandates", "pageSize=1&representedEnterpriseNumber=")
 	return c, nil
 }
 

@@ -26,7 +26,7 @@ type Attention struct {
 	Runbook string `json:"runbook,omitempty"`
 }
 
-// attentions are some, as they were found.
+// attentions are in the order in which they were found.
 type attentions []Attention
 
 // add appends one; section is that of the page on operations.
@@ -70,7 +70,8 @@ func attention(v *operate.View, h admin.Health, standing attentions) attentions 
 	return list
 }
 
-// down says why nothing is served: as the cause that it is, which has a remedy, if it is listed.
+// down says why nothing is served. If a cause that is listed is the reason, it becomes the worst of
+// the list, with its remedy; otherwise the reason is added.
 func down(list attentions, reason string) attentions {
 	for i := range list {
 		if a := &list[i]; strings.HasSuffix(reason, a.Text) {

@@ -106,24 +106,26 @@ func TestTheCauseOfARefusedTokenIsNamed(t *testing.T) {
 			"certificate expired on 2026-11-28, 02:00 UTC"},
 		"expired, and a good token cannot be renewed": {authn.KeyExpired, "ab", refused, "degraded#eboxcertificateexpires " +
 			"its certificate expired on 2026-11-28, 02:00 UTC, and the Authorization Server answers invalid_client" + next},
-		"good, and a good token cannot be renewed": {authn.KeyUsable, "ab", refused, "degraded#eboxtokenrefused refused with " +
-			"invalid_client; " +
-			"calls fail once the token in use ends, 03:01:00 UTC" + next},
+		"good, and a good token cannot be renewed": {authn.KeyUsable, "ab", refused, "degraded#eboxtokenrefused refused " +
+			"with invalid_client; calls fail once the token in use ends, 03:01:00 UTC" + next},
 		"away for 4 seconds": {authn.KeyUsable, "ab", away(4 * time.Second), ""},
 		"away for 6 seconds": {authn.KeyUsable, "ab", away(6 * time.Second), "degraded#eboxtokenunavailable no answer; " +
 			"calls fail once the token in use ends, 03:01:00 UTC"},
 	} {
 		var list attentions
-		list.ofClient(authn.ClientStatus{Name: "payroll", Key: &authn.KeyStatus{State: c.key, NotAfter: night.Add(-time.Hour)},
-			Tokens: []authn.TokenStatus{{Hash: c.hash, Expires: night.Add(time.Minute), Error: c.failure}}}, night)
+		list.ofClient(authn.ClientStatus{
+			Name: "payroll", Key: &authn.KeyStatus{State: c.key, NotAfter: night.Add(-time.Hour)},
+			Tokens: []authn.TokenStatus{{Hash: c.hash, Expires: night.Add(time.Minute), Error: c.failure}},
+		}, night)
 		says(t, name, list, c.want)
 	}
 }
 
 func TestATokenThatIsRefusedAgainIsNamed(t *testing.T) {
 	var list attentions
-	list.ofClient(authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{Hash: "ab",
-		RefusedBy: map[string]time.Time{"provider nsso": night.Add(40 * time.Second)}}}}, night)
+	list.ofClient(authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{
+		Hash: "ab", RefusedBy: map[string]time.Time{"provider nsso": night.Add(40 * time.Second)},
+	}}}, night)
 	says(t, "twice within a minute", list, "failing#eboxtokenrefused provider nsso refuses its token (401), and again "+
 		"within a minute of renewing it: calls to it fail until the next renewal, 03:00:40 UTC")
 }
