@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"ebox-gateway/internal/testkit"
 )
 
 func (l *lab) lay(f Fault) int {
@@ -189,7 +187,7 @@ func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 			ended <- struct{}{}
 		}()
 	}
-	testkit.Eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(paths) })
+	eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(paths) })
 	if err := s.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}

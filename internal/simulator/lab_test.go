@@ -198,3 +198,5 @@ func decode[T any](t *testing.T, r reply) T {
 	}
 	return v
 }
+
+var eventually = testkit.Eventually

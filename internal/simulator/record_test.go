@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"ebox-gateway/internal/testkit"
 )
 
 func TestARequestIsRecordedAsItCame(t *testing.T) {
@@ -28,7 +26,7 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))
 	}
-	testkit.Eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
+	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
 	r := l.Requests()[0]
 	sum, tokenSum := sha256.Sum256([]byte(body)), sha256.Sum256([]byte(token))
 	switch {
@@ -48,7 +46,7 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 func TestABodyThatWasRefusedIsRecordedToo(t *testing.T) {
 	l := newLab(t)
 	l.send("PATCH", l.ProviderURL("nsso")+"/ebox/messages", "some body", "Authorization", "Bearer revoked")
-	testkit.Eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
+	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
 	if r := l.Requests()[0]; r.Status != 401 || r.BodyBytes != 9 {
 		t.Errorf("%d, %d bytes", r.Status, r.BodyBytes)
 	}
