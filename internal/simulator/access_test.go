@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/testkit"
 )
 
 func TestATokenIsAskedForAndChecked(t *testing.T) {
@@ -110,7 +109,9 @@ func TestTheRepresentedEnterpriseNeedsAMandate(t *testing.T) {
 			mandate{mandateKey: mandateKey{Representative: office}, Until: day(0)}, 403},
 	} {
 		c.mandate.Enterprise, c.mandate.Kind = stranger, mandateEbox
-		testkit.Must(t, l.setMandate(c.mandate))
+		if err := l.setMandate(c.mandate); err != nil {
+			t.Fatal(err)
+		}
 		is(t, get("GET", url, ""), c.want, "", c.name)
 	}
 	l.removeMandates(stranger, "")

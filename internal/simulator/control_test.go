@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-
-	"ebox-gateway/internal/testkit"
 )
 
 func TestControlOverHTTP(t *testing.T) {
@@ -45,7 +43,9 @@ func TestControlOverHTTP(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 	pem, err := json.Marshal(string(certificatePEM()))
-	testkit.Must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	must("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
 	must("DELETE", "/clients/other", "")
 	is(t, l.ask(l.assertion(jwt.MapClaims{"iss": "other", "sub": "other"}), ""), 401, "", "unregistered")

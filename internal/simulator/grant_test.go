@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"ebox-gateway/internal/testkit"
 )
 
 const jsonType = "application/json"
@@ -61,7 +59,9 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
 			withRepresentative + `"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`, 422},
 	} {
 		want, err := os.ReadFile("testdata/grant-errors/" + strings.ReplaceAll(c.name, " ", "-") + ".json")
-		testkit.Must(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		r := send(c.method, l.GrantURL()+c.path, c.body, "Content-Type", jsonType)
 		got := instancePattern.ReplaceAllString(string(r.body), `${1}TRACE"`)
 		if diff := cmp.Diff(string(want), got); r.status != c.status || diff != "" ||
@@ -118,7 +118,9 @@ func TestCitizenMandatesAreListedForThoseWhoMay(t *testing.T) {
 	} {
 		is(t, send("POST", base, body, "Content-Type", jsonType), 400, says, body)
 	}
-	testkit.Must(t, l.setMandate(mandate{mandateKey: mandateKey{office, alsoMandated, mandateDmfa}}))
+	if err := l.setMandate(mandate{mandateKey: mandateKey{office, alsoMandated, mandateDmfa}}); err != nil {
+		t.Fatal(err)
+	}
 	createdID(t, send("POST", base, `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000",`+
 		`"scopes":["precontractualDataStudentJob"]}`, "Content-Type", jsonType))
 }

@@ -63,7 +63,9 @@ func newLab(t *testing.T) *lab {
 		Clients:        []Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},
 		Now:            func() time.Time { return began.Add(time.Duration(l.passed.Load())) },
 	})
-	testkit.Must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -94,7 +96,9 @@ func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, h
 	token := jwt.NewWithClaims(method, claims)
 	maps.Copy(token.Header, header)
 	text, err := token.SignedString(key)
-	testkit.Must(l.t, err)
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	return text
 }
 
@@ -153,7 +157,9 @@ func (l *lab) try(method, target, body string, headers ...string) (reply, error)
 		reader = strings.NewReader(body)
 	}
 	r, err := http.NewRequestWithContext(l.t.Context(), method, target, reader)
-	testkit.Must(l.t, err)
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	r.GetBody = nil // net/http would repeat what has an Idempotency-Key by itself
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
@@ -199,4 +205,12 @@ func decode[T any](t *testing.T, r reply) T {
 	return v
 }
 
-var eventually = testkit.Eventually
+// eventually waits for a condition that another goroutine brings about.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/testkit"
 )
 
 func (l *lab) consumer() sending { return l.as(l.token(ScopeDocumentConsumer), mandated) }
@@ -192,11 +191,15 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	calls("retired", ScopeSummaryOwnEbox, 410)
 	p := l.Providers()[0]
 	p.Maintenance = []Window{{l.now().Add(-time.Minute), l.now().Add(time.Hour)}}
-	testkit.Must(t, l.SetProvider(p))
+	if err := l.SetProvider(p); err != nil {
+		t.Fatal(err)
+	}
 	calls("nsso", ScopeDocumentConsumer, 503)
 	l.advance(2 * time.Hour)
 	calls("nsso", ScopeDocumentConsumer, 200)
-	testkit.Must(t, l.SetProvider(Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}))
+	if err := l.SetProvider(Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
+		t.Fatal(err)
+	}
 	calls("new", ScopeDocumentConsumer, 200)
 	for _, bad := range []Provider{{}, {ID: "a/b"}} {
 		if err := l.SetProvider(bad); err == nil {
