@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the expected errors and the schema anew")
@@ -31,18 +33,14 @@ func environment(name string) (string, bool) {
 func loadTestdata(t *testing.T, path string) (*Config, error) {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return Parse(filepath.Base(path), content, "testdata", environment)
 }
 
 // Every *.bad.yaml gives exactly the errors of the *.bad.txt beside it.
 func TestBadFilesSayWhatIsWrong(t *testing.T) {
 	dir, err := filepath.Abs("testdata")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, path := range glob(t, "testdata/*.bad.yaml") {
 		name := strings.TrimSuffix(filepath.Base(path), ".bad.yaml")
 		t.Run(name, func(t *testing.T) {
@@ -56,14 +54,10 @@ func TestBadFilesSayWhatIsWrong(t *testing.T) {
 			got := strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "") + "\n"
 			golden := strings.TrimSuffix(path, ".yaml") + ".txt"
 			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, os.WriteFile(golden, []byte(got), 0o644))
 			}
 			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -87,8 +81,6 @@ func glob(t testing.TB, pattern string) []string {
 func file(t testing.TB, dir, name, content string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Write(t, path, content)
 	return path
 }

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func parseText(t testing.TB, text string) *Config {
 	t.Helper()
 	c, err := Parse("config.yaml", []byte(text), t.TempDir(), environment)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return c
 }
 
@@ -125,9 +125,7 @@ func TestAnOwnRouteTakesTheAbsenceAway(t *testing.T) {
 // A forgotten kind must not turn off the checks of mandates or the care for openings.
 func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
 	c, err := loadTestdata(t, "testdata/names.good.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	want := map[string]Kind{
 		"ebox-providers": KindEBox, "ebox-registry": KindRegistry, "grant-citizen": KindMandates,
 		"mandates-by-path": KindMandates,

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // docs/configuration.md is generated here from the types and their comments, so that
@@ -18,9 +20,7 @@ import (
 func TestReferenceFollowsTheSchema(t *testing.T) {
 	const path = "../../docs/configuration.md"
 	head, err := os.ReadFile("testdata/reference.head.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	r := reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
 		examples: examples(t)}
 	r.Write(head)
@@ -34,14 +34,10 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 	writePresets(&r.Buffer)
 	want := r.Bytes()
 	if *update {
-		if err := os.WriteFile(path, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(path, want, 0o644))
 	}
 	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s is stale: run go test ./internal/config -run Schema -update\n(-types +file)\n%s", path,
 			cmp.Diff(string(want), string(got)))
@@ -63,9 +59,7 @@ func goComments(t *testing.T) map[string]string {
 	t.Helper()
 	var r jsonschema.Reflector
 	for _, dir := range []string{"./", "../ebox"} { // ReadRule is the route's and ebox's own
-		if err := r.AddGoComments(packagePath, dir, jsonschema.WithFullComment()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, r.AddGoComments(packagePath, dir, jsonschema.WithFullComment()))
 	}
 	comments := make(map[string]string)
 	for name, text := range r.CommentMap {
@@ -111,9 +105,7 @@ const (
 func examples(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/examples.good.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	_, rest, _ := strings.Cut(string(text), "environment: production\n")
 	all := make(map[string]string)
 	name := ""

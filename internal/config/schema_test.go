@@ -12,14 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v4"
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
 // The schema is generated here and not in the package, so that the binary does
@@ -28,9 +28,7 @@ func TestSchemaIsWhatTheTypesSay(t *testing.T) {
 	want := generate(t)
 	if *update {
 		for _, path := range []string{"config.schema.json", "../../config.schema.json"} {
-			if err := os.WriteFile(path, want, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(path, want, 0o644))
 		}
 	}
 	embedded := want
@@ -38,9 +36,7 @@ func TestSchemaIsWhatTheTypesSay(t *testing.T) {
 		embedded = Schema()
 	}
 	top, err := os.ReadFile("../../config.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for name, got := range map[string][]byte{"the embedded schema": embedded, "config.schema.json": top} {
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s is stale: run go test ./internal/config -update\n(-types +file)\n%s", name,
@@ -76,17 +72,11 @@ func TestSchemaRefusesWhatItCanSee(t *testing.T) {
 func compile(t *testing.T) *validator.Schema {
 	t.Helper()
 	parsed, err := validator.UnmarshalJSON(bytes.NewReader(Schema()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	c := validator.NewCompiler()
-	if err := c.AddResource("config.schema.json", parsed); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.AddResource("config.schema.json", parsed))
 	schema, err := c.Compile("config.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return schema
 }
 
@@ -94,13 +84,9 @@ func compile(t *testing.T) *validator.Schema {
 func document(t *testing.T, path string) (value any) {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	days := regexp.MustCompile(`: (\d{4}-\d\d-\d\d)`) // text in YAML 1.2, times to this reader
-	if err := yaml.Unmarshal(days.ReplaceAll(content, []byte(`: "$1"`)), &value); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, yaml.Unmarshal(days.ReplaceAll(content, []byte(`: "$1"`)), &value))
 	return value
 }
 
@@ -152,9 +138,7 @@ func generate(t *testing.T) []byte {
 		}
 	}
 	raw, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return append(raw, '\n')
 }
 

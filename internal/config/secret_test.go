@@ -10,17 +10,15 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestSecretsNeverPrint(t *testing.T) {
 	content, err := os.ReadFile("testdata/full.good.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	c, err := Parse("full", content, "testdata", environment)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	payroll := c.OAuth.Clients["payroll"]
 	if got := payroll.Keystore.Password.Reveal(); got != "hunter2" {
 		t.Fatalf("the password is %q", got)
@@ -34,9 +32,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "keystore", *payroll.Keystore, "password",
 		payroll.Keystore.Password, "redis", c.Redis)
 	asJSON, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	s := payroll.Keystore.Password
 	printed := log.String() + string(asJSON) + fmt.Sprint(c, *c, *payroll.Keystore, s, &s, []Secret{s}) +
 		fmt.Sprintf("%v %+v %#v %s %q %x %X %d %t %5.1f", *payroll.Keystore, *payroll.Keystore, *payroll.Keystore, s,

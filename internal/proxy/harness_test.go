@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -42,7 +41,6 @@ type rig struct {
 	call    func(r *http.Request, c *call.Call) // changes the call that is made
 	records chan *call.Record                   // of exchanges that ended
 	handler http.Handler
-	close   func()
 }
 
 func classify(err error) call.Failure {
@@ -125,12 +123,12 @@ func newRig(t *testing.T, base string) *rig {
 		}
 		p.Serve(w, r, c)
 	})
-	g.addr, g.close = g.front()
+	g.addr = g.front()
 	return g
 }
 
 // front serves the rig's handler on loopback.
-func (g *rig) front() (addr string, end func()) {
+func (g *rig) front() (addr string) {
 	g.t.Helper()
 	s := listen.New(listen.Options{Handler: g.handler, NewID: call.NewID, Log: slog.New(slog.DiscardHandler)})
 	listening, err := s.Prepare([]listen.Listener{{Name: "test", Address: "127.0.0.1:0"}}, config.Limits{
@@ -139,13 +137,12 @@ func (g *rig) front() (addr string, end func()) {
 	}, patience)
 	testkit.Must(g.t, err)
 	listening.Commit()
-	end = sync.OnceFunc(func() {
+	g.t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = s.Shutdown(ended) // what is still under way is cut
 	})
-	g.t.Cleanup(end)
-	return s.Addrs()[0].String(), end
+	return s.Addrs()[0].String()
 }
 
 // record waits for the record of the next exchange that ends.
@@ -174,29 +171,8 @@ func behind(t *testing.T, h http.HandlerFunc) *rig {
 // connection; each connection gets its number, from 1.
 func behindRaw(t *testing.T, serve func(n int, c *peer)) *rig {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	var all sync.WaitGroup
-	all.Go(func() {
-		for n := 1; ; n++ {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				serve(n, newPeer(t, conn))
-			})
-		}
-	})
-	g := newRig(t, "http://"+l.Addr().String()+"/REST/registry/v3")
-	t.Cleanup(func() { // runs before the gateway's own
-		g.close()
-		g.out.CloseIdleConnections()
-		l.Close()
-		all.Wait()
-	})
-	return g
+	address := testkit.Accept(t, func(n int, conn net.Conn) { serve(n+1, newPeer(t, conn)) })
+	return newRig(t, "http://"+address+"/REST/registry/v3")
 }
 
 // peer is one end of a connection that a test writes and reads as it likes.

@@ -103,7 +103,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		address config.RedisAddress
 		want    string
 	}{
-		"refused":                   {config.RedisAddress{Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
+		"refused":                   {config.RedisAddress{Hosts: []string{testkit.Address(t)}}, "refused"},
 		"no right to subscribe":     {silent, "NOPERM"},
 		"no right to write":         {reader, "NOPERM"},
 		"slower than requests wait": {config.RedisAddress{Hosts: []string{slow.addr}}, "no request waits longer"},

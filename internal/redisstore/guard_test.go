@@ -21,7 +21,7 @@ import (
 // hostile answers whatever it is asked first with text, over and over if that is forever.
 func hostile(t *testing.T, text string, forever bool) config.RedisAddress {
 	t.Helper()
-	return config.RedisAddress{Hosts: []string{accepting(t, func(c net.Conn) {
+	return config.RedisAddress{Hosts: []string{testkit.Accept(t, func(_ int, c net.Conn) {
 		defer c.Close()
 		if _, err := c.Read(make([]byte, 1)); err != nil {
 			return

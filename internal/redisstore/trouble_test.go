@@ -215,7 +215,7 @@ func delay(t *testing.T, to string, by time.Duration) *delayed {
 	t.Helper()
 	d := new(delayed)
 	d.by.Store(int64(by))
-	d.addr = accepting(t, func(client net.Conn) {
+	d.addr = testkit.Accept(t, func(_ int, client net.Conn) {
 		server, err := net.Dial("tcp", to)
 		if err != nil {
 			_ = client.Close()
@@ -238,27 +238,4 @@ func delay(t *testing.T, to string, by time.Duration) *delayed {
 		}
 	})
 	return d
-}
-
-// accepting gives an address whose connections are served, each in a goroutine of its
-// own. The test ends when all have.
-func accepting(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	var running sync.WaitGroup
-	t.Cleanup(func() {
-		_ = l.Close()
-		running.Wait()
-	})
-	running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { serve(c) })
-		}
-	})
-	return l.Addr().String()
 }

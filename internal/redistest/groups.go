@@ -49,7 +49,7 @@ func StartSentinels(t testing.TB, guard Guard) *Sentinels {
 	t.Helper()
 	g := &Sentinels{Master: "ebox", t: t}
 	startOne := func(args ...string) *Server {
-		port := Port(t)
+		port := testkit.Port(t)
 		return start(t, port, redis.Options{Password: inside, TLSConfig: guard.TLS}, slices.Concat(args, []string{
 			"--port", "0", "--tls-port", port, "--tls-replication", "yes", "--tls-auth-clients", "no",
 			"--tls-cert-file", guard.CertFile, "--tls-key-file", guard.KeyFile, "--tls-ca-cert-file", guard.CertFile,
@@ -126,7 +126,7 @@ func StartCluster(t testing.TB) []*Server {
 	var nodes []*Server
 	buses := make([]string, 3) // on which the nodes speak to one another
 	for i := range buses {
-		buses[i] = Port(t)
+		buses[i] = testkit.Port(t)
 		nodes = append(nodes, Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
 			"--cluster-port", buses[i]))
 	}

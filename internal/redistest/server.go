@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -48,7 +47,7 @@ type Server struct {
 // "1mb". It ends with the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	port := Port(t)
+	port := testkit.Port(t)
 	return start(t, port, redis.Options{}, append([]string{"--port", port}, args...)...)
 }
 
@@ -158,27 +157,6 @@ func (s *Server) Everything() []byte {
 		}
 	}
 	return all.Bytes()
-}
-
-// Port gives a port of 127.0.0.1 that nobody else gets until the test ends, and that a server
-// may listen on, again and again: a socket is bound to it that never listens. Linux lets
-// another one that has SO_REUSEADDR as well, as Redis's have, listen there, but gives the port
-// to nobody who asks for any. A connection is refused until a server listens.
-func Port(t testing.TB) string {
-	t.Helper()
-	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	testkit.Must(t, err)
-	syscall.CloseOnExec(s)
-	t.Cleanup(func() { _ = syscall.Close(s) })
-	if err := errors.Join(
-		syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(s, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
-	); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := syscall.Getsockname(s)
-	testkit.Must(t, err)
-	return strconv.Itoa(bound.(*syscall.SockaddrInet4).Port)
 }
 
 // Dir gives a directory with a path short enough for a socket in it.

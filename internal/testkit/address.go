@@ -1,31 +1,33 @@
 package testkit
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"net"
-	"sync"
+	"errors"
+	"strconv"
+	"syscall"
 	"testing"
 )
 
-// given are the addresses that this process was given.
-var given sync.Map
-
-// Address gives an address of the loopback interface that is free now, and that no other test of
-// this process was given. Its port is below those that Linux gives to outgoing connections: none of
-// another test takes it before it is used.
+// Address is one of the loopback interface. See Port.
 func Address(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if _, taken := given.LoadOrStore(address, true); taken {
-			continue
-		}
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-	t.Fatal("no address is free")
-	return ""
+	return "127.0.0.1:" + Port(t)
+}
+
+// Port gives a port of 127.0.0.1 that nobody else gets until the test ends, and that a server
+// may listen on, again and again: a socket is bound to it that never listens. Linux lets
+// another one that has SO_REUSEADDR as well, as those of Go and Redis have, listen there, but gives
+// the port to nobody who asks for any. A connection is refused until a server listens.
+func Port(t testing.TB) string {
+	t.Helper()
+	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	Must(t, err)
+	syscall.CloseOnExec(s)
+	t.Cleanup(func() { _ = syscall.Close(s) })
+	Must(t, errors.Join(
+		syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(s, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+	))
+	bound, err := syscall.Getsockname(s)
+	Must(t, err)
+	return strconv.Itoa(bound.(*syscall.SockaddrInet4).Port)
 }

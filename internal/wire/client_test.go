@@ -26,32 +26,13 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 // upstream serves each connection with a function, which gets its number from 0.
 func upstream(t testing.TB, config *tls.Config, serve func(n int, c net.Conn)) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	done := make(chan struct{})
-	var open []net.Conn
-	go func() {
-		defer close(done)
-		for n := 0; ; n++ {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			open = append(open, c)
-			if config != nil {
-				c = tls.Server(c, config)
-			}
-			go func() { defer c.Close(); serve(n, c) }()
+	return testkit.Accept(t, func(n int, c net.Conn) {
+		if config != nil {
+			c = tls.Server(c, config)
+			defer c.Close()
 		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-		for _, c := range open {
-			c.Close()
-		}
+		serve(n, c)
 	})
-	return l.Addr().String()
 }
 
 // request reads a request's head; false if none came.

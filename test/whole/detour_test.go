@@ -35,24 +35,9 @@ const (
 
 func newDetour(t *testing.T, to string, config *tls.Config) *detour {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	d := &detour{to: to, addr: l.Addr().String(), tls: config}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { d.serve(in) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		d.block(closing)
-		running.Wait()
-	})
+	d := &detour{to: to, tls: config}
+	d.addr = testkit.Accept(t, func(_ int, in net.Conn) { d.serve(in) })
+	t.Cleanup(func() { d.block(closing) })
 	return d
 }
 

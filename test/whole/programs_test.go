@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
@@ -42,13 +41,7 @@ func wayTo(t *testing.T, address, certFile, keyFile string) string {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	testkit.Must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	var serving sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() { cancel(); _ = l.Close(); serving.Wait() })
-	tunnel := func(conn net.Conn) {
-		defer conn.Close()
+	return testkit.Accept(t, func(_ int, conn net.Conn) {
 		if r, err := http.ReadRequest(bufio.NewReader(conn)); err != nil || r.Method != http.MethodConnect {
 			return
 		}
@@ -56,26 +49,17 @@ func wayTo(t *testing.T, address, certFile, keyFile string) string {
 		if err != nil {
 			return
 		}
+		var back sync.WaitGroup
+		defer back.Wait()
 		defer up.Close()
-		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 		inner := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}})
-		serving.Go(func() {
+		back.Go(func() {
 			_, _ = io.Copy(inner, up)
 			_ = conn.Close()
 		})
 		_, _ = io.Copy(up, inner)
-	}
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { tunnel(conn) })
-		}
 	})
-	return l.Addr().String()
 }
 
 // run runs a program that has nothing but the gateway for a proxy, and gives what it wrote.

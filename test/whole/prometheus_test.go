@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -50,10 +49,7 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 		testkit.Write(t, filepath.Join(dir, name), content)
 	}
 	var said testkit.Log
-	free, err := net.Listen("tcp", "127.9.8.5:0") // where no other test gets a port of its own
-	testkit.Must(t, err)
-	address := free.Addr().String()
-	free.Close()
+	address := testkit.Address(t)
 	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = &said, &said

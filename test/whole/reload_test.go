@@ -168,10 +168,7 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	defer taken.Close()
-	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
-	testkit.Must(t, err)
-	moved := l.Addr().String()
-	l.Close()
+	moved := testkit.Address(t)
 	before := f.status().Configuration.Hash
 	// The admin listener used to move before the internal one was tried.
 	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,

@@ -1,4 +1,4 @@
-package redistest
+package testkit_test
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestAPortIsNobodyElses(t *testing.T) {
-	port := Port(t)
+	port := testkit.Port(t)
 	if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
 		c.Close()
 		t.Fatal("somebody listens there")
@@ -19,7 +19,7 @@ func TestAPortIsNobodyElses(t *testing.T) {
 		l.Close()
 	}
 	for range 1000 {
-		if Port(t) == port {
+		if testkit.Port(t) == port {
 			t.Fatal("it is given twice")
 		}
 	}
