@@ -72,7 +72,7 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 			i += end + 1
 			w.state = outside
 		}
-		quote := bytes.IndexByte(b[i:], '"')
+		quote := nextQuote(b[i:])
 		if quote < 0 {
 			w.between(b[i:])
 			return append(dst, b[done:]...), nil
@@ -118,6 +118,16 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 		}
 		i += end + 2
 	}
+}
+
+// nextQuote finds the quote that begins the next string: mostly it is one byte away, or two.
+func nextQuote(b []byte) int {
+	for i := range min(3, len(b)) {
+		if b[i] == '"' {
+			return i
+		}
+	}
+	return bytes.IndexByte(b, '"')
 }
 
 // between goes through what stands between two strings: a colon, brackets, other values.
