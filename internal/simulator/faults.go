@@ -238,8 +238,10 @@ func (c *call) answerFault(f *Fault) (any, error) {
 	}
 	c.status = cmp.Or(f.Status, http.StatusServiceUnavailable)
 	switch {
+	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
+		return asTheFaultSays(f.Body), nil
 	case f.Body != "":
-		return content{cmp.Or(f.ContentType, h.Get("Content-Type"), plainJSON), []byte(f.Body)}, nil
+		return content{cmp.Or(f.ContentType, plainJSON), []byte(f.Body)}, nil
 	case c.upstream == UpstreamToken:
 		return map[string]string{"error": "server_error"}, nil
 	case c.status < 400:
@@ -247,6 +249,14 @@ func (c *call) answerFault(f *Fault) (any, error) {
 	}
 	return nil, refuse(c.status, cmp.Or(faultTypes[c.status], "internalServerError"), http.StatusText(c.status),
 		"The request could not be served.")
+}
+
+// asTheFaultSays is a body with as many fields Content-Type as the fault has, and without a tag.
+type asTheFaultSays string
+
+func (body asTheFaultSays) send(c *call) {
+	c.w.WriteHeader(c.status)
+	_, _ = io.WriteString(c.w, string(body))
 }
 
 // faultTypes are the problem types of the errors that an upstream gives often.
