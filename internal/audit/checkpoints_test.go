@@ -116,7 +116,8 @@ func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 	segments := segmentsOf(t, dir)
 	mustRemove(t, segments[len(segments)-1].path)
 	mustRemove(t, beside(dir))
-	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(fmt.Sprint(r.Findings), "the end of the chain was cut off") {
+	if r := verify(t, dir, o); len(r.Findings) != 1 ||
+		!strings.Contains(fmt.Sprint(r.Findings), "the end of the chain was cut off") {
 		t.Error(r.Findings)
 	}
 }

@@ -24,8 +24,8 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 	}
 	testkit.Table(t, map[string]failing{
 		"it is full, and nothing stops": {failure{write: syscall.ENOSPC}, config.StopNever, nil, nil, 0},
-		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO}, config.StopAfter(30 * time.Second), nil,
-			ErrNotRecorded, 1},
+		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO},
+			config.StopAfter(30 * time.Second), nil, ErrNotRecorded, 1},
 		"it became read-only, and traffic stops at once": {failure{open: syscall.EROFS, write: syscall.EROFS}, 0,
 			ErrNotRecorded, ErrNotRecorded, 2},
 	}, func(t *testing.T, c failing) {

@@ -42,8 +42,9 @@ func TestAccessLineNamesWhoForWhomAndWhere(t *testing.T) {
 	})
 	want := map[string]any{
 		"requestId": "5e0c", "caller": "hr", "source": "10.1.2.3", "enterprise": "0206731645",
-		"provider": "***********", "path": "/ebox/providers/***********/ebox", "callerTraceId": "4bf92f3577b34da6a3ce929d0e0e4736",
-		"action": "list", "status": 200.0, "totalMs": 1.5, "tokenHash": "ab12", "level": "INFO", "msg": "request",
+		"provider": "***********", "path": "/ebox/providers/***********/ebox",
+		"callerTraceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+		"action":        "list", "status": 200.0, "totalMs": 1.5, "tokenHash": "ab12", "level": "INFO", "msg": "request",
 	}
 	for k, v := range want {
 		if got[k] != v {

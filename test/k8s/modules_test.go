@@ -14,8 +14,8 @@ var modules = []string{"test/k8s", "test/browser", "bench/soak"}
 func requirements(t *testing.T, module string) map[string]string {
 	t.Helper()
 	list := make(map[string]string)
-	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)`).FindAllStringSubmatch(testkit.Read(t,
-		"../"+module+"/go.mod"), -1) {
+	line := regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)`)
+	for _, m := range line.FindAllStringSubmatch(testkit.Read(t, "../"+module+"/go.mod"), -1) {
 		list[m[1]] = m[2]
 	}
 	if len(list) < 20 {

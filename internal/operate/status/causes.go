@@ -163,8 +163,8 @@ func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
 	}
 	for _, t := range c.Tokens {
 		for _, upstream := range slices.Sorted(maps.Keys(t.RefusedBy)) {
-			list.add(severityFailing, part, upstream+" refuses its token (401), and again within a minute of renewing it: calls "+
-				"to it fail until the next renewal, "+clock(t.RefusedBy[upstream], now),
+			list.add(severityFailing, part, upstream+" refuses its token (401), and again within a minute of renewing it: "+
+				"calls to it fail until the next renewal, "+clock(t.RefusedBy[upstream], now),
 				"It ends by itself. If it does not, tokens are being revoked: ask the operators of the Authorization Server.",
 				"eboxtokenrefused")
 		}
