@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"net"
@@ -6,32 +6,34 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/config"
 )
 
 func TestRedisURLsOfEveryKind(t *testing.T) {
-	for url, want := range map[string]RedisAddress{
-		"redis://cache":               {Kind: RedisSingle, Hosts: []string{"cache:6379"}},
-		"redis://cache:7000/3":        {Kind: RedisSingle, Hosts: []string{"cache:7000"}, Database: 3},
-		"redis://:pa%2Fss@[::1]:6380": {Kind: RedisSingle, Hosts: []string{"[::1]:6380"}, Password: "pa/ss"},
+	for url, want := range map[string]config.RedisAddress{
+		"redis://cache":               {Kind: config.RedisSingle, Hosts: []string{"cache:6379"}},
+		"redis://cache:7000/3":        {Kind: config.RedisSingle, Hosts: []string{"cache:7000"}, Database: 3},
+		"redis://:pa%2Fss@[::1]:6380": {Kind: config.RedisSingle, Hosts: []string{"[::1]:6380"}, Password: "pa/ss"},
 		"REDISS://gateway:p@cache.example.be:6379/0": {
-			Kind: RedisSingle, Hosts: []string{"cache.example.be:6379"}, TLS: true, Username: "gateway", Password: "p"},
-		"unix:///run/redis/redis.sock": {Kind: RedisSingle, Hosts: []string{"/run/redis/redis.sock"}, Socket: true},
+			Kind: config.RedisSingle, Hosts: []string{"cache.example.be:6379"}, TLS: true, Username: "gateway", Password: "p"},
+		"unix:///run/redis/redis.sock": {Kind: config.RedisSingle, Hosts: []string{"/run/redis/redis.sock"}, Socket: true},
 		"unix://gateway:p@/run/redis.sock?db=2": {
-			Kind: RedisSingle, Hosts: []string{"/run/redis.sock"}, Socket: true, Database: 2,
+			Kind: config.RedisSingle, Hosts: []string{"/run/redis.sock"}, Socket: true, Database: 2,
 			Username: "gateway", Password: "p"},
 		"redis-sentinel://gateway:p@s1:26379,s2,[::1]/mymaster/4": {
-			Kind: RedisSentinel, Hosts: []string{"s1:26379", "s2:26379", "[::1]:26379"}, Master: "mymaster", Database: 4,
+			Kind: config.RedisSentinel, Hosts: []string{"s1:26379", "s2:26379", "[::1]:26379"}, Master: "mymaster", Database: 4,
 			Username: "gateway", Password: "p",
 		},
 		"rediss-sentinel://s1/mymaster?sentinelUsername=watch&sentinelPassword=q%26r": {
-			Kind: RedisSentinel, Hosts: []string{"s1:26379"}, Master: "mymaster", TLS: true, SentinelUsername: "watch",
+			Kind: config.RedisSentinel, Hosts: []string{"s1:26379"}, Master: "mymaster", TLS: true, SentinelUsername: "watch",
 			SentinelPassword: "q&r",
 		},
 		"redis-cluster://gateway:p@n1:6379,n2:6380": {
-			Kind: RedisCluster, Hosts: []string{"n1:6379", "n2:6380"}, Username: "gateway", Password: "p"},
-		"rediss-cluster://n1/0": {Kind: RedisCluster, Hosts: []string{"n1:6379"}, TLS: true},
+			Kind: config.RedisCluster, Hosts: []string{"n1:6379", "n2:6380"}, Username: "gateway", Password: "p"},
+		"rediss-cluster://n1/0": {Kind: config.RedisCluster, Hosts: []string{"n1:6379"}, TLS: true},
 	} {
-		got, err := Redis{URL: Secret(url)}.Address()
+		got, err := config.Redis{URL: config.Secret(url)}.Address()
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
 			continue
@@ -59,7 +61,7 @@ func TestRedisURLsThatCannotBe(t *testing.T) {
 		"a socket without a path":  "unix://",
 		"an escape cut short":      "redis://:hunter2%@n1",
 	} {
-		a, err := Redis{URL: Secret(url)}.Address()
+		a, err := config.Redis{URL: config.Secret(url)}.Address()
 		if err == nil {
 			t.Errorf("%s: %s is taken for %+v", name, url, a)
 		} else if strings.Contains(err.Error(), "hunter2") {
@@ -74,11 +76,11 @@ func FuzzRedisURL(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		a, err := Redis{URL: Secret(s)}.Address()
+		a, err := config.Redis{URL: config.Secret(s)}.Address()
 		if err != nil {
 			return
 		}
-		if len(a.Hosts) == 0 || a.Database < 0 || (a.Kind == RedisSentinel) != (a.Master != "") {
+		if len(a.Hosts) == 0 || a.Database < 0 || (a.Kind == config.RedisSentinel) != (a.Master != "") {
 			t.Fatalf("%q is taken for %+v", s, a)
 		}
 		for _, h := range a.Hosts {

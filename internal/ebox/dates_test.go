@@ -1,13 +1,15 @@
-package ebox
+package ebox_test
 
 import (
 	"encoding/json"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/ebox"
 )
 
 func TestDatesAsServersWriteThem(t *testing.T) {
-	brussels := Brussels()
+	brussels := ebox.Brussels()
 	const moment, inBrussels, midnight = "2026-07-28T09:26:00Z", "2026-07-28T07:26:00Z", "2026-07-27T22:00:00Z"
 	for _, c := range []struct {
 		raw, want string
@@ -37,7 +39,7 @@ func TestDatesAsServersWriteThem(t *testing.T) {
 		{`1785230760.500000000`, "2026-07-28T09:26:00.5Z", false},
 		{`1785230760000`, moment, false},
 	} {
-		got, day, ok := Date([]byte(c.raw), brussels)
+		got, day, ok := ebox.Date([]byte(c.raw), brussels)
 		if !ok || day != c.day || got.UTC().Format(time.RFC3339Nano) != c.want {
 			t.Errorf("%s: %s, day %t, %t; want %s", c.raw, got.UTC().Format(time.RFC3339Nano), day, ok, c.want)
 		}
@@ -48,7 +50,7 @@ func TestDatesAsServersWriteThem(t *testing.T) {
 		"0", "-5", "1e9", "1785230760.5e3", "99999999999999999999", `"2026-07-28T09:26:00[Nowhere]"`,
 		`"2026-07-28T09:26:00[]"`, `"2026-07-28[Asia/Tokyo]"`, `"2026-07-28]"`, `"28/07/2026"`, `"2026-02-30"`,
 	} {
-		if got, _, ok := Date([]byte(raw), time.UTC); ok {
+		if got, _, ok := ebox.Date([]byte(raw), time.UTC); ok {
 			t.Errorf("%s is %s", raw, got)
 		}
 	}
@@ -63,7 +65,7 @@ func FuzzDate(f *testing.F) {
 		if !json.Valid(raw) || raw[0] == ' ' || raw[0] == '\t' || raw[0] == '\n' || raw[0] == '\r' {
 			return
 		}
-		if got, day, ok := Date(raw, time.UTC); ok && day && got.Hour() != 0 {
+		if got, day, ok := ebox.Date(raw, time.UTC); ok && day && got.Hour() != 0 {
 			t.Fatalf("%s is the day %s", raw, got)
 		}
 	})

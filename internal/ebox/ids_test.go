@@ -1,6 +1,10 @@
-package ebox
+package ebox_test
 
-import "testing"
+import (
+	"testing"
+
+	"ebox-gateway/internal/ebox"
+)
 
 func TestIDs(t *testing.T) {
 	for _, c := range []struct{ name, path, message, attachment string }{
@@ -21,7 +25,7 @@ func TestIDs(t *testing.T) {
 		{"no messages", "/ebox", "", ""},
 		{"a mandate", "/grant/citizen/mandates/5", "", ""},
 	} {
-		if message, attachment := IDs(c.path); message != c.message || attachment != c.attachment {
+		if message, attachment := ebox.IDs(c.path); message != c.message || attachment != c.attachment {
 			t.Errorf("%s: %q, %q", c.name, message, attachment)
 		}
 	}
@@ -36,7 +40,7 @@ func TestIsReference(t *testing.T) {
 		"/ebox/providers/nsso/ebox/messages/M1/referenceData/foo": false,
 		"/ebox/providers/nsso/ebox":                               false,
 	} {
-		if got := IsReference(path); got != want {
+		if got := ebox.IsReference(path); got != want {
 			t.Errorf("%s: %v", path, got)
 		}
 	}

@@ -1,10 +1,12 @@
-package ebox
+package ebox_test
 
 import (
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/ebox"
 )
 
 // A pattern of scopes, reads or cache rules matches what a server could read as such a path,
@@ -19,19 +21,19 @@ func FuzzMatches(f *testing.F) {
 		if _, err := url.PathUnescape(escaped); err != nil || strings.ContainsAny(escaped, "?#") {
 			return // no path is so written
 		}
-		got := ParsePath(escaped).Segments
+		got := ebox.ParsePath(escaped).Segments
 		for _, segment := range got {
 			if segment == "" || strings.ContainsAny(segment, ";?#") {
 				t.Fatalf("%q has the segment %q", escaped, segment)
 			}
 		}
-		if want := len(got) == 4 && got[0] == "ebox" && got[1] == "messages" && got[3] == "body"; Matches(one, got) != want {
+		if want := len(got) == 4 && got[0] == "ebox" && got[1] == "messages" && got[3] == "body"; ebox.Matches(one, got) != want {
 			t.Fatalf("%q, read as %q, matches: %v", escaped, got, !want)
 		}
-		if want := len(got) > 0 && got[0] == "referencedata"; Matches(below, got) != want {
+		if want := len(got) > 0 && got[0] == "referencedata"; ebox.Matches(below, got) != want {
 			t.Fatalf("%q, read as %q, is below: %v", escaped, got, !want)
 		}
-		if !Matches(got, got) && !slices.Contains(got, "*") && !slices.Contains(got, "**") {
+		if !ebox.Matches(got, got) && !slices.Contains(got, "*") && !slices.Contains(got, "**") {
 			t.Fatalf("%q does not match itself", escaped)
 		}
 	})

@@ -1,4 +1,4 @@
-package evidence
+package evidence_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
@@ -56,7 +57,7 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 			decided.Method, decided.Action = c.method, c.action
 			r, err := http.NewRequestWithContext(t.Context(), c.method, "http://upstream/x", strings.NewReader("{}"))
 			testkit.Must(t, err)
-			_, err = NewLayer(a, a.Intent).Send(t.Context(), decided, r)
+			_, err = evidence.NewLayer(a, a.Intent).Send(t.Context(), decided, r)
 			if !errors.Is(err, c.err) || a.sent != (c.err == nil) || a.intents != c.intents {
 				t.Errorf("%v, sent %v, %d intents", err, a.sent, a.intents)
 			}

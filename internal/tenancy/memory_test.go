@@ -1,10 +1,12 @@
-package tenancy
+package tenancy_test
 
 import (
 	"fmt"
 	"runtime"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/tenancy"
 )
 
 // Bodies of grant/citizen are read whole, up to 1 MB by default. What a hostile one makes the
@@ -37,7 +39,7 @@ func TestReadingABodyTakesLittleMemory(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, _ = NamedInBody(c.body, "application/json", "")
+		_, _ = tenancy.NamedInBody(c.body, "application/json", "")
 		runtime.ReadMemStats(&after)
 		// The count is that of the whole process: what else ran has its size once more.
 		if took := after.TotalAlloc - before.TotalAlloc; took > (c.times+1)*uint64(len(c.body)) {
