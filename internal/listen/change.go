@@ -2,7 +2,6 @@ package listen
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -36,19 +35,15 @@ func (s *Server) Prepare(listeners []Listener, limits config.Limits, grace time.
 			c.kept[i] = s.bound[j]
 			continue
 		}
-		socket, err := net.Listen("tcp", l.Address)
+		socket, err := s.open("tcp", l.Address)
 		if err != nil {
 			c.Discard()
 			return nil, fmt.Errorf("listening on %s: %w; is another program using the port?", l.Address, err)
 		}
-		c.kept[i] = newBound(socket.(*net.TCPListener)) // as the network is tcp
+		c.kept[i] = &bound{socket: socket.(listener), stop: make(chan struct{}), stopped: make(chan struct{})}
 		c.opened = append(c.opened, c.kept[i])
 	}
 	return c, nil
-}
-
-func newBound(socket listener) *bound {
-	return &bound{socket: socket, stop: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 // Discard closes what Prepare opened.
