@@ -431,7 +431,10 @@ func (c *lateDeadline) SetReadDeadline(at time.Time) error {
 	future := at.After(time.Now())
 	if future && c.armed.CompareAndSwap(true, false) {
 		close(c.arming)
-		<-c.over
+		select {
+		case <-c.over:
+		case <-time.After(testkit.Patience):
+		}
 		return c.Conn.SetReadDeadline(at)
 	}
 	err := c.Conn.SetReadDeadline(at)

@@ -50,17 +50,21 @@ func request(c net.Conn) (string, bool) {
 	}
 }
 
-// answering gives the same text to every request.
-func answering(text string) func(int, net.Conn) {
+// replying answers each request by its head.
+func replying(to func(head string) string) func(int, net.Conn) {
 	return func(_ int, c net.Conn) {
 		for {
-			if _, ok := request(c); !ok {
+			head, ok := request(c)
+			if !ok {
 				return
 			}
-			io.WriteString(c, text)
+			io.WriteString(c, to(head))
 		}
 	}
 }
+
+// answering gives the same text to every request.
+func answering(text string) func(int, net.Conn) { return replying(func(string) string { return text }) }
 
 func serverConfig(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{testkit.NewCertificate(t, nil).TLS()}}
@@ -473,21 +477,16 @@ func TestAnAnswerThatNamesAnotherCallIsNotDelivered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			holds := make(chan struct{})
-			link := "http://" + upstream(t, nil, func(_ int, conn net.Conn) {
-				for {
-					head, ok := request(conn)
-					switch {
-					case !ok:
-						return
-					case strings.Contains(head, held):
-						close(holds)
-					case strings.Contains(head, own):
-						io.WriteString(conn, ok200+"BelGov-Related-Trace-Id: "+c.names+"\r\nContent-Length: 4\r\n\r\nfine")
-					default:
-						io.WriteString(conn, fine)
-					}
+			link := "http://" + upstream(t, nil, replying(func(head string) string {
+				switch {
+				case strings.Contains(head, held):
+					close(holds)
+					return ""
+				case strings.Contains(head, own):
+					return ok200 + "BelGov-Related-Trace-Id: " + c.names + "\r\nContent-Length: 4\r\n\r\nfine"
 				}
-			})
+				return fine
+			}))
 			var log bytes.Buffer
 			tr := newClient(t, func(c *wire.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			other := newClient(t, func(c *wire.Config) { c.Calls = tr.calls })
