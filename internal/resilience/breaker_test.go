@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,7 +136,7 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		if s := circuitIs(t, u, Closed); s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=9", "circuit half-open",
+		for _, want := range []string{"circuit open: too many calls failed", "failures=10", "circuit half-open",
 			"was=half-open", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
@@ -242,7 +240,7 @@ func TestWhichProbesOpenACircuitAgain(t *testing.T) {
 	}
 	testkit.Table(t, map[string]row{
 		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, HalfOpen},
-		"nor_do_all_of_them":                     {answers(503), []enterprise.Number{first, first, first}, HalfOpen},
+		"nor_do_many_of_them":                    {answers(503), slices.Repeat([]enterprise.Number{first}, 10), HalfOpen},
 		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, Open},
 		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, Open},
 		"one_whose_connection_could_not_be_made": {fails(errNotMade), []enterprise.Number{first}, Open},
@@ -256,11 +254,11 @@ func TestWhichProbesOpenACircuitAgain(t *testing.T) {
 		if c.want == Open {
 			return
 		}
-		_, err := do(u.Breaker(c.next), request("GET", first))
-		refusedWith(t, err, 503, ErrCircuitOpen, "5") // it had its turn
-		for range probes {
-			passes(t, u.Breaker(answers(200)), request("GET", second))
+		if len(c.calls) >= trusting.Breaker.MinRequests {
+			_, err := do(u.Breaker(c.next), request("GET", first))
+			refusedWith(t, err, 503, ErrCircuitOpen, "5")
 		}
+		repeat(probes, u.Breaker(answers(200)), second)
 		circuitIs(t, u, Closed)
 	})
 }
@@ -396,122 +394,24 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 	})
 }
 
-// With few callers, each waiting for its whole time-out, the calls that MinRequests asks for
-// never end within one window. And callers who go away before it are what a frozen upstream
-// mostly meets. Each of them calls again and again, for as long as its patience.
-func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
-	const timeout, long = 60 * time.Second, 3600
-	hangs := tripper(func(r *http.Request) (*http.Response, error) {
-		select {
-		case <-time.After(timeout):
-			return nil, errTooSlow
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		}
-	})
-	type caller struct {
-		name     string
-		who      enterprise.Number
-		patience float64
-	}
-	type crowd struct {
-		callers      []caller
-		answers      bool // another caller is answered now and then
-		closed, open float64
-		all          bool // as another enterprise finds it then
-	}
-	testkit.Table(t, map[string]crowd{
-		"two_time-outs_of_one_caller": {
-			callers: []caller{{"a", first, long}}, closed: 61, open: 121},
-		"those_of_two_for_two_enterprises": {
-			callers: []caller{{"a", first, long}, {"a", second, long}}, closed: 61, open: 121, all: true},
-		"those_of_one_for_nobody": {
-			callers: []caller{{"a", 0, long}}, closed: 61, open: 121, all: true},
-		"two_enterprises": {
-			callers: []caller{{"a", first, 2}, {"a", second, 2}}, closed: 9, open: 13, all: true},
-		"two_callers_of_one_enterprise": {
-			callers: []caller{{"a", first, 3}, {"b", first, 4}}, closed: 9, open: 15},
-		"one_caller_does_not": {
-			callers: []caller{{"a", first, 5}}, closed: 120},
-		"those_who_go_at_once_do_not": {
-			callers: []caller{{"a", first, 0.9}, {"b", second, 0.9}}, closed: 120},
-		"while_others_are_answered_they_do_not": {
-			callers: []caller{{"a", first, 2}, {"b", second, 2}}, answers: true, closed: 120},
-	}, func(t *testing.T, c crowd) {
-		u := protect(trusting)
-		stop, cancel := context.WithCancel(context.Background())
-		var wg sync.WaitGroup
-		defer func() { cancel(); wg.Wait() }()
-		var opened atomic.Bool
-		for _, who := range c.callers {
-			wg.Go(func() {
-				defer opened.Store(true)
-				for stop.Err() == nil && u.State().Circuit == Closed {
-					ctx, leave := context.WithCancel(stop)
-					time.AfterFunc(seconds(who.patience), leave)
-					_, _ = do(u.Breaker(hangs), requestOf(ctx, "GET", &call.Call{Caller: who.name, Enterprise: who.who}))
-					leave()
-				}
-			})
-		}
-		if c.answers {
-			wg.Go(func() {
-				for stop.Err() == nil {
-					time.Sleep(seconds(4))
-					repeat(1, u.Breaker(answers(404)), third)
-				}
-			})
-		}
-		time.Sleep(seconds(c.closed))
-		if circuitIs(t, u, Closed); opened.Load() {
-			t.Fatal("the circuit has been open")
-		}
-		if c.open == 0 {
-			return
-		}
-		time.Sleep(seconds(c.open - c.closed))
-		if s := u.State(); s.Circuit != Open || refusesOthers(u) != c.all {
-			t.Fatalf("after %v s: %+v", c.open, s)
-		}
-	})
-}
-
-func TestWhatIsNoSilence(t *testing.T) {
-	testkit.Table(t, map[string]func(u *Upstream, i int){
-		"nobody_calls_for_long": func(u *Upstream, i int) {
-			repeat(1, u.Breaker(fails(errTooSlow)), enterprise.Number(1+i%2))
-			time.Sleep(trusting.Breaker.Window + time.Second)
-		},
-		"the_upstream_may_wait_for_the_caller's_body": func(u *Upstream, i int) {
-			ctx, leave := context.WithCancel(context.Background())
-			time.AfterFunc(seconds(5), leave)
-			o := requestOf(ctx, "POST", &call.Call{Enterprise: enterprise.Number(i % 2)})
-			o.r.Body = io.NopCloser(strings.NewReader("text"))
-			_, _ = do(u.Breaker(tripper(frozen)), o)
-		},
-	}, func(t *testing.T, happens func(*Upstream, int)) {
-		u := protect(trusting)
-		for i := range 20 {
-			happens(u, i)
-		}
-		circuitIs(t, u, Closed)
-	})
-}
-
+// Each of these enterprises opens its own circuit with one failure, and the answers between them keep that of all closed.
 func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := protect(trusting)
-		for i := range 2 * maxOwn { // answers keep the circuit of all closed
+		const most = 1000
+		at := trusting
+		at.Breaker.MinRequests = 1
+		u := protect(at)
+		for i := range most + 10 {
 			repeat(1, u.Breaker(answers(503)), enterprise.Number(1+i))
 			repeat(2, u.Breaker(answers(200)), second)
 		}
-		if n := len(u.breaker.own); n != maxOwn {
-			t.Fatalf("%d enterprises have a circuit", n)
+		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != most {
+			t.Fatalf("the circuit is %s, for %d enterprises open", s.Circuit, len(s.OpenFor))
 		}
-		time.Sleep(trusting.Breaker.Window + trusting.Breaker.Open + time.Second)
+		time.Sleep(at.Breaker.Window + at.Breaker.Open + time.Second)
+		circuitIs(t, u, Closed)
+		repeat(2, u.Breaker(answers(200)), second)
 		repeat(1, u.Breaker(answers(503)), first)
-		if n := len(u.breaker.own); n != 1 {
-			t.Errorf("after the window %d enterprises have a circuit", n)
-		}
+		circuitIs(t, u, Closed, "0206731645")
 	})
 }

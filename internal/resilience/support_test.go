@@ -112,7 +112,7 @@ func panics(*http.Request) (*http.Response, error) { panic("a fault below") }
 // protect makes an Upstream whose jitter is the longest possible.
 func protect(s Settings, change ...func(*Options)) *Upstream {
 	o := Options{
-		Name: "nsso", Settings: s, HeaderTimeout: 30 * time.Second, Now: time.Now, Rand: func() float64 { return 0.999 },
+		Name: "nsso", Settings: s, Now: time.Now, Rand: func() float64 { return 0.999 },
 		Log: slog.New(slog.DiscardHandler), Classify: classify,
 		Neutral: func(_ *call.Call, a *http.Response) bool { return a.Header.Get("Health") != "" },
 	}
