@@ -1,4 +1,4 @@
-package resilience
+package resilience_test
 
 import (
 	"bytes"
@@ -16,19 +16,23 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/testkit"
 )
 
 // trusting opens at half of ten calls within ten seconds, for five seconds.
-var trusting = Settings{Breaker: config.Breaker{
+var trusting = resilience.Settings{Breaker: config.Breaker{
 	Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 10 * time.Second, Open: 5 * time.Second,
 }}
+
+// probes is how many calls a half-open circuit lets pass.
+const probes = 3
 
 // untilProbes is a moment longer than a circuit stays open, or than a probe may take.
 const untilProbes = 5*time.Second + 100*time.Millisecond
 
 // circuitIs checks the state of an upstream, and the enterprises for which it is open.
-func circuitIs(t *testing.T, u *Upstream, want Circuit, openFor ...string) State {
+func circuitIs(t *testing.T, u *resilience.Upstream, want resilience.Circuit, openFor ...string) resilience.State {
 	t.Helper()
 	s := u.State()
 	if s.Circuit != want || !slices.Equal(s.OpenFor, openFor) {
@@ -38,13 +42,13 @@ func circuitIs(t *testing.T, u *Upstream, want Circuit, openFor ...string) State
 }
 
 // refusesOthers reports whether an enterprise that has not called finds the circuit open.
-func refusesOthers(u *Upstream) bool {
+func refusesOthers(u *resilience.Upstream) bool {
 	_, err := do(u.Breaker(answers(200)), request("GET", third))
-	return errors.Is(err, ErrCircuitOpen)
+	return errors.Is(err, resilience.ErrCircuitOpen)
 }
 
 // broken makes an upstream with an open circuit.
-func broken() *Upstream {
+func broken() *resilience.Upstream {
 	u := protect(trusting)
 	repeat(10, u.Breaker(fails(errReset)), first, second)
 	return u
@@ -59,25 +63,25 @@ func TestWhatOpensACircuit(t *testing.T) {
 	leave()
 	type row struct {
 		next tripper
-		want Circuit
+		want resilience.Circuit
 		ctx  context.Context
 		body io.ReadCloser
 	}
 	testkit.Table(t, map[string]row{
-		"502":                        {next: answers(502), want: Open},
-		"503":                        {next: answers(503), want: Open},
-		"500_does_not":               {next: answers(500), want: Closed},
-		"200_does_not":               {next: answers(200), want: Closed},
-		"health_that_says_down_not":  {next: healthDown, want: Closed},
-		"reset":                      {next: fails(errReset), want: Open},
-		"header_time-out":            {next: fails(errTooSlow), want: Open},
-		"connection_not_made":        {next: fails(errNotMade), want: Open},
-		"body_broken_off":            {next: breaksOff(errReset), want: Open},
-		"download_its_caller_ends":   {next: breaksOff(context.Canceled), want: Closed},
-		"upload_that_cannot_be_read": {next: readsBody, want: Closed, body: &body{err: io.ErrUnexpectedEOF}},
-		"cancelled_does_not":         {next: fails(context.Canceled), want: Closed},
-		"caller_gone_as_it_failed":   {next: fails(errReset), want: Closed, ctx: gone},
-		"gateway's_refusal_does_not": {next: fails(problem.Internal(errReset)), want: Closed},
+		"502":                        {next: answers(502), want: resilience.Open},
+		"503":                        {next: answers(503), want: resilience.Open},
+		"500_does_not":               {next: answers(500), want: resilience.Closed},
+		"200_does_not":               {next: answers(200), want: resilience.Closed},
+		"health_that_says_down_not":  {next: healthDown, want: resilience.Closed},
+		"reset":                      {next: fails(errReset), want: resilience.Open},
+		"header_time-out":            {next: fails(errTooSlow), want: resilience.Open},
+		"connection_not_made":        {next: fails(errNotMade), want: resilience.Open},
+		"body_broken_off":            {next: breaksOff(errReset), want: resilience.Open},
+		"download_its_caller_ends":   {next: breaksOff(context.Canceled), want: resilience.Closed},
+		"upload_that_cannot_be_read": {next: readsBody, want: resilience.Closed, body: &body{err: io.ErrUnexpectedEOF}},
+		"cancelled_does_not":         {next: fails(context.Canceled), want: resilience.Closed},
+		"caller_gone_as_it_failed":   {next: fails(errReset), want: resilience.Closed, ctx: gone},
+		"gateway's_refusal_does_not": {next: fails(problem.Internal(errReset)), want: resilience.Closed},
 	}, func(t *testing.T, c row) {
 		u := protect(trusting)
 		for i := range 20 {
@@ -103,17 +107,18 @@ func TestAnOpenCircuitSaysHowLongItStaysOpen(t *testing.T) {
 		}{{0, "5"}, {1.5, "4"}, {3.4, "1"}} {
 			time.Sleep(seconds(c.after))
 			_, err := do(rt, request("GET", first))
-			if p := refusedWith(t, err, 503, ErrCircuitOpen, c.want); p.ProxyError != problem.ProxyDestinationUnavail {
+			p := refusedWith(t, err, 503, resilience.ErrCircuitOpen, c.want)
+			if p.ProxyError != problem.ProxyDestinationUnavail {
 				t.Errorf("error type %s", p.ProxyError)
 			}
 		}
 		r := request("POST", first)
 		upload := new(body)
 		r.r.Body = upload
-		if _, err := do(rt, r); !errors.Is(err, ErrCircuitOpen) || upload.closed != 1 {
+		if _, err := do(rt, r); !errors.Is(err, resilience.ErrCircuitOpen) || upload.closed != 1 {
 			t.Errorf("error %v, body closed %d times", err, upload.closed)
 		}
-		if s := circuitIs(t, u, Open); s.RefusedOpen-before != 4 || time.Until(s.Until) != 100*time.Millisecond {
+		if s := circuitIs(t, u, resilience.Open); s.RefusedOpen-before != 4 || time.Until(s.Until) != 100*time.Millisecond {
 			t.Errorf("state %+v, open for another %s", s, time.Until(s.Until))
 		}
 	})
@@ -127,13 +132,13 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		repeat(10, bad, first, second)
 		time.Sleep(untilProbes)
 		repeat(1, bad, first, second) // two probes that fail
-		circuitIs(t, u, Open)
+		circuitIs(t, u, resilience.Open)
 		time.Sleep(untilProbes)
 		for range probes {
-			circuitIs(t, u, HalfOpen)
+			circuitIs(t, u, resilience.HalfOpen)
 			passes(t, good, request("GET", first))
 		}
-		if s := circuitIs(t, u, Closed); s.Opened != 2 || !s.Until.IsZero() {
+		if s := circuitIs(t, u, resilience.Closed); s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
 		for _, want := range []string{"circuit open: too many calls failed", "failures=10", "circuit half-open",
@@ -205,15 +210,15 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 		refused := func() {
 			t.Helper()
 			_, err := do(good, request("GET", first))
-			refusedWith(t, err, 503, ErrCircuitOpen, "5")
+			refusedWith(t, err, 503, resilience.ErrCircuitOpen, "5")
 		}
 		repeat(10, bad, first)
 		refused()
-		if s := circuitIs(t, u, Open, who); s.Until.IsZero() { // as far as is known: nobody else has called
+		if s := circuitIs(t, u, resilience.Open, who); s.Until.IsZero() { // as far as is known: nobody else has called
 			t.Errorf("state %+v", s)
 		}
 		passes(t, good, request("GET", second))
-		if s := circuitIs(t, u, Closed, who); s.Opened != 0 {
+		if s := circuitIs(t, u, resilience.Closed, who); s.Opened != 0 {
 			t.Errorf("state %+v", s)
 		}
 		time.Sleep(untilProbes)
@@ -223,7 +228,7 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 		for range probes {
 			passes(t, good, request("GET", first))
 		}
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 		for _, want := range []string{"circuit open: ", "circuit closed: ", "enterprise=" + who} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
@@ -233,17 +238,18 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 }
 
 func TestWhichProbesOpenACircuitAgain(t *testing.T) {
+	manyOfOne := slices.Repeat([]enterprise.Number{first}, 10)
 	type row struct {
 		next  call.Sender
 		calls []enterprise.Number
-		want  Circuit
+		want  resilience.Circuit
 	}
 	testkit.Table(t, map[string]row{
-		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, HalfOpen},
-		"nor_do_many_of_them":                    {answers(503), slices.Repeat([]enterprise.Number{first}, 10), HalfOpen},
-		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, Open},
-		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, Open},
-		"one_whose_connection_could_not_be_made": {fails(errNotMade), []enterprise.Number{first}, Open},
+		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, resilience.HalfOpen},
+		"nor_do_many_of_them":                    {answers(503), manyOfOne, resilience.HalfOpen},
+		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, resilience.Open},
+		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, resilience.Open},
+		"one_whose_connection_could_not_be_made": {fails(errNotMade), []enterprise.Number{first}, resilience.Open},
 	}, func(t *testing.T, c row) {
 		u := broken()
 		time.Sleep(untilProbes)
@@ -251,15 +257,15 @@ func TestWhichProbesOpenACircuitAgain(t *testing.T) {
 		if s := u.State(); s.Circuit != c.want {
 			t.Fatalf("state %+v", s)
 		}
-		if c.want == Open {
+		if c.want == resilience.Open {
 			return
 		}
 		if len(c.calls) >= trusting.Breaker.MinRequests {
 			_, err := do(u.Breaker(c.next), request("GET", first))
-			refusedWith(t, err, 503, ErrCircuitOpen, "5")
+			refusedWith(t, err, 503, resilience.ErrCircuitOpen, "5")
 		}
 		repeat(probes, u.Breaker(answers(200)), second)
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -278,13 +284,13 @@ func TestCallsThatLastAWholeWindowCountAndOldOnesDoNot(t *testing.T) {
 			go repeat(1, u.Breaker(tripper(hangs)), first)
 		}
 		time.Sleep(trusting.Breaker.Window + time.Second)
-		circuitIs(t, u, Open, "0206731645")
+		circuitIs(t, u, resilience.Open, "0206731645")
 		u = protect(trusting)
 		for range 30 { // at most nine in a window
 			repeat(1, u.Breaker(answers(503)), first)
 			time.Sleep(seconds(1.2))
 		}
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -302,7 +308,7 @@ func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
 		repeat(probes, u.Breaker(answers(200)), first)
 		close(late)
 		synctest.Wait()
-		if s := circuitIs(t, u, Closed); s.Opened != 1 {
+		if s := circuitIs(t, u, resilience.Closed); s.Opened != 1 {
 			t.Fatalf("state %+v", s)
 		}
 	})
@@ -330,7 +336,7 @@ func TestNoProbeIsLost(t *testing.T) {
 		defer func() { cancel(); synctest.Wait() }()
 		time.Sleep(untilProbes)
 		repeat(probes, u.Breaker(answers(200)), first)
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -347,10 +353,10 @@ func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
 			t.Errorf("%d calls passed, want %d", n, probes)
 		}
 		_, err := do(rt, request("GET", second))
-		refusedWith(t, err, 503, ErrCircuitOpen, "1")
+		refusedWith(t, err, 503, resilience.ErrCircuitOpen, "1")
 		close(g.let)
 		synctest.Wait()
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -363,7 +369,7 @@ func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 			testkit.Must(t, err)
 			defer a.Body.Close()
 		}
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -373,28 +379,29 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := broken()
 		ends := u.State().Until
-		is := func(circuit Circuit, untried time.Time) {
+		is := func(circuit resilience.Circuit, untried time.Time) {
 			t.Helper()
 			if s := u.State(); s.Circuit != circuit || !s.UntriedSince.Equal(untried) {
 				t.Errorf("%s, untried since %s; want %s, %s", s.Circuit, s.UntriedSince, circuit, untried)
 			}
 		}
-		is(Open, time.Time{})
+		is(resilience.Open, time.Time{})
 		time.Sleep(seconds(14))
-		is(HalfOpen, time.Time{}) // not for longer than the window
+		is(resilience.HalfOpen, time.Time{}) // not for longer than the window
 		time.Sleep(seconds(2))
-		is(HalfOpen, ends)
+		is(resilience.HalfOpen, ends)
 		repeat(1, u.Breaker(answers(200)), second)
-		is(HalfOpen, ends)
+		is(resilience.HalfOpen, ends)
 		repeat(1, u.Breaker(answers(503)), first)
 		failed := time.Now()
-		is(HalfOpen, time.Time{})
+		is(resilience.HalfOpen, time.Time{})
 		time.Sleep(seconds(11))
-		is(HalfOpen, failed)
+		is(resilience.HalfOpen, failed)
 	})
 }
 
-// Each of these enterprises opens its own circuit with one failure, and the answers between them keep that of all closed.
+// Each of these enterprises opens its own circuit with one failure, and the answers between them keep that of
+// all closed.
 func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1000
@@ -405,13 +412,13 @@ func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 			repeat(1, u.Breaker(answers(503)), enterprise.Number(1+i))
 			repeat(2, u.Breaker(answers(200)), second)
 		}
-		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != most {
+		if s := u.State(); s.Circuit != resilience.Closed || len(s.OpenFor) != most {
 			t.Fatalf("the circuit is %s, for %d enterprises open", s.Circuit, len(s.OpenFor))
 		}
 		time.Sleep(at.Breaker.Window + at.Breaker.Open + time.Second)
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 		repeat(2, u.Breaker(answers(200)), second)
 		repeat(1, u.Breaker(answers(503)), first)
-		circuitIs(t, u, Closed, "0206731645")
+		circuitIs(t, u, resilience.Closed, "0206731645")
 	})
 }
