@@ -62,10 +62,11 @@ func TestWhatOpensACircuit(t *testing.T) {
 	gone, leave := context.WithCancel(context.Background())
 	leave()
 	type row struct {
-		next tripper
-		want resilience.Circuit
-		ctx  context.Context
-		body io.ReadCloser
+		next   tripper
+		want   resilience.Circuit
+		ctx    context.Context
+		body   io.ReadCloser
+		unread bool // the answer's body is closed at once
 	}
 	testkit.Table(t, map[string]row{
 		"502":                        {next: answers(502), want: resilience.Open},
@@ -77,6 +78,7 @@ func TestWhatOpensACircuit(t *testing.T) {
 		"header_time-out":            {next: fails(errTooSlow), want: resilience.Open},
 		"connection_not_made":        {next: fails(errNotMade), want: resilience.Open},
 		"body_broken_off":            {next: breaksOff(errReset), want: resilience.Open},
+		"body_that_nobody_reads":     {next: breaksOff(errReset), want: resilience.Closed, unread: true},
 		"download_its_caller_ends":   {next: breaksOff(context.Canceled), want: resilience.Closed},
 		"upload_that_cannot_be_read": {next: readsBody, want: resilience.Closed, body: &body{err: io.ErrUnexpectedEOF}},
 		"cancelled_does_not":         {next: fails(context.Canceled), want: resilience.Closed},
@@ -90,7 +92,11 @@ func TestWhatOpensACircuit(t *testing.T) {
 				o.ctx = c.ctx
 			}
 			o.r.Body = c.body
-			_, _ = do(u.Breaker(c.next), o)
+			if !c.unread {
+				_, _ = do(u.Breaker(c.next), o)
+			} else if a, err := o.by(u.Breaker(c.next)); err == nil {
+				a.Body.Close()
+			}
 		}
 		circuitIs(t, u, c.want)
 	})
@@ -226,6 +232,7 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 		refused()
 		time.Sleep(untilProbes)
 		for range probes {
+			circuitIs(t, u, resilience.HalfOpen, who)
 			passes(t, good, request("GET", first))
 		}
 		circuitIs(t, u, resilience.Closed)
@@ -246,6 +253,7 @@ func TestWhichProbesOpenACircuitAgain(t *testing.T) {
 	}
 	testkit.Table(t, map[string]row{
 		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, resilience.HalfOpen},
+		"nor_does_another's":                     {answers(503), []enterprise.Number{second}, resilience.HalfOpen},
 		"nor_do_many_of_them":                    {answers(503), manyOfOne, resilience.HalfOpen},
 		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, resilience.Open},
 		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, resilience.Open},
@@ -264,7 +272,7 @@ func TestWhichProbesOpenACircuitAgain(t *testing.T) {
 			_, err := do(u.Breaker(c.next), request("GET", first))
 			refusedWith(t, err, 503, resilience.ErrCircuitOpen, "5")
 		}
-		repeat(probes, u.Breaker(answers(200)), second)
+		repeat(probes, u.Breaker(answers(200)), third)
 		circuitIs(t, u, resilience.Closed)
 	})
 }
@@ -295,7 +303,14 @@ func TestCallsThatLastAWholeWindowCountAndOldOnesDoNot(t *testing.T) {
 }
 
 func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	type circuit struct {
+		failing []enterprise.Number
+		opened  uint64
+	}
+	testkit.Table(t, map[string]circuit{
+		"of_all":           {[]enterprise.Number{first, second}, 1},
+		"of_an_enterprise": {[]enterprise.Number{first}, 0},
+	}, func(t *testing.T, c circuit) {
 		u := protect(trusting)
 		late := make(chan struct{})
 		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) { <-late; return nil, errReset }))
@@ -303,12 +318,15 @@ func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
 			go repeat(1, rt, first)
 		}
 		synctest.Wait()
-		repeat(10, u.Breaker(fails(errReset)), first, second)
+		repeat(10, u.Breaker(fails(errReset)), c.failing...)
+		if s := u.State(); s.Circuit != resilience.Open || s.Opened != c.opened {
+			t.Fatalf("state %+v", s)
+		}
 		time.Sleep(untilProbes)
 		repeat(probes, u.Breaker(answers(200)), first)
 		close(late)
 		synctest.Wait()
-		if s := circuitIs(t, u, resilience.Closed); s.Opened != 1 {
+		if s := circuitIs(t, u, resilience.Closed); s.Opened != c.opened {
 			t.Fatalf("state %+v", s)
 		}
 	})
