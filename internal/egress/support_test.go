@@ -1,4 +1,4 @@
-package egress
+package egress_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
@@ -150,18 +151,18 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-func mustNew(t *testing.T, o Options) *Egress {
+func mustNew(t *testing.T, o egress.Options) *egress.Egress {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	o.Calls = wire.NewCalls()
-	e, err := New(o)
+	e, err := egress.New(o)
 	testkit.Must(t, err)
 	return e
 }
 
 // transport makes one whose connections close with the test.
-func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transport {
+func transport(t *testing.T, e *egress.Egress, limits config.Timeouts, g egress.Guard) *egress.Transport {
 	tr := e.Transport(limits, g)
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
@@ -170,9 +171,9 @@ func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transp
 // patient are limits that no case runs into.
 var patient = config.Timeouts{Connect: 5 * time.Minute, Header: 5 * time.Minute, Idle: 5 * time.Minute}
 
-var toLoopback = Guard{AllowPrivate: true}
+var toLoopback = egress.Guard{AllowPrivate: true}
 
-func get(t *testing.T, tr *Transport, url string) (*http.Response, error) {
+func get(t *testing.T, tr *egress.Transport, url string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	testkit.Must(t, err)
 	return tr.RoundTrip(r)
