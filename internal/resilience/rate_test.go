@@ -82,7 +82,7 @@ func TestInteractiveCallsBesideBatchThatSaturates(t *testing.T) {
 	})
 }
 
-func TestALineThatInteractiveCallsOvertakeIsRefusedInTheEnd(t *testing.T) {
+func TestABatchCallThatGetsNoTokenWithinItsPaceIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := limited(1, 2).Rate(answers(200))
 		first3 := make(chan error, 3)

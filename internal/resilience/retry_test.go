@@ -137,7 +137,7 @@ func TestARetryThatSucceedsIsAllTheCallerSees(t *testing.T) {
 	})
 }
 
-func TestBackoffGrowsAndIsBoundedAndItsJitterReachesDownToNothing(t *testing.T) {
+func TestBackoffGrowsToABoundAndIsDrawnFromNothingOn(t *testing.T) {
 	testkit.Table(t, map[string]float64{"longest": 1, "none": 0}, func(t *testing.T, jitter float64) {
 		u := protect(resilience.Settings{Tries: 8}, func(o *resilience.Options) { o.Rand = func() float64 { return jitter } })
 		var tries []time.Time
@@ -180,7 +180,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	})
 }
 
-func TestTheCallersTimeIsRespected(t *testing.T) {
+func TestThereIsNoRetryBeyondTheCallersTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		defer cancel()
@@ -206,7 +206,7 @@ func TestTheCallersTimeIsRespected(t *testing.T) {
 
 // The circuit opens, the queue fills or the rate is spent between two tries: the
 // caller gets what its upstream said, not that the gateway would not ask again.
-func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
+func TestARefusedRetryGivesTheFailureBeforeIt(t *testing.T) {
 	of := func(content string, length int64) tripper {
 		return func(*http.Request) (*http.Response, error) {
 			a := answer(503, content)
@@ -214,7 +214,7 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 			return a, nil
 		}
 	}
-	type word struct {
+	type failure struct {
 		method string
 		first  tripper
 		body   string // of the 503, unless there is none
@@ -222,13 +222,13 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 	}
 	const maxKept = 16 << 10
 	refusal := problem.TooMany(1, time.Second, "too many")
-	testkit.Table(t, map[string]word{
+	testkit.Table(t, map[string]failure{
 		"short_answer":      {"GET", answers(503), "text", nil},
 		"answer_to_head":    {"HEAD", of("", 1<<20), "", nil},
 		"error":             {"GET", fails(errReset), "", errReset},
 		"answer_too_long":   {"GET", of(strings.Repeat("x", maxKept+1), maxKept+1), "", refusal},
 		"answer_broken_off": {"GET", of("text", 9), "", refusal},
-	}, func(t *testing.T, c word) {
+	}, func(t *testing.T, c failure) {
 		s := scripted(c.first, fails(refusal))
 		a, err := request(c.method, first).by(protect(thrice).Retry(s))
 		if s.tried(t, 2); err != c.err {
