@@ -27,6 +27,7 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 	for name, c := range map[string]struct{ address, allowed string }{
 		"public IPv4":                        {"193.191.245.244", always},
 		"public IPv6":                        {"2a01:690:35::1", always},
+		"public IPv4, IPv4-mapped":           {"::ffff:193.191.245.244", always},
 		"public behind NAT64":                {"64:ff9b::193.191.245.244", always},
 		"loopback":                           {"127.0.0.1", private},
 		"loopback IPv6":                      {"::1", private},
@@ -34,6 +35,7 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 		"loopback behind NAT64":              {"64:ff9b::7f00:1", private},
 		"RFC 1918, 10/8":                     {"10.1.2.3", private},
 		"RFC 1918, 172.16/12":                {"172.31.255.255", private},
+		"RFC 1918, IPv4-mapped":              {"::ffff:10.1.2.3", private},
 		"just above 172.16/12":               {"172.32.0.1", always},
 		"RFC 1918, 192.168/16":               {"192.168.1.1", private},
 		"carrier-grade NAT":                  {"100.64.0.1", private},

@@ -301,8 +301,10 @@ func TestRatesOfAllReplicasAreSpentUnderTheNamesOfTheirKeys(t *testing.T) {
 	a := agree()
 	l := resilience.NewLimits(a, time.Now)
 	takes(t, 2, l, ofCaller, ofAll(0.001, 2))
-	if err := take(context.Background(), l, ofCaller, ofAll(0.001, 2), 0); err == nil {
-		t.Error("more than the burst")
+	for range 2 { // of which one asks
+		if err := take(context.Background(), l, ofCaller, ofAll(0.001, 2), 0); err == nil {
+			t.Error("more than the burst")
+		}
 	}
 	takes(t, 1, l, ofFirst, ofAll(0.001, 1))
 	takes(t, 1, l, ofSecond, config.Rate{PerSecond: 0.001, Burst: 1})

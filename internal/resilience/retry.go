@@ -163,11 +163,9 @@ func keep(method string, answer *http.Response) *http.Response {
 // pause waits, and notes it as time spent on limits.
 func (u *Upstream) pause(ctx context.Context, c *call.Call, wait time.Duration) error {
 	start := u.o.Now()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	var err error
 	select {
-	case <-timer.C:
+	case <-time.After(wait):
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
