@@ -60,7 +60,7 @@ func TestWhatFailsIsClassified(t *testing.T) {
 			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"silence instead of an answer": {serve: silent, limits: header,
 			want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
-		"an upload that nobody reads": {serve: func(c net.Conn) { readRequest(c); <-t.Context().Done() },
+		"an upload that nobody reads": {serve: unread,
 			limits: idle, body: endless{},
 			want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
 		"closed in the body": {serve: answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
@@ -143,6 +143,14 @@ func halfABody(c net.Conn) {
 	readRequest(c)
 	io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nsome")
 	io.Copy(io.Discard, c)
+}
+
+// unread takes the head of a request and nothing of its body.
+func unread(c net.Conn) {
+	readRequest(c)
+	for c.SetDeadline(time.Time{}) == nil { // until it is closed
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 type endless struct{}

@@ -96,40 +96,9 @@ func (n *names) serve(c net.Conn) {
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// listen opens a listener on 127.0.0.1 that closes with the test.
-func listen(t *testing.T) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// raw serves each connection with a function, which owns it until it returns; all
-// have returned when the test ends.
+// raw serves each connection with a function, which owns it until it returns.
 func raw(t *testing.T, serve func(net.Conn)) string {
-	l := listen(t)
-	done := make(chan struct{})
-	open := make(chan net.Conn, 1000)
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			open <- c
-			go func() { defer c.Close(); serve(c) }()
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-		close(open)
-		for c := range open {
-			c.Close()
-		}
-	})
-	return l.Addr().String()
+	return testkit.Accept(t, func(_ int, c net.Conn) { serve(c) })
 }
 
 // readRequest reads up to the end of a request's header.
