@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/testkit"
 )
@@ -431,10 +432,7 @@ func (c *lateDeadline) SetReadDeadline(at time.Time) error {
 	future := at.After(time.Now())
 	if future && c.armed.CompareAndSwap(true, false) {
 		close(c.arming)
-		select {
-		case <-c.over:
-		case <-time.After(testkit.Patience):
-		}
+		<-c.over
 		return c.Conn.SetReadDeadline(at)
 	}
 	err := c.Conn.SetReadDeadline(at)
@@ -445,20 +443,18 @@ func (c *lateDeadline) SetReadDeadline(at time.Time) error {
 }
 
 func TestAReadThatHasJustBegunEndsWithTheHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		late := &lateDeadline{arming: make(chan struct{}), over: make(chan struct{})}
-		f := piped(t, func(_ http.ResponseWriter, r *http.Request) {
-			late.armed.Store(true)
-			go r.Body.Read(make([]byte, 5))
-			<-late.arming
-		})
-		who := f.pipe(func(c net.Conn) net.Conn { late.Conn = c; return late })
-		_, _ = io.WriteString(who, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-		began := time.Now()
-		if a, err := http.ReadResponse(bufio.NewReader(who), nil); err != nil || time.Since(began) > 0 {
-			t.Errorf("%v, %v: the handler's end waits for the caller", a, err)
-		}
+	late := &lateDeadline{arming: make(chan struct{}), over: make(chan struct{})}
+	f := piped(t, func(_ http.ResponseWriter, r *http.Request) {
+		late.armed.Store(true)
+		go r.Body.Read(make([]byte, 5))
+		<-late.arming
 	})
+	f.listen(nil, func(l *config.Limits) { l.BodyIdleTimeout = time.Hour })
+	who := f.caller(f.pipe(func(c net.Conn) net.Conn { late.Conn = c; return late }))
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+	if a, err := who.tryRead("POST"); err != nil {
+		t.Errorf("%v, %v: the handler's end waits for the caller", a, err)
+	}
 }
 
 func TestHalfABodyIsAnError(t *testing.T) {

@@ -41,7 +41,8 @@ func BenchmarkServer(b *testing.B) {
 			}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			s := listen.New(listen.Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+			s := listen.New(listen.Options{
+				Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
 			testkit.Must(b, (&front{Server: s}).Listen([]listen.Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute))
 			defer s.Shutdown(ended()) // it says what was open
 			conn, err := net.Dial("tcp", s.Addrs()[0].String())

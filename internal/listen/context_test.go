@@ -18,9 +18,15 @@ func TestTheContextOfARequestIsOneOfPackageContext(t *testing.T) {
 	for _, asked := range []bool{false, true} { // for its channel
 		synctest.Test(t, func(t *testing.T) {
 			var ctx, derived context.Context
+			var direct interface {
+				AfterFunc(func()) (stop func() bool)
+			} // as package wire uses it
 			var ran []string
 			who := piped(t, func(_ http.ResponseWriter, r *http.Request) {
 				ctx = r.Context()
+				direct = ctx.(interface {
+					AfterFunc(func()) (stop func() bool)
+				})
 				if asked {
 					ctx.Done()
 				}
@@ -31,7 +37,7 @@ func TestTheContextOfARequestIsOneOfPackageContext(t *testing.T) {
 				derived, cancel = context.WithCancel(ctx)
 				t.Cleanup(cancel)
 				context.AfterFunc(ctx, func() { ran = append(ran, "before") })
-				if stop := context.AfterFunc(ctx, func() { ran = append(ran, "stopped") }); !stop() || stop() {
+				if stop := direct.AfterFunc(func() { ran = append(ran, "stopped") }); !stop() || stop() {
 					t.Error("what was taken back can be taken back once")
 				}
 			}, func(o *listen.Options) {
@@ -42,7 +48,7 @@ func TestTheContextOfARequestIsOneOfPackageContext(t *testing.T) {
 			synctest.Wait()
 			<-ctx.Done()
 			<-derived.Done()
-			if stop := context.AfterFunc(ctx, func() { ran = append(ran, "late") }); stop() {
+			if stop := direct.AfterFunc(func() { ran = append(ran, "late") }); stop() {
 				t.Error("what was asked for at the end can be taken back")
 			}
 			synctest.Wait()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -141,22 +142,21 @@ type cancels struct {
 	net.Conn
 	armed     bool
 	cancel    func()
+	once      sync.Once
 	cancelled chan struct{}
 }
 
 func (c *cancels) SetDeadline(at time.Time) error {
 	err := c.Conn.SetDeadline(at)
-	close(c.cancelled)
-	c.cancelled = make(chan struct{})
+	c.once.Do(func() { close(c.cancelled) })
 	return err
 }
 
 func (c *cancels) SetReadDeadline(at time.Time) error {
 	if c.armed {
 		c.armed = false
-		cancelled := c.cancelled
 		c.cancel()
-		<-cancelled
+		<-c.cancelled
 	}
 	return c.Conn.SetReadDeadline(at)
 }
