@@ -1,8 +1,6 @@
-package audit
+package audit_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
@@ -29,10 +28,10 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 			testkit.Must(t, os.Rename(dir+"x", dir))
 		}},
 		"its segment removed": {true, false, func(t testing.TB, dir string) {
-			mustRemove(t, segmentsOf(t, filepath.Dir(dir))[0].path)
+			mustRemove(t, segmentsOf(t, filepath.Dir(dir))[0])
 		}},
 		"its segment cut": {false, false, func(t testing.TB, dir string) {
-			testkit.Must(t, os.Truncate(segmentsOf(t, filepath.Dir(dir))[0].path, 100))
+			testkit.Must(t, os.Truncate(segmentsOf(t, filepath.Dir(dir))[0], 100))
 		}},
 	}, func(t *testing.T, c loss) {
 		dir := t.TempDir()
@@ -59,7 +58,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 		if text := whole(t, dir); !strings.Contains(text, `"later"`) {
 			t.Errorf("the chain does not go on: %s", text)
 		}
-		if r := verify(t, dir, VerifyOptions{}); (len(r.Findings) == 0) != c.whole || r.Gaps != 1 {
+		if r := verify(t, dir, audit.VerifyOptions{}); (len(r.Findings) == 0) != c.whole || r.Gaps != 1 {
 			t.Errorf("%d gaps, %v", r.Gaps, r.Findings)
 		}
 	})
@@ -99,28 +98,26 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 	}{
 		{"by its first record", func(t *testing.T, path string) {
 			first, rest, _ := strings.Cut(testkit.Read(t, path), "\n")
-			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), hashStart)
-			sum := sha256.Sum256([]byte(content))
-			first = content + hashStart + hex.EncodeToString(sum[:]) + lineEnd
-			testkit.Write(t, path, first+"\n"+rest)
+			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), `,"hash":"`)
+			testkit.Write(t, path, hashed(content)+rest)
 		}},
 		{"by its name", func(t *testing.T, path string) { testkit.Must(t, os.Rename(path, path+".zst")) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			testkit.Must(t, mustOpen(t, options(dir)).Close())
-			c.change(t, segmentsOf(t, dir)[0].path)
+			c.change(t, segmentsOf(t, dir)[0])
 			newer := func(what string, err error) {
 				t.Helper()
 				if err == nil || !strings.Contains(err.Error(), "written by a newer version") {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			_, err := Open(options(dir))
+			_, err := audit.Open(options(dir))
 			newer("starting", err)
-			_, err = Search(filepath.Join(dir, "r1"), Query{}, func(*Found) error { return nil })
+			_, err = audit.Search(filepath.Join(dir, "r1"), audit.Query{}, func(*audit.Found) error { return nil })
 			newer("searching", err)
-			reports, _, err := VerifyAll([]string{filepath.Join(dir, "r1")}, VerifyOptions{})
+			reports, _, err := audit.VerifyAll([]string{filepath.Join(dir, "r1")}, audit.VerifyOptions{})
 			if err != nil {
 				newer("verifying", err)
 			} else if len(reports[0].Findings) == 0 {
@@ -139,7 +136,7 @@ func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	day := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
-	if all, s := find(t, dir, Query{From: day.Add(-24 * time.Hour), To: day}); ids(all) != "old-1" || len(s.Findings) > 0 {
+	if all, s := find(t, dir, audit.Query{From: day.Add(-24 * time.Hour), To: day}); ids(all) != "old-1" || len(s.Findings) > 0 {
 		t.Errorf("%q, %+v", ids(all), s)
 	}
 	o := options(dir)
@@ -153,7 +150,7 @@ func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
 		t.Errorf("%+v", r)
 	}
-	if all, _ := find(t, dir, Query{}); ids(all) != "old-1 old-2 new" {
+	if all, _ := find(t, dir, audit.Query{}); ids(all) != "old-1 old-2 new" {
 		t.Errorf("%q", ids(all))
 	}
 }
