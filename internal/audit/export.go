@@ -58,7 +58,7 @@ func (b *bundleFiles) add(name string, content []byte) error {
 
 // compareBeside compares a file of a bundle with what the records say.
 func (v *verifier) compareBeside(name string, content []byte) error {
-	path := filepath.Join(v.dir, name)
+	path := filepath.Join(v.Dir, name)
 	switch is, err := os.ReadFile(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		v.find(Finding{File: path, What: "this file of the bundle is missing"})
@@ -151,18 +151,18 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 		return writeOnce(filepath.Join(dir, name), content)
 	}}
 	err = v.run()
-	return &v.report, err
+	return &v.Report, err
 }
 
 // exportCheckpoints copies those of some records.
 func exportCheckpoints(file, dir string, first, last uint64) error {
 	var kept []byte
-	for r, err := range linesOf(file, nil) {
+	for l, err := range linesOf(file, nil) {
 		if err != nil {
 			return err
 		}
-		if c, err := readCheckpoint(r); err == nil && c.seq >= first && c.seq <= last {
-			kept = append(append(kept, r.text...), '\n')
+		if c, ok := readCheckpoint(l); ok && c.seq >= first && c.seq <= last {
+			kept = append(append(kept, l.text...), '\n')
 		}
 	}
 	if len(kept) == 0 {
@@ -228,22 +228,21 @@ func copySegment(s segment, dir string) (*segmentCopy, error) {
 		return nil, err
 	}
 	w := bufio.NewWriter(out)
-	for r, failed := range linesOf(s.path, nil) {
+	for l, failed := range linesOf(s.path, nil) {
 		if err = failed; err != nil {
 			break
 		}
-		if r.damage != "" {
-			err = errors.New(r.wrong())
+		if l.damage != "" {
+			err = errors.New(l.wrong())
 			break
 		}
-		if !r.whole {
+		if !l.whole {
 			continue
 		}
-		c.size += int64(len(r.text)) + 1
-		w.Write(r.text)
+		c.size += int64(len(l.text)) + 1
+		w.Write(l.text)
 		w.WriteByte('\n') // Flush gives the error
-		l, err := parseLine(r)
-		if err != nil {
+		if !l.record {
 			continue // verifying the bundle finds it
 		}
 		c.first = cmp.Or(c.first, l.seq)

@@ -96,7 +96,7 @@ type Log struct {
 	o      Options
 	dir    string
 	key    ed25519.PrivateKey
-	signer *signer
+	signer signer
 	lock   *os.File
 
 	mu sync.Mutex

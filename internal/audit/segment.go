@@ -154,7 +154,7 @@ func (l *Log) endSegment(now time.Time) error {
 		}
 	} else if w.at.seq > w.signed {
 		d := l.draft()
-		d.put(KindCheckpoint, now, &signedFields{Replica: l.o.Replica})
+		l.put(d, KindCheckpoint, now, &signedFields{Replica: l.o.Replica})
 		if err := l.commit(now, d); err != nil {
 			return err
 		}

@@ -237,8 +237,8 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 			testkit.Must(t, err)
 			return s + string(line) + "\n"
 		}), []string{"seq 1000: this checkpoint does not verify: it was changed, or signed by another key"}},
-		{"rubbish for checkpoints", rewritten(marks, func(string) string { return strings.Repeat("x\n", 200) }),
-			[]string{":200: this line is no checkpoint"}},
+		{"rubbish for checkpoints", rewritten(marks, func(string) string { return strings.Repeat("x\n", 90) }),
+			[]string{":90: this line is no checkpoint"}},
 		{"a checkpoint of another replica", rewritten(marks, func(s string) string { return s + all[len(s):] }),
 			[]string{"this checkpoint is of the replica r2"}},
 		{"the shipped ones emptied", func(t *testing.T, at at) { testkit.Write(t, at.shipped, "") },

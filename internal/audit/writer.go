@@ -100,18 +100,18 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses, failing trouble
 	}
 	d := l.draft()
 	if w.size == 0 {
-		d.put(KindSegment, now, l.header(now, waiting))
+		l.put(d, KindSegment, now, l.header(now, waiting))
 	}
 	for _, g := range [...]*gap{w.gap, unsaid} {
 		if g != nil {
-			d.put(KindGap, now, g)
+			l.put(d, KindGap, now, g)
 		}
 	}
 	for i := range waiting {
-		d.put(waiting[i].kind, waiting[i].at, waiting[i].about)
+		l.put(d, waiting[i].kind, waiting[i].at, waiting[i].about)
 	}
 	if due && d.signed() < d.end.seq { // the last one that waited may be the signed end
-		d.put(KindCheckpoint, now, &signedFields{Replica: l.o.Replica})
+		l.put(d, KindCheckpoint, now, &signedFields{Replica: l.o.Replica})
 	}
 	if err := l.commit(now, d); err != nil {
 		return err
@@ -129,27 +129,19 @@ type draft struct {
 	text []byte
 	end  link         // the last of them
 	made []checkpoint // those that are signed
-	by   *signer
-	// replica is whose they are.
-	replica string
 }
 
-func (l *Log) draft() *draft {
-	return &draft{text: l.w.buf[:0], end: l.w.at, by: l.signer, replica: l.o.Replica}
-}
+func (l *Log) draft() *draft { return &draft{text: l.w.buf[:0], end: l.w.at} }
 
-// put adds a record. That of a signed kind is signed.
-func (d *draft) put(kind Kind, at time.Time, about any) {
-	var sign func(link) string
+// put adds a record to a draft. That of a signed kind is signed.
+func (l *Log) put(d *draft, kind Kind, at time.Time, about any) {
+	d.text = d.end.append(d.text, kind, at, about)
 	if kind.signed() {
-		sign = func(place link) string {
-			c := checkpoint{replica: d.replica, link: place, time: at.UTC().Format(time.RFC3339Nano)}
-			signature := d.by.sign(&c)
-			d.made = append(d.made, c)
-			return signature
-		}
+		c := checkpoint{replica: l.o.Replica, link: d.end, time: at.UTC().Format(time.RFC3339Nano)}
+		d.text = appendSignature(d.text, l.signer.sign(&c))
+		d.made = append(d.made, c)
 	}
-	d.text = d.end.append(d.text, kind, at, about, sign)
+	d.text = appendEnd(d.text)
 }
 
 // signed is the number of the last record that is signed, 0 if none is.
