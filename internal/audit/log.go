@@ -112,9 +112,8 @@ type Log struct {
 	status           Status              // see note
 	shipping         [shipReasons]string // why checkpoints cannot be handed out, by way
 
-	wake      chan struct{}
-	done      chan struct{}
-	closeOnce sync.Once
+	wake chan struct{}
+	done chan struct{}
 	// open ends when the log is closed: nothing is queued then, and the background stops.
 	open context.Context
 	stop context.CancelFunc
