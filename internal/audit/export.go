@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,38 +38,27 @@ const (
 //go:embed verify.md
 var page []byte
 
-// bundleFiles are those of a bundle that only repeat what its records say.
-type bundleFiles struct {
-	each func(name string, content []byte) error
-	seen map[string]bool
-}
-
-func (b *bundleFiles) add(name string, content []byte) error {
-	if b == nil {
-		return nil
+// compareBeside compares the files of a bundle that repeat what its records say with the records.
+func (v *verifier) compareBeside() error {
+	for _, name := range slices.Sorted(maps.Keys(v.beside)) {
+		path := filepath.Join(v.Dir, name)
+		switch is, err := os.ReadFile(path); {
+		case errors.Is(err, fs.ErrNotExist):
+			v.find(Finding{File: path, What: "this file of the bundle is missing"})
+		case err != nil:
+			return fmt.Errorf("reading the bundle: %w", err)
+		case !bytes.Equal(is, v.beside[name]):
+			v.find(Finding{File: path, What: "this file is not what the records say: it was changed"})
+		}
 	}
-	if b.seen == nil {
-		b.seen = make(map[string]bool)
+	files, err := filesOf(v.Dir)
+	for _, path := range files.foreign {
+		name := filepath.Base(path)
+		if _, ok := v.beside[name]; !ok && !strings.HasPrefix(name, segmentPrefix) {
+			v.find(Finding{File: path, What: "this is no file of a bundle: it was put there"})
+		}
 	}
-	if b.seen[name] {
-		return nil
-	}
-	b.seen[name] = true
-	return b.each(name, content)
-}
-
-// compareBeside compares a file of a bundle with what the records say.
-func (v *verifier) compareBeside(name string, content []byte) error {
-	path := filepath.Join(v.Dir, name)
-	switch is, err := os.ReadFile(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		v.find(Finding{File: path, What: "this file of the bundle is missing"})
-	case err != nil:
-		return fmt.Errorf("reading the bundle: %w", err)
-	case !bytes.Equal(is, content):
-		v.find(Finding{File: path, What: "this file is not what the records say: it was changed"})
-	}
-	return nil
+	return err
 }
 
 // Export writes a bundle of whole days (UTC, both included; zero is no bound) into the
@@ -146,12 +137,17 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 			return nil, err
 		}
 	}
+	o.Bundle = true
 	v := newVerifier(dir, o)
-	v.bundle = &bundleFiles{each: func(name string, content []byte) error {
-		return writeOnce(filepath.Join(dir, name), content)
-	}}
-	err = v.run()
-	return &v.Report, err
+	if err := v.run(); err != nil {
+		return nil, err
+	}
+	for name, content := range v.beside {
+		if err := writeOnce(filepath.Join(dir, name), content); err != nil {
+			return nil, err
+		}
+	}
+	return &v.Report, nil
 }
 
 // exportCheckpoints copies those of some records.

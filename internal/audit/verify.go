@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -64,7 +63,11 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 	for _, chain := range chains {
 		v := newVerifier(chain, o)
 		v.shipped = shipped
-		if err := v.run(); err != nil {
+		err := v.run()
+		if err == nil && o.Bundle {
+			err = v.compareBeside()
+		}
+		if err != nil {
 			return reports, findings, err
 		}
 		r := v.Report
@@ -216,8 +219,9 @@ type verifier struct {
 	// shipped are the newest checkpoints of each replica in the files that were shipped.
 	shipped map[string]mark
 	// noted are the last signed records, for the time stamps of their notes.
-	noted  []checkpoint
-	bundle *bundleFiles // nil if it is none
+	noted []checkpoint
+	// beside are the files of a bundle that only repeat what its records say, by name.
+	beside map[string][]byte
 	// dropped are the ends of segments that were dropped, by a signed record.
 	dropped []link
 	chain   chain
@@ -241,11 +245,9 @@ type mark struct {
 const mostNoted = 1024
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
-	v := &verifier{Report: Report{Dir: dir}, o: o, marks: make(map[uint64][]mark), shipped: make(map[string]mark)}
+	v := &verifier{Report: Report{Dir: dir}, o: o, marks: make(map[uint64][]mark), shipped: make(map[string]mark),
+		beside: make(map[string][]byte)}
 	v.chain = chain{find: v.find, read: o.Read}
-	if o.Bundle {
-		v.bundle = &bundleFiles{each: v.compareBeside}
-	}
 	return v
 }
 
@@ -295,7 +297,7 @@ func (v *verifier) run() error {
 		switch {
 		case strings.HasPrefix(filepath.Base(path), segmentPrefix):
 			v.find(Finding{File: path, What: fmt.Sprintf(newerName, path)})
-		case v.bundle == nil:
+		case !v.o.Bundle:
 			v.find(Finding{File: path, What: "this is no file of the gateway's: it was put there"})
 		}
 	}
@@ -304,7 +306,8 @@ func (v *verifier) run() error {
 			return err
 		}
 	}
-	return v.conclude(files.foreign)
+	v.conclude()
+	return nil
 }
 
 // readMarks reads the checkpoints of the chain in one file; some 200 MB of memory hold a million
@@ -368,12 +371,10 @@ func (v *verifier) segment(s *segment) error {
 	}
 	v.lastPlace = Finding{File: s.path}
 	for l, err := range v.chain.records(s) {
-		if err == nil {
-			err = v.line(l)
-		}
 		if err != nil {
 			return err
 		}
+		v.line(l)
 	}
 	if s.size == 0 && !s.compressed && v.lastPlace.Line == 0 { // else it was written since it was listed
 		v.find(Finding{File: s.path,
@@ -383,7 +384,7 @@ func (v *verifier) segment(s *segment) error {
 }
 
 // line verifies what a record says beside its place in the chain.
-func (v *verifier) line(l *line) error {
+func (v *verifier) line(l *line) {
 	v.lastPlace.Line = l.n
 	if l.n == 1 {
 		v.firstLine(l)
@@ -397,12 +398,9 @@ func (v *verifier) line(l *line) error {
 	v.compare(l)
 	v.signature(l)
 	if l.kind == KindTimestamp && l.intact {
-		if err := v.stamp(l); err != nil {
-			return err
-		}
+		v.stamp(l)
 	}
 	v.count(l)
-	return nil
 }
 
 // firstLine compares the first record of a segment with those before.
@@ -474,28 +472,28 @@ func (v *verifier) note(c checkpoint) {
 }
 
 // stamp verifies a time stamp.
-func (v *verifier) stamp(l *line) error {
+func (v *verifier) stamp(l *line) {
 	var f struct {
 		Of    uint64 `json:"of,string"`
 		Token []byte `json:"token"`
 	}
-	if err := json.Unmarshal(l.text, &f); err != nil {
+	if json.Unmarshal(l.text, &f) != nil {
 		v.find(l.finding("this time stamp cannot be read"))
-		return nil //nolint:nilerr // it is a finding
+		return
 	}
 	if f.Of <= v.chain.first.seq {
-		return nil // of a record that is not here
+		return // of a record that is not here
 	}
 	i := slices.IndexFunc(v.noted, func(c checkpoint) bool { return c.seq == f.Of })
 	if i < 0 {
 		v.find(l.finding("this is the time stamp of seq %d, which is not a signed record shortly before it", f.Of))
-		return nil
+		return
 	}
 	of := v.noted[i]
 	stamped, err := openStamp(f.Token, of, v.o.Authorities)
 	if err != nil {
 		v.find(l.finding("of the time stamp of seq %d: %v", f.Of, err))
-		return nil
+		return
 	}
 	v.Timestamps++
 	if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamped.Sub(at).Abs() > ahead {
@@ -503,8 +501,10 @@ func (v *verifier) stamp(l *line) error {
 			"seq %d says %s, and the authority stamped it at %s: the clock was wrong",
 			f.Of, of.time, stamped.UTC().Format(time.RFC3339)))
 	}
-	name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
-	return errors.Join(v.bundle.add(name+".note", []byte(of.note)), v.bundle.add(name+".tsr", f.Token))
+	if v.o.Bundle {
+		name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
+		v.beside[name+".note"], v.beside[name+".tsr"] = []byte(of.note), f.Token
+	}
 }
 
 // ahead is how far the clock of a record may be ahead of the one that verifies, and back how
@@ -554,19 +554,19 @@ func gapText(text []byte) string {
 	return says
 }
 
-// conclude looks at the two ends, and at what lies beside the segments of a bundle.
-func (v *verifier) conclude(beside []string) error {
+// conclude looks at the two ends.
+func (v *verifier) conclude() {
 	first, last := v.firstPlace, v.lastPlace
 	switch {
 	case v.chain.started && v.chain.first.seq == 0 && v.chain.first.hash != (digest{}):
 		first.What = "this record names one before it, and its number says that it is the first"
 		v.find(first)
-	case v.chain.started && v.chain.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.chain.first):
+	case v.chain.started && v.chain.first.seq > 0 && !v.o.Bundle && !slices.Contains(v.dropped, v.chain.first):
 		first.What = "everything before this record is missing, and no signed record says that it was dropped in order " +
 			"(of a bundle for an auditor it need not be there: say --bundle)"
 		v.find(first)
 	}
-	if newest := v.newest; newest.seq > v.chain.last.seq && v.bundle == nil {
+	if newest := v.newest; newest.seq > v.chain.last.seq && !v.o.Bundle {
 		last.File, last.Seq = cmp.Or(last.File, v.Dir), v.chain.last.seq
 		last.What = fmt.Sprintf("the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it "+
 			"went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
@@ -575,19 +575,13 @@ func (v *verifier) conclude(beside []string) error {
 	if !v.chain.started && len(v.marks) == 0 {
 		v.find(Finding{File: v.Dir, What: "there is no record here"})
 	}
-	if v.bundle == nil {
-		return nil
+	if !v.o.Bundle {
+		return
 	}
-	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.chain.last.seq {
-		v.find(Finding{File: v.Dir, Seq: v.chain.last.seq,
-			What: "the last record of this bundle is not signed: its end was cut off"})
-	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].note)); err != nil {
-		return err
+	if n := len(v.noted); n > 0 && v.noted[n-1].seq == v.chain.last.seq {
+		v.beside[noteName] = []byte(v.noted[n-1].note)
+		return
 	}
-	for _, path := range beside {
-		if name := filepath.Base(path); !v.bundle.seen[name] && !strings.HasPrefix(name, segmentPrefix) {
-			v.find(Finding{File: path, What: "this is no file of a bundle: it was put there"})
-		}
-	}
-	return nil
+	v.find(Finding{File: v.Dir, Seq: v.chain.last.seq,
+		What: "the last record of this bundle is not signed: its end was cut off"})
 }
