@@ -18,10 +18,7 @@ import (
 // Segments end with their size and their day.
 func TestCompressingEndedSegmentsLeavesTheChainAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		o := options(dir)
-		o.SegmentSize = 4000
-		l := mustOpen(t, o)
+		dir, l := opened(t, func(o *audit.Options) { o.SegmentSize = 4000 })
 		for i := range 20 {
 			l.Done(finished(fmt.Sprintf("r%d", i)))
 			time.Sleep(time.Second)
@@ -52,7 +49,7 @@ func TestCompressingEndedSegmentsLeavesTheChainAsItIs(t *testing.T) {
 		if all, s := find(t, dir, audit.Query{Caller: "hr"}); len(all) != 21 || len(s.Findings) > 0 {
 			t.Errorf("%d found, %v", len(all), s.Findings)
 		}
-		testkit.Must(t, mustOpen(t, o).Close())
+		testkit.Must(t, mustOpen(t, options(dir)).Close())
 		sound(t, dir)
 	})
 }

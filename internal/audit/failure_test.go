@@ -31,10 +31,7 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 			audit.ErrNotRecorded, audit.ErrNotRecorded, 2},
 	}, func(t *testing.T, c failing) {
 		disk := &faulty{}
-		dir := t.TempDir()
-		o := options(dir)
-		o.OpenFile, o.StopAfter = disk.openFile, c.after
-		l := mustOpen(t, o)
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.StopAfter = c.after })
 		l.Done(finished("before"))
 		time.Sleep(time.Second)
 		disk.set(c.failure)
@@ -77,7 +74,7 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *audit.Options) { o.StopAfter = config.StopAfter(time.Hour) })
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.StopAfter = config.StopAfter(time.Hour) })
 		release := disk.hangs()
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -128,7 +125,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 func TestAFullQueueLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *audit.Options) { o.StopAfter, o.Queue = config.StopAfter(time.Hour), 10 })
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.StopAfter, o.Queue = config.StopAfter(time.Hour), 10 })
 		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 5 {
 			if l.Full() {
@@ -170,7 +167,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *audit.Options) { o.Queue = 4 })
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.Queue = 4 })
 		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 8 {
 			w := write("w")

@@ -19,10 +19,7 @@ import (
 )
 
 func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
-	dir := t.TempDir()
-	o := options(dir)
-	o.Mask = maskCitizen
-	l := mustOpen(t, o)
+	dir, l := opened(t, masked)
 	r := finished("req-1")
 	r.Path = "/enterprises/79072300048/ebox/providers/nsso/ebox/messages/M1/attachments/A1/content"
 	r.Action, r.Opening, r.Cut = ebox.Open, true, true
@@ -83,8 +80,7 @@ func TestWhatIsEvidence(t *testing.T) {
 		{"a write that certainly did not happen", func(r *call.Record) { *r = *write("w"); r.Sent = false }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			l := mustOpen(t, options(dir))
+			dir, l := opened(t)
 			r := finished("x")
 			c.edit(r)
 			l.Done(r)
@@ -99,7 +95,7 @@ func TestWhatIsEvidence(t *testing.T) {
 // Many writes share a sync, and none goes on before it.
 func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 	disk := &faulty{}
-	dir, l := failing(t, disk, func(*audit.Options) {})
+	dir, l := opened(t, disk.holds)
 	release, before := disk.hangs(), disk.synced()
 	var wg sync.WaitGroup
 	const n = 100
@@ -129,11 +125,8 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 
 func TestReadsAreOnDiskWithinASecondAndSignedAtLeastOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		o := options(dir)
 		var shipped strings.Builder
-		o.Ship = &shipped
-		l := mustOpen(t, o)
+		dir, l := opened(t, func(o *audit.Options) { o.Ship = &shipped })
 		for i := range 3 {
 			l.Done(finished("r"))
 			time.Sleep(time.Second)
@@ -157,8 +150,7 @@ func TestReadsAreOnDiskWithinASecondAndSignedAtLeastOnceAMinute(t *testing.T) {
 }
 
 func TestADirectoryHasOneWriter(t *testing.T) {
-	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
+	dir, l := opened(t)
 	if _, err := audit.Open(options(dir)); err == nil || !strings.Contains(err.Error(), "audit.replica") {
 		t.Errorf("a second one: %v", err)
 	}
@@ -185,10 +177,7 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 
 // Whoever is refused has written what stands in place of a provider.
 func TestARefusalNamesNoProviderThatCannotBe(t *testing.T) {
-	dir := t.TempDir()
-	o := options(dir)
-	o.Mask = maskCitizen
-	l := mustOpen(t, o)
+	dir, l := opened(t, masked)
 	want := map[string]string{"79072300048": "***********", "a\u009b2J": "a\uFFFD2J",
 		strings.Repeat("x", 5000): strings.Repeat("x", 400)}
 	for written := range want {
@@ -207,8 +196,7 @@ func TestARefusalNamesNoProviderThatCannotBe(t *testing.T) {
 // Whoever may change messages writes what stands in the record of it. A line that no
 // reader takes for a record would look like tampering, and be cut off at the next start.
 func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
-	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
+	dir, l := opened(t)
 	for name, body := range map[string]string{
 		"one id of a megabyte": `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
 		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+

@@ -118,8 +118,7 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 		{"all of a compressed file", true, func(string) string { return "rubbish" }, "gap start stop", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			l := mustOpen(t, options(dir))
+			dir, l := opened(t)
 			l.Done(finished("r1"))
 			l.Done(finished("r2"))
 			testkit.Must(t, l.Close())

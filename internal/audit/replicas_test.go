@@ -34,10 +34,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 			testkit.Must(t, os.Truncate(segmentsOf(t, filepath.Dir(dir))[0], 100))
 		}},
 	}, func(t *testing.T, c loss) {
-		dir := t.TempDir()
-		o := options(dir)
-		o.StopAfter = config.StopAfter(5 * time.Minute)
-		l := mustOpen(t, o)
+		dir, l := opened(t, func(o *audit.Options) { o.StopAfter = config.StopAfter(5 * time.Minute) })
 		l.Done(finished("before"))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()

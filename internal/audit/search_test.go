@@ -29,8 +29,7 @@ func ids(all []*audit.Found) string {
 }
 
 func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
-	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
+	dir, l := opened(t)
 	l.Done(finished("r1"))
 	r := finished("r2")
 	r.Path, r.Caller, r.Actor, r.Enterprise, r.Provider =

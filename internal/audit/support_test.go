@@ -45,6 +45,17 @@ func options(dir string) audit.Options {
 // patience is how long a disk may take in these tests.
 const patience = 2 * time.Minute
 
+// opened is a chain in a directory of its own, with other options than those of all tests.
+func opened(t testing.TB, edits ...func(*audit.Options)) (dir string, l *audit.Log) {
+	t.Helper()
+	dir = t.TempDir()
+	o := options(dir)
+	for _, edit := range edits {
+		edit(&o)
+	}
+	return dir, mustOpen(t, o)
+}
+
 func mustOpen(t testing.TB, o audit.Options) *audit.Log {
 	t.Helper()
 	l, err := audit.Open(o)
@@ -294,15 +305,8 @@ type faulty struct {
 	syncs int
 }
 
-// failing is a log on such a disk.
-func failing(t testing.TB, disk *faulty, edit func(*audit.Options)) (dir string, l *audit.Log) {
-	t.Helper()
-	dir = t.TempDir()
-	o := options(dir)
-	o.OpenFile = disk.openFile
-	edit(&o)
-	return dir, mustOpen(t, o)
-}
+// holds has a chain lie on the disk. It is an edit of opened.
+func (d *faulty) holds(o *audit.Options) { o.OpenFile = d.openFile }
 
 func (d *faulty) set(f failure) {
 	d.mu.Lock()
@@ -402,5 +406,8 @@ func mustRemove(t testing.TB, path string) {
 	t.Helper()
 	testkit.Must(t, os.RemoveAll(path))
 }
+
+// masked has the number of a citizen masked. It is an edit of opened.
+func masked(o *audit.Options) { o.Mask = maskCitizen }
 
 func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }
