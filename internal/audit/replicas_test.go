@@ -82,8 +82,8 @@ func TestAStartWithoutItsEvidenceIsSaid(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	testkit.Must(t, l.Close())
-	if got := kindsIn(t, dir); !strings.HasPrefix(got, "gap start") {
-		t.Error(got)
+	if got := kindsIn(t, dir); !strings.HasPrefix(got, "gap start") || parsed(t, lines(t, dir)[0]).Seq != 6 {
+		t.Errorf("no number comes twice: %s", whole(t, dir))
 	}
 }
 
