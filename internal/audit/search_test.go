@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/audit"
@@ -126,6 +128,21 @@ func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
 	if all, s = find(t, dir, q); ids(all) != "d4 d5" || len(s.Findings) == 0 {
 		t.Errorf("searching: %q, %+v", ids(all), s)
 	}
+}
+
+func TestSearchFindsWhatWaitedForDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &faulty{}
+		dir, l := opened(t, disk.holds)
+		disk.set(failure{write: syscall.ENOSPC})
+		l.Done(finished("late"))
+		time.Sleep(72 * time.Hour)
+		disk.set(failure{})
+		testkit.Must(t, l.Close())
+		if all, _ := find(t, dir, audit.Query{To: time.Now().Add(-71 * time.Hour)}); ids(all) != "late" {
+			t.Errorf("found: %q", ids(all))
+		}
+	})
 }
 
 func TestSearchEndsWhenItsReaderDoes(t *testing.T) {
