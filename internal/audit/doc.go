@@ -18,8 +18,7 @@
 // asks for them; a signed record of the drop is what the rest is verified from.
 //
 // A reader follows a record from package evidence, which decides that there is one, to log.go
-// (the queue), writer.go (lines on disk with one sync), segment.go (the files), line.go (a line),
-// checkpoint.go and ship.go (signatures and where they go), keep.go (compressing and dropping).
-// What reads begins in files.go and read.go: recover.go at a start, verify.go and
-// verify_chain.go, search.go, export.go.
+// (the queue), writer.go (lines on disk with one sync, and the files that they are in), line.go (a
+// line), sign.go and ship.go (signatures and where they go), keep.go (compressing and dropping). What
+// reads begins in files.go and read.go: recover.go at a start, verify.go, search.go, export.go.
 package audit
