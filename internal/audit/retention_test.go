@@ -157,4 +157,8 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	if n := keep(t, copied, "2026-03-02"); n != 0 {
 		t.Errorf("%d were dropped", n)
 	}
+	at(t, copied, "1970-01-02", "b")
+	if r := sound(t, copied); !strings.Contains(fmt.Sprint(r.Notes), "the clock was set back") {
+		t.Errorf("verifying says nothing of the clock: %v", r.Notes)
+	}
 }
