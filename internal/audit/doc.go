@@ -14,8 +14,8 @@
 // the disk fails, records wait in memory and the chain goes on where it was.
 //
 // Records lie in segments, one a day or more, that are compressed (gzip, RFC 1952) when
-// they are ended, without a change to any line, and dropped when the law no longer
-// asks for them; a signed record of the drop is what the rest is verified from.
+// they are ended, without a change to any line, and dropped when their legal end is past; a signed
+// record of the drop is what the rest is verified from.
 //
 // A reader follows a record from package evidence, which decides that there is one, to log.go
 // (the queue), writer.go (lines on disk with one sync, and the files that they are in), line.go (a

@@ -118,7 +118,7 @@ type Log struct {
 	open context.Context
 	stop context.CancelFunc
 
-	// begun wakes tend when a segment is begun; background is done with it and with stamp.
+	// begun wakes compressAndDrop when a segment is begun; background is done with it and with stamp.
 	begun      chan struct{}
 	background sync.WaitGroup
 	// notes are the newest checkpoints, for a time-stamping authority.
@@ -145,7 +145,7 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.background.Go(l.tend)
+	l.background.Go(l.compressAndDrop)
 	if o.TimestampURL != "" {
 		l.background.Go(l.stamp)
 	}
@@ -176,7 +176,7 @@ func prepare(o Options) (*Log, error) {
 	}
 	l.w.shipper = newShipper(l)
 	if err := l.start(); err != nil {
-		l.w.giveUp()
+		l.w.closeFile()
 		return nil, errors.Join(err, l.w.shipper.close(l.o.patience/5), l.lock.Close())
 	}
 	return l, nil
@@ -257,7 +257,7 @@ func (l *Log) await(ctx context.Context, b *batch) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timer.C:
-		l.inTrouble(l.silence())
+		l.inTrouble(l.errHangs())
 	}
 	if l.Refused() {
 		return ErrNotRecorded

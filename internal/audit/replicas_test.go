@@ -135,7 +135,8 @@ func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	day := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
-	if all, s := find(t, dir, audit.Query{From: day.Add(-24 * time.Hour), To: day}); ids(all) != "old-1" || len(s.Findings) > 0 {
+	all, s := find(t, dir, audit.Query{From: day.Add(-24 * time.Hour), To: day})
+	if ids(all) != "old-1" || len(s.Findings) > 0 {
 		t.Errorf("%q, %+v", ids(all), s)
 	}
 	o := options(dir)
@@ -149,7 +150,7 @@ func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
 		t.Errorf("%+v", r)
 	}
-	if all, _ := find(t, dir, audit.Query{}); ids(all) != "old-1 old-2 new" {
+	if all, _ = find(t, dir, audit.Query{}); ids(all) != "old-1 old-2 new" {
 		t.Errorf("%q", ids(all))
 	}
 }

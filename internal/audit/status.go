@@ -43,7 +43,7 @@ func (l *Log) Full() bool {
 
 func (l *Log) full() bool { return l.stopAfter != config.StopNever && len(l.pending) >= l.o.Queue/2 }
 
-func (l *Log) silence() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
+func (l *Log) errHangs() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
 
 // inTrouble notes that records cannot be written.
 func (l *Log) inTrouble(err error) {
@@ -101,7 +101,7 @@ type Status struct {
 	Stamping string `json:"stamping,omitempty"`
 }
 
-// note changes what Status shows and nothing else knows.
+// note changes what Status alone holds.
 func (l *Log) note(change func(*Status)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -24,7 +24,9 @@ import (
 // checkpoints that were shipped: to the bytes of a file, compressed or not, or to its lines. The
 // key of the chain is not the tamperer's. gzip has a few bytes that say nothing of the lines.
 func TestEveryTamperingIsFound(t *testing.T) {
-	for name, make := range map[string]func(testing.TB, int, config.Size) string{"plain": plain, "compressed": compressed} {
+	for name, make := range map[string]func(t testing.TB, n int, segmentSize config.Size) (dir string){
+		"plain": plain, "compressed": compressed,
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := make(t, 20, 4000)
 			shipped, besideFile := shippedOf(t, dir), beside(dir)

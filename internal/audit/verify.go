@@ -171,8 +171,7 @@ func (f Finding) String() string {
 type Report struct {
 	// Dir is the directory, Replica whose chain it is, empty if no record says so.
 	Dir, Replica string
-	// Findings are the first hundred, since whoever tore out a page wants no thousand lines; More counts
-	// the others.
+	// Findings are the first hundred: a page that was torn out would give thousands. More counts the others.
 	Findings []Finding
 	More     int
 	// Segments and Records count what was read, from First to Last; Compressed is how

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// writer is what the one goroutine that writes knows. The chain as it is on disk moves
+// writer is the state of the one goroutine that writes. The chain as it is on disk moves
 // on only when a sync has succeeded: after a failure the file is cut back to it, and
 // what came after is written once more, under the same numbers.
 type writer struct {
@@ -42,7 +42,7 @@ func (l *Log) run() {
 			if l.o.Now().Sub(l.w.shared) < gatherFor {
 				time.Sleep(gather)
 			}
-			_ = l.turn() // who waits for it is told
+			_ = l.turn() // its batch has the error
 		case <-tick.C:
 			_ = l.turn()
 		case <-l.open.Done():
@@ -54,7 +54,7 @@ func (l *Log) run() {
 
 var errStillFailing = errors.New("writing the evidence: the last try failed a moment ago")
 
-// turn writes what waits, and tells those who wait for it. Shortly after a failure it does
+// turn writes what waits, and ends the wait for it. Shortly after a failure it does
 // nothing but say so, unless it is the last one.
 func (l *Log) turn() error {
 	w := &l.w
@@ -70,7 +70,7 @@ func (l *Log) turn() error {
 		if err != nil {
 			// The next try opens the file anew and cuts it back: after a sync that failed, what
 			// the system says of the file is not to be trusted.
-			w.giveUp()
+			w.closeFile()
 			w.lastTry = now
 			l.inTrouble(err)
 		}
@@ -96,7 +96,7 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses, failing trouble
 		(!look || l.inPlace(now) == nil && w.shipper.inPlace() == nil) {
 		return nil
 	}
-	late := time.AfterFunc(l.o.patience, func() { l.inTrouble(l.silence()) })
+	late := time.AfterFunc(l.o.patience, func() { l.inTrouble(l.errHangs()) })
 	defer late.Stop()
 	if err := l.openSegment(now); err != nil {
 		return err
@@ -212,8 +212,8 @@ func (l *Log) openSegment(now time.Time) error {
 	case cause != nil:
 		l.isMissing(cause.Error())
 		w.gap = &gap{Reason: cause.Error(), MissingUpTo: w.at.seq}
-		w.giveUp()
-		w.shipper.giveUp()
+		w.closeFile()
+		w.shipper.closeFile()
 		w.path, w.size = "", 0
 	case w.path != "" && (w.size >= int64(l.o.SegmentSize) || !sameDay(w.day, now)):
 		if err := l.endSegment(now); err != nil {
@@ -223,7 +223,7 @@ func (l *Log) openSegment(now time.Time) error {
 	if taken := w.shipper.inPlace(); taken != nil {
 		l.shipped(shipTaken, taken)
 		w.gap = cmp.Or(w.gap, &gap{Reason: taken.Error()})
-		w.shipper.giveUp()
+		w.shipper.closeFile()
 	}
 	if w.path == "" {
 		return l.beginSegment(now)
@@ -252,7 +252,7 @@ func (l *Log) reopen() error {
 	return err
 }
 
-func (w *writer) giveUp() {
+func (w *writer) closeFile() {
 	if w.file != nil {
 		_ = w.file.Close() // what was wrong with it is told already
 		w.file = nil
@@ -348,7 +348,7 @@ func (l *Log) endSegment(now time.Time) error {
 			return err
 		}
 	}
-	w.giveUp() // all of it is synced
+	w.closeFile() // all of it is synced
 	w.path, w.size = "", 0
 	return nil
 }
@@ -370,7 +370,7 @@ func (l *Log) end() {
 		l.o.Log.Error("records of the evidence are lost with the process", "records", len(l.pending)-1, "cause",
 			failure.Error())
 	}
-	w.giveUp()
+	w.closeFile()
 	l.background.Wait() // it works under the lock of the directory as well
 	w.failure = errors.Join(failure, w.shipper.close(l.o.patience/5), l.lock.Close())
 }
@@ -385,6 +385,6 @@ func (l *Log) Close() error {
 	case <-l.done:
 		return l.w.failure
 	case <-timer.C:
-		return fmt.Errorf("closing the evidence: %w", l.silence())
+		return fmt.Errorf("closing the evidence: %w", l.errHangs())
 	}
 }
