@@ -199,3 +199,69 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 		}
 	})
 }
+
+// A version that does not know a file's format says so, and neither skips nor writes it.
+func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, path string)
+	}{
+		{"by its first record", func(t *testing.T, path string) {
+			first, rest, _ := strings.Cut(testkit.Read(t, path), "\n")
+			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), `,"hash":"`)
+			testkit.Write(t, path, hashed(content)+rest)
+		}},
+		{"by its name", func(t *testing.T, path string) { testkit.Must(t, os.Rename(path, path+".zst")) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			testkit.Must(t, mustOpen(t, options(dir)).Close())
+			c.change(t, segmentsOf(t, dir)[0])
+			newer := func(what string, err error) {
+				t.Helper()
+				if err == nil || !strings.Contains(err.Error(), "written by a newer version") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			_, err := audit.Open(options(dir))
+			newer("starting", err)
+			_, err = audit.Search(filepath.Join(dir, "r1"), audit.Query{}, func(*audit.Found) error { return nil })
+			newer("searching", err)
+			reports, _, err := audit.VerifyAll([]string{filepath.Join(dir, "r1")}, audit.VerifyOptions{})
+			if err != nil {
+				newer("verifying", err)
+			} else if len(reports[0].Findings) == 0 {
+				t.Error("verifying: nothing was found")
+			}
+		})
+	}
+}
+
+// Evidence of before there were formats verifies, is searched, and goes on in a new file.
+// testdata/format1 was written by such a version.
+func TestEvidenceOfFormat1GoesOn(t *testing.T) {
+	dir := t.TempDir()
+	testkit.Must(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "format1"))))
+	if r := sound(t, dir); r.Records != 6 || r.Checkpoints != 4 || r.Signed != 6 || r.Replica != "r1" {
+		t.Errorf("%+v", r)
+	}
+	day := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	all, s := find(t, dir, audit.Query{From: day.Add(-24 * time.Hour), To: day})
+	if ids(all) != "old-1" || len(s.Findings) > 0 {
+		t.Errorf("%q, %+v", ids(all), s)
+	}
+	o := options(dir)
+	o.Now = func() time.Time { return day.Add(23*time.Hour + 59*time.Minute + 30*time.Second) } // the day of the last file
+	l := mustOpen(t, o)
+	if s := l.Status(); s.Missing != "" {
+		t.Error(s.Missing)
+	}
+	l.Done(finished("new"))
+	testkit.Must(t, l.Close())
+	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
+		t.Errorf("%+v", r)
+	}
+	if all, _ = find(t, dir, audit.Query{}); ids(all) != "old-1 old-2 new" {
+		t.Errorf("%q", ids(all))
+	}
+}
