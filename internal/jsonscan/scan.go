@@ -8,23 +8,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
-	"strings"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
 )
-
-// pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
-func pointer(at, key string) string {
-	const most = 64
-	if len(key) > most {
-		key = strings.ToValidUTF8(key[:most], "") + "…"
-	}
-	if strings.ContainsAny(key, "~/") {
-		key = escapes.Replace(key)
-	}
-	return at + "/" + key
-}
-
-// escapes are those of a JSON pointer (RFC 6901, section 3).
-var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // blanks returns b without the white space in front.
 func blanks(b []byte) []byte {
@@ -122,21 +109,6 @@ func Members(object []byte) iter.Seq[Member] {
 	}
 }
 
-// Elements gives the elements of an array.
-func Elements(array []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for rest := blanks(array[1:]); rest[0] != ']'; {
-			n := valueEnd(rest)
-			if !yield(rest[:n]) {
-				return
-			}
-			if rest = blanks(rest[n:]); rest[0] == ',' {
-				rest = blanks(rest[1:])
-			}
-		}
-	}
-}
-
 // Deepest is how many objects and arrays of what a provider says may stand in one
 // another: the API's messages have six, and common readers give up at 64.
 const Deepest = 32
@@ -172,37 +144,26 @@ func isText(quoted []byte) bool {
 		if i < 0 {
 			return true
 		}
-		escape := quoted[i:]
-		if escape[1] != 'u' {
-			quoted = escape[2:]
+		quoted = quoted[i:]
+		first := unit(quoted)
+		if !utf16.IsSurrogate(first) {
+			quoted = quoted[len(`\"`):] // what else an escape has are plain signs
 			continue
 		}
-		switch half(escape) {
-		case 'h':
-			if half(escape[6:]) != 'l' {
-				return false
-			}
-			escape = escape[6:]
-		case 'l':
+		if utf16.DecodeRune(first, unit(quoted[len(`\ud83d`):])) == utf8.RuneError {
 			return false
 		}
-		quoted = escape[6:]
+		quoted = quoted[len(`\ud83d\ude00`):]
 	}
 }
 
-// half says which half of a surrogate pair b begins with, the high ('h') or the low ('l');
-// 0 if neither.
-func half(b []byte) byte {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
+// unit gives the code unit of UTF-16 that an escape at the beginning of b stands for; 0 if there is none.
+func unit(b []byte) rune {
+	if len(b) < len(`\ud83d`) || b[0] != '\\' || b[1] != 'u' {
 		return 0
 	}
-	switch c := b[3] | 0x20; {
-	case c == '8' || c == '9' || c == 'a' || c == 'b':
-		return 'h'
-	case c >= 'c' && c <= 'f':
-		return 'l'
-	}
-	return 0
+	n, _ := strconv.ParseUint(string(b[2:6]), 16, 16) // valid, as the whole is; 0 for what is another escape
+	return rune(n)
 }
 
 // inside gives what a string means, without its escapes.

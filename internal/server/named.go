@@ -37,7 +37,7 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 	switch {
 	case route.Kind == config.KindMandates:
 		return x.namedInMandate(caller, route, claim)
-	case route.named == nil:
+	case !route.namesEnterprises:
 		return nil
 	case !c.HasBody:
 		return x.readNames(route, path, nil, claim)
@@ -105,7 +105,7 @@ func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *t
 	if c.Query == "" && len(body) == 0 {
 		return nil
 	}
-	if claim.Named, err = route.named(c.Method, path, c.Query, body); err != nil {
+	if claim.Named, err = ebox.NamedIn(c.Action, path, c.Query, body); err != nil {
 		return err
 	}
 	noted := map[enterprise.Number]bool{claim.Target: true}
