@@ -50,6 +50,9 @@ var (
 	errLong      error = unusable(fmt.Sprintf("is larger than a summary may be: %d bytes", maxSummary))
 )
 
+// errFull is a message for which there is no memory.
+var errFull = errors.New("keeping a message: there is no memory for it")
+
 // message is one message of a provider's list.
 type message struct {
 	id string
