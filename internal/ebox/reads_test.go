@@ -33,7 +33,8 @@ func TestReadsByPost(t *testing.T) {
 		},
 		{ebox.Change, ebox.Change}: {
 			"/ebox/messages/update", "/ebox/messages/delete", "/ebox/messages/17/update", "/ebox/messages/17/actions",
-			"/ebox/messages/17/actions/search", "/mandates/17/search", "/persons/update", "/persons/delete", "/employers/17/workers/search",
+			"/ebox/messages/17/actions/search", "/mandates/17/search", "/persons/update", "/persons/delete",
+			"/employers/17/workers/search",
 			"/replies/search",
 			// Written otherwise, a path may be another one to some server.
 			"/eboxPreferences/Search", "/eboxPreferences//search", "//eboxPreferences/search", "/eboxPreferences/search//",

@@ -1,10 +1,12 @@
-package inbox
+package inbox_test
 
 import (
 	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/inbox"
 )
 
 // moving gives a list of one provider that is read while it moves: its ids, what it says
@@ -17,7 +19,7 @@ func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, 
 			received: noon.Add(-time.Duration(n) * time.Second)})
 	}
 	r, l := listOf(t, roundOf(mailboxes{"p": m}, "p"), query)
-	return l.ids(), l, HeaderOf(r.Missing)
+	return l.ids(), l, inbox.HeaderOf(r.Missing)
 }
 
 // What a provider counts on its second page is one more than the list has that was begun

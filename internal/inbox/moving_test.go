@@ -1,11 +1,10 @@
-package inbox
+package inbox_test
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,8 +16,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/testkit"
 )
+
+// What docs/inbox.md and the API say, and how many pages in a row may bring nothing new.
+const largestPage, mostRestarts, mostRepeats = 100, 2, 3
 
 // noon is the latest date of a message that is there from the beginning.
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -63,7 +66,7 @@ type mailbox struct {
 
 // drawMailbox draws one with as much of everything as the properties can bear: a
 // provider that neither counts nor links cannot be told from one that gives the same
-// page for ever if maxRepeats pages of messages come in.
+// page for ever if mostRepeats pages of messages come in.
 func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 	m := &mailbox{
 		id: id, limit: rapid.IntRange(1, 12).Draw(t, "limit"), counts: rapid.Bool().Draw(t, "counts"),
@@ -75,7 +78,7 @@ func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 		at = at.Add(-time.Duration(rapid.SampledFrom([]int{0, 1, 1, 7200}).Draw(t, "gap")) * time.Second)
 		m.letters = append(m.letters, &letter{provider: id, id: strconv.Itoa(1000 + n), received: at})
 	}
-	spare := maxRepeats - 1 // on pages of one
+	spare := mostRepeats - 1 // on pages of one
 	if m.counts || m.links {
 		spare *= m.limit
 	}
@@ -139,7 +142,7 @@ func (m *mailbox) move(q url.Values) {
 	}
 }
 
-func (m *mailbox) answer(raw string) *Answer {
+func (m *mailbox) answer(raw string) *inbox.Answer {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
 		panic(err)
@@ -160,7 +163,7 @@ func (m *mailbox) answer(raw string) *Answer {
 		if m.v2 {
 			body, kind = `{"id":"1","code":"NOT_FOUND"}`, "application/json"
 		}
-		return &Answer{ID: "x", Status: http.StatusNotFound, ContentType: kind, Body: io.NopCloser(strings.NewReader(body))}
+		return answering(http.StatusNotFound, kind, body)()
 	}
 	var b strings.Builder
 	b.WriteString(`{"items":[`)
@@ -195,12 +198,12 @@ func (m *mailbox) answer(raw string) *Answer {
 // mailboxes are the providers of one enterprise. Each is asked by one goroutine.
 type mailboxes map[string]*mailbox
 
-func (a mailboxes) Ask(_ context.Context, r *Request) (*Answer, error) {
+func (a mailboxes) Ask(_ context.Context, r *inbox.Request) (*inbox.Answer, error) {
 	return a[r.Provider].answer(r.Query), nil
 }
 
 // drawn draws up to three of them, with a round that asks them.
-func drawn(t *rapid.T, moves bool) (mailboxes, *Round) {
+func drawn(t *rapid.T, moves bool) (mailboxes, *inbox.Round) {
 	boxes := make(mailboxes)
 	ids := []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "providers")]
 	clock := new(atomic.Int64)
@@ -222,10 +225,12 @@ type shown struct {
 }
 
 // look asks for a page and holds it against all that is true of one page.
-func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
+func (a mailboxes) look(t *rapid.T, round *inbox.Round, query string) *shown {
 	values, err := url.ParseQuery(query)
 	testkit.Must(t, err)
 	q := queryOf(t, query)
+	skip, _ := strconv.Atoi(values.Get("skip"))
+	last := skip + q.Page*q.PageSize // the position of the page's last message
 	s := &shown{missing: make(map[string]bool)}
 	asks, arrived := make(map[string]int), make(map[string]int)
 	for id, m := range a {
@@ -253,12 +258,12 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 	}
 	slices.SortStableFunc(s.was, (*letter).before)
 	for id, m := range a {
-		size := min(q.last(), maxPageSize, m.limit)
-		most := (maxRestarts + 1) * ((q.last()+m.arrived+len(m.letters))/size + maxRepeats)
+		size := min(last, largestPage, m.limit)
+		most := (mostRestarts + 1) * ((last+m.arrived+len(m.letters))/size + mostRepeats)
 		if n := m.asks - asks[id]; n < 1 || n > most {
-			t.Fatalf("%s was asked %d times for %d messages, %d a page", id, n, q.last(), size)
+			t.Fatalf("%s was asked %d times for %d messages, %d a page", id, n, last, size)
 		}
-		if shrunk <= maxRestarts && m.arrived-arrived[id] < maxRepeats*size && s.missing[id] {
+		if shrunk <= mostRestarts && m.arrived-arrived[id] < mostRepeats*size && s.missing[id] {
 			t.Fatalf("%s is named for a list that became shorter %d times: %s", id, m.shrunk, result.Body)
 		}
 	}

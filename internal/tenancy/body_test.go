@@ -115,7 +115,8 @@ func TestBodiesThatTwoReadersMightReadDifferently(t *testing.T) {
 		}
 	}
 	for _, header := range [][2]string{{"application/x-www-form-urlencoded", ""}, {"application/json", "gzip"}} {
-		if _, err := tenancy.NamedInBody([]byte(body), header[0], header[1]); status(t, err) != 400 || issues(err)[0].In != "header" {
+		_, err := tenancy.NamedInBody([]byte(body), header[0], header[1])
+		if status(t, err) != 400 || issues(err)[0].In != "header" {
 			t.Errorf("%q: %v", header, err)
 		}
 	}

@@ -114,7 +114,8 @@ func TestACallForVeryManyEnterprisesIsRefused(t *testing.T) {
 		fmt.Fprintf(&body, "%q,", e.Number.String())
 		fmt.Fprintf(&query, "representedEnterpriseNumber[%d]=%s&", i, e.Number)
 	}
-	for _, call := range []string{`POST {"representedEnterpriseNumber":[` + body.String() + `1]}`, "GET ?" + query.String()} {
+	inBody, inQuery := `POST {"representedEnterpriseNumber":[`+body.String()+`1]}`, "GET ?"+query.String()
+	for _, call := range []string{inBody, inQuery} {
 		method, claim := asked(t, call)
 		_, err := resolver(config.Any).Resolve(ruled(everything), grantRoute, ebox.Mandates, method, claim)
 		if status(t, err) != 400 || len(issues(err)) != 2 || len(claim.Body.Numbers)+len(claim.Query.Numbers) > 10 {

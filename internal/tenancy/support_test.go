@@ -80,7 +80,8 @@ func asked(t testing.TB, call string) (method string, claim tenancy.Claim) {
 }
 
 // listing is what a call that lists for somebody ends in.
-func listing(t testing.TB, r *tenancy.Resolver, rule config.Caller, route *tenancy.Route, call string) (tenancy.Tenant, error) {
+func listing(t testing.TB, r *tenancy.Resolver, rule config.Caller, route *tenancy.Route, call string,
+) (tenancy.Tenant, error) {
 	t.Helper()
 	method, claim := asked(t, call)
 	return r.Resolve(ruled(rule), route, ebox.List, method, claim)
