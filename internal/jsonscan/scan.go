@@ -1,7 +1,6 @@
 // Package jsonscan walks JSON texts (RFC 8259) that are known to be valid, and takes
 // them apart without changing or copying a byte. Check and Read are where a text from
-// elsewhere becomes one that is known to be valid, and Stream where its values do while it
-// comes.
+// elsewhere becomes one that is known to be valid.
 package jsonscan
 
 import (
@@ -25,59 +24,43 @@ func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\
 
 // valueEnd gives the length of the value that b begins with.
 func valueEnd(b []byte) int {
-	var scan valueScan
-	if n, whole := scan.end(b); whole {
-		return n
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			if i += textEnd(b[i:]); depth == 0 {
+				return i
+			}
+			i--
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 { // behind a number or a word
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
 	}
 	return len(b) // a number or a word
 }
 
-// valueScan looks for the end of a value in a text that may grow.
-type valueScan struct {
-	i, depth     int
-	text, escape bool // within a string, behind its backslash
-}
-
-// end gives the length of the value that b begins with, as far as it was looked through; whole
-// is false if it may go on behind b. A value that is not valid may end anywhere.
-func (v *valueScan) end(b []byte) (n int, whole bool) {
-	for ; v.i < len(b); v.i++ {
-		c := b[v.i]
-		if v.text {
-			if plain[c] && !v.escape { // as most are
-				continue
-			}
-			switch {
-			case v.escape:
-				v.escape = false
-			case c == '\\':
-				v.escape = true
-			case c == '"':
-				if v.text = false; v.depth == 0 {
-					return v.i + 1, true
-				}
-			}
-			continue
-		}
-		switch c {
-		case '"':
-			v.text = true
-		case '{', '[':
-			v.depth++
-		case '}', ']':
-			if v.depth == 0 { // behind a number or a word
-				return v.i, true
-			}
-			if v.depth--; v.depth == 0 {
-				return v.i + 1, true
-			}
-		case ',', ' ', '\t', '\r', '\n':
-			if v.depth == 0 {
-				return v.i, true
-			}
+// textEnd gives the length of the string that b begins with.
+func textEnd(b []byte) int {
+	for i := 1; ; i++ {
+		switch {
+		case plain[b[i]]: // as most are
+		case b[i] == '\\':
+			i++
+		default:
+			return i + 1
 		}
 	}
-	return 0, false
 }
 
 // Member is one member of an object: its key without escapes, its value as written,
@@ -121,7 +104,7 @@ func Readable(value []byte) bool {
 	for i := 0; i < len(value); i++ {
 		switch value[i] {
 		case '"':
-			n := valueEnd(value[i:])
+			n := textEnd(value[i:])
 			if !isText(value[i : i+n]) {
 				return false
 			}
@@ -183,23 +166,23 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 // what stands between its braces. It is empty if nothing is left. Many readers take
 // ProviderId for providerId, and the last of them for the one that counts.
 func Without(object []byte, key string) []byte {
-	all := bytes.TrimRight(blanks(object[1:len(object)-1]), " \t\r\n")
-	name, there := []byte(key), false
+	const between = ", \t\r\n"
+	name, whole := []byte(key), true
+	var kept []byte
 	for m := range Members(object) {
-		there = there || bytes.EqualFold(m.Key, name)
-	}
-	if !there {
-		return all
-	}
-	kept := make([]byte, 0, len(all))
-	for m := range Members(object) {
-		if bytes.EqualFold(m.Key, name) {
-			continue
+		switch is := bytes.EqualFold(m.Key, name); {
+		case is && whole: // all in front of it is kept
+			whole = false
+			kept = append(make([]byte, 0, len(object)), bytes.Trim(object[1:m.Start], between)...)
+		case !is && !whole:
+			if len(kept) > 0 {
+				kept = append(kept, ',')
+			}
+			kept = append(kept, object[m.Start:m.End]...)
 		}
-		if len(kept) > 0 {
-			kept = append(kept, ',')
-		}
-		kept = append(kept, object[m.Start:m.End]...)
+	}
+	if whole {
+		return bytes.Trim(object[1:len(object)-1], between)
 	}
 	return kept
 }
