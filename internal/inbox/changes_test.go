@@ -96,12 +96,8 @@ func TestChangesThatCannotBeSharedOut(t *testing.T) {
 		`{"items":[ ]}`:                                                            "/items",
 		`{"items":{}}`:                                                             "/items",
 		`{"items":[` + good + `,[]]}`:                                              "/items/1",
-		`{"items":[{"providerId":"a","messageId":"1","messageId":"2"}]}`: "/items/0/messageId",
-		`{"items":[{"providerId":"a","ProviderId":"b"}]}`:                "/items/0/ProviderId",
-		`{"items":[` + good + `],"items":[]}`:                            "/items",
-		`{"items":[`:                                                     "",
-		``:                                                               "",
-		"\ufeff{}":                                                       "",
+		`{"items":[`:                                                               "",
+		``:                                                                         "",
 	} {
 		_, err := inbox.ParseChanges([]byte(body), nil, []inbox.Provider{{ID: "a"}, {ID: "b"}}, nil)
 		var p *problem.Problem

@@ -147,8 +147,8 @@ func (claim *Claim) said(c *Caller, route *Route) (mention, error) {
 	return s, nil
 }
 
-// agree gives the first of two places that name the same, or the one that names anybody. A place that names another
-// than the first is refused with 400.
+// agree gives the first of two places that names somebody. If both do, they must name the same; else there is
+// a problem, 400.
 func agree(first, other mention) (mention, *problem.Problem) {
 	switch {
 	case first.in == "":
@@ -160,18 +160,18 @@ func agree(first, other mention) (mention, *problem.Problem) {
 }
 
 // direct reports whether the enterprise is named where the upstream looks.
-func (c *Claim) direct(method string) bool {
-	if c.place(method) == "body" {
-		return c.Body.Direct
+func (claim *Claim) direct(method string) bool {
+	if claim.place(method) == "body" {
+		return claim.Body.Direct
 	}
-	return c.Query.Direct
+	return claim.Query.Direct
 }
 
 // place says where the upstream looks: in the query if the method has no body of
 // its own or this request has nothing in it, else in the body, beside which a
 // number in the query may well be overlooked.
-func (c *Claim) place(method string) string {
-	if !inQuery(method) && c.Body.Content {
+func (claim *Claim) place(method string) string {
+	if !inQuery(method) && claim.Body.Content {
 		return "body"
 	}
 	return "query"
