@@ -193,6 +193,36 @@ func TestAnAnswerThatIsTooLargeIsCalledWhatItIs(t *testing.T) {
 	}
 }
 
+// endless is an answer that begins as a list, and goes on with one sign for ever.
+type endless struct {
+	begins io.Reader
+	sign   string
+	read   int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n, err := e.begins.Read(p)
+	if err != nil {
+		n = copy(p, strings.Repeat(e.sign, len(p)))
+	}
+	e.read += n
+	return n, nil
+}
+
+func (*endless) Close() error { return nil }
+
+func TestOfAMessageWithoutAnEndNoMoreIsReadThanOneMayHave(t *testing.T) {
+	for begins, sign := range map[string]string{`{"items":[{"messageId":"`: "x", `{"items":[`: " ", `{"`: "x", `{"x":`: "["} {
+		flood := &endless{begins: strings.NewReader(begins), sign: sign}
+		r, _ := list(t, answers{"a": says(honest), "b": func() *inbox.Answer {
+			return &inbox.Answer{ID: "x", Status: 200, ContentType: "application/json", Body: flood}
+		}}, "")
+		if inbox.HeaderOf(r.Missing) != "b;reason=malformed" || flood.read > 1<<20 {
+			t.Errorf("%s%s…: %d bytes are read, missing %q", begins, sign, flood.read, inbox.HeaderOf(r.Missing))
+		}
+	}
+}
+
 // A provider that takes no notice of the window has all its messages left out, and none
 // of them counts as read.
 func TestAListWithoutAnEndIsNotRemembered(t *testing.T) {
