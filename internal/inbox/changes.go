@@ -52,9 +52,10 @@ func badChanges(in, name, kind, detail string) error {
 		problem.Issue{Type: kind, In: in, Name: name, Detail: detail})
 }
 
-// ParseChanges takes a body apart by the providerId of its items. It is none that two readers could read
-// in two ways (jsonscan.Read). known are the ids of the active providers. The error is a *problem.Problem, 400 with the issues, and
-// nothing of such a body may be sent; 503 if there is no memory for the parts.
+// ParseChanges takes a body apart by the providerId of its items. It is none that two readers
+// could read in two ways (jsonscan.Read). known are the ids of the active providers. The error is
+// a *problem.Problem, 400 with the issues, and nothing of such a body may be sent; 503 if there is
+// no memory for the parts.
 func ParseChanges(body []byte, contentType []string, known []Provider, held *memory.Account) (*Changes, error) {
 	var whole object
 	if json.Unmarshal(body, &whole) != nil || whole == nil {

@@ -212,7 +212,9 @@ func (e *endless) Read(p []byte) (int, error) {
 func (*endless) Close() error { return nil }
 
 func TestOfAMessageWithoutAnEndNoMoreIsReadThanOneMayHave(t *testing.T) {
-	for begins, sign := range map[string]string{`{"items":[{"messageId":"`: "x", `{"items":[`: " ", `{"`: "x", `{"x":`: "["} {
+	for begins, sign := range map[string]string{
+		`{"items":[{"messageId":"`: "x", `{"items":[`: " ", `{"`: "x", `{"x":`: "[",
+	} {
 		flood := &endless{begins: strings.NewReader(begins), sign: sign}
 		r, _ := list(t, answers{"a": says(honest), "b": func() *inbox.Answer {
 			return &inbox.Answer{ID: "x", Status: 200, ContentType: "application/json", Body: flood}
