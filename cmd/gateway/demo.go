@@ -110,7 +110,10 @@ Try these, and stop with Ctrl-C:
    curl -sS -o document.bin -w '%%{http_code}, %%{size_download} bytes\n' %[4]s
 
 6. Create a citizen mandate:
-   curl -si -H 'Content-Type: application/json' -d '{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}' %[1]s/enterprises/0206731645/grant/citizen/mandates
+   curl -si -H 'Content-Type: application/json' \
+     -d '{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],
+          "representedEnterpriseNumber":"0206731645"}' \
+     %[1]s/enterprises/0206731645/grant/citizen/mandates
 
 7. See a problem: the mandate of this enterprise has ended, and the provider says so:
    curl -si %[1]s/enterprises/0474028805/ebox/providers/nsso/ebox/messages

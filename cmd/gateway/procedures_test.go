@@ -1,3 +1,5 @@
+// The tests are inside the package: a command exports nothing.
+
 package main
 
 import (
@@ -89,7 +91,8 @@ chmod 0755 /mnt /mnt/shims/*
 trap 'systemctl stop ebox-gateway; cat /mnt/log >&2' EXIT
 ready() {
 	for _ in $(seq 600); do
-		curl -fsS -o /mnt/ready "http://$ADMIN/readyz" 2>/dev/null && gateway healthcheck --url "http://$ADMIN/readyz" && return
+		curl -fsS -o /mnt/ready "http://$ADMIN/readyz" 2>/dev/null &&
+			gateway healthcheck --url "http://$ADMIN/readyz" && return
 		sleep 0.1
 	done
 	echo "never ready" >&2

@@ -1,3 +1,5 @@
+// The tests are inside the package: a command exports nothing.
+
 package main
 
 import (
@@ -145,6 +147,18 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s answers %s", args[0], resp.Status)
+		}
+	}
+}
+
+// Whoever tries the demo as the README says has no command of that name.
+func TestTheDemoSaysHowToCallItAgain(t *testing.T) {
+	for name, want := range map[string]string{
+		"/tmp/go-build1296/b001/exe/gateway": "go run ./cmd/gateway",
+		"/usr/local/bin/gateway":             "/usr/local/bin/gateway",
+	} {
+		if got := calledAs(name); got != want {
+			t.Errorf("%s is called as %q, want %q", name, got, want)
 		}
 	}
 }
