@@ -64,17 +64,17 @@ const Patience = 5 * time.Second
 // walkAll goes to all of the upstreams, some at a time, and gives the ways in their order.
 func (g check) walkAll(ctx context.Context, probes []probe) []*way {
 	places := make(chan struct{}, 8)
-	gone := make([]*way, len(probes))
+	ways := make([]*way, len(probes))
 	var wg sync.WaitGroup
 	for i, p := range probes {
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			gone[i] = g.walk(ctx, p)
+			ways[i] = g.walk(ctx, p)
 		})
 	}
 	wg.Wait()
-	return gone
+	return ways
 }
 
 // walk asks for an upstream's base URL without a token, over the transport that its
@@ -159,8 +159,8 @@ func addresses(list []net.IPAddr) string {
 }
 
 // rows are the steps to each origin that was not shown yet, and behind them a row per upstream.
-func (g check) rows(gone []*way, shown map[string]bool) (checks []Check) {
-	for _, w := range gone {
+func (g check) rows(ways []*way, shown map[string]bool) (checks []Check) {
+	for _, w := range ways {
 		if origin := w.probe.origin(); !shown[origin] {
 			shown[origin] = true
 			checks = append(checks, w.steps(g.Now())...)
@@ -262,9 +262,9 @@ func reason(err error) string {
 }
 
 // proxyRow is the row of the egress proxy, if there is one and a way leads through it.
-func proxyRow(gone []*way) []Check {
+func proxyRow(ways []*way) []Check {
 	var failed *way
-	for _, w := range gone {
+	for _, w := range ways {
 		switch {
 		case w.proxy == "":
 		case w.failure.Proxy:
@@ -296,12 +296,12 @@ const (
 // clocks compares this machine's clock with each server's that told the time. That of the
 // Authorization Server, the first, judges the times in an assertion; a difference to it is a failure,
 // to the others a sign of whose clock is wrong.
-func clocks(gone []*way) (checks []Check) {
+func clocks(ways []*way) (checks []Check) {
 	seen := make(map[string]bool)
-	for _, w := range gone {
+	for _, w := range ways {
 		if host := w.probe.base.Host; w.dated && !seen[host] {
 			seen[host] = true
-			checks = append(checks, w.clock(host == gone[0].probe.base.Host))
+			checks = append(checks, w.clock(host == ways[0].probe.base.Host))
 		}
 	}
 	if len(checks) == 0 {
