@@ -75,15 +75,16 @@ func connections(short, turnedAway bool) situation {
 
 func evidence(s audit.Status) situation { return func(v *operate.View) { v.Evidence = &s } }
 
+func payroll(c authn.ClientStatus) situation {
+	c.Name = "payroll"
+	return func(v *operate.View) { v.Tokens = clients{list: []authn.ClientStatus{c}} }
+}
+
 // client is one with a token, which is in use if it has a hash.
 func client(keyState string, token authn.TokenStatus) situation {
 	token.Expires = night.Add(time.Minute)
-	return func(v *operate.View) {
-		v.Tokens = clients{list: []authn.ClientStatus{{
-			Name: "payroll", Key: &authn.KeyStatus{State: keyState, NotAfter: night.Add(-time.Hour)},
-			Tokens: []authn.TokenStatus{token},
-		}}}
-	}
+	return payroll(authn.ClientStatus{Key: &authn.KeyStatus{State: keyState, NotAfter: night.Add(-time.Hour)},
+		Tokens: []authn.TokenStatus{token}})
 }
 
 // noAnswer is an Authorization Server that has not answered for some time.
@@ -160,6 +161,7 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 	}
 	refused := &authn.FailureStatus{Code: "invalid_client", Until: night.Add(90 * time.Second),
 		Text: "fetching token for payroll: refused with invalid_client for scope \"a\""}
+	noFile := &authn.FailureStatus{Text: "reading client.p12: no such file"}
 	situations := map[string][]situation{
 		"nothing": {},
 
@@ -195,6 +197,9 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 			testkit.Must(t, v.Switches.Switch(t.Context(), m))
 		}},
 
+		"all: no key can be loaded": {payroll(authn.ClientStatus{KeyError: noFile})},
+		"not ready": {func(v *operate.View) { v.ReadyBefore, v.Missing = false, "the first list is being fetched" }},
+
 		"configuration: one mistake":      {rejected("config.yaml:3:9: admin.listn: unknown key\n    admin: {listn: x}")},
 		"configuration: three":            {rejected("config.yaml:3:9: admin.listn: unknown key", "second", "third")},
 		"listener: 31 days":               {listener(31 * day)},
@@ -225,6 +230,15 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 		"upstream: five wait for 4 s":  {upstream("grant", state{Circuit: "closed"}, 5, 4*time.Second)},
 		"upstream: one waits for 6 s":  {upstream("grant", state{Circuit: "closed"}, 1, 6*time.Second)},
 		"upstream: one waits for 16 s": {upstream("grant", state{Circuit: "closed"}, 1, 16*time.Second)},
+
+		"enterprises: one refused": {asked(1, "nsso", 1, late, 0, call.Record{Status: 403, UpstreamStatus: 403, Tries: 1})},
+		"enterprises: all refused": {asked(12, "nsso", 12, late, 0, call.Record{Status: 403, UpstreamStatus: 403, Tries: 1})},
+
+		"key: the next cannot be loaded": {payroll(authn.ClientStatus{Key: new(authn.KeyStatus), KeyError: noFile})},
+		"key: the next does not sign": {payroll(authn.ClientStatus{Key: new(authn.KeyStatus),
+			Pending: &authn.PendingStatus{Reason: "it got no token.", NextTry: night.Add(time.Minute)}})},
+		"clock: behind": {payroll(authn.ClientStatus{Key: new(authn.KeyStatus),
+			Clock: &authn.ClockStatus{AheadSeconds: -90}})},
 
 		// An expired certificate leads to invalid_client: the certificate is what somebody has to see to. And
 		// an alert fires while the tokens in use are good: whoever follows it has to find the cause.
