@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -198,7 +200,7 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 		}},
 
 		"all: no key can be loaded": {payroll(authn.ClientStatus{KeyError: noFile})},
-		"not ready": {func(v *operate.View) { v.ReadyBefore, v.Missing = false, "the first list is being fetched" }},
+		"not ready":                 {func(v *operate.View) { v.ReadyBefore, v.Missing = false, "the first list is being fetched" }},
 
 		"configuration: one mistake":      {rejected("config.yaml:3:9: admin.listn: unknown key\n    admin: {listn: x}")},
 		"configuration: three":            {rejected("config.yaml:3:9: admin.listn: unknown key", "second", "third")},
@@ -255,6 +257,8 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 		"token: no answer is said once": {open(operate.TokenEndpoint), client(authn.KeyUsable,
 			token{Error: noAnswer(0)})},
 	}
+	page := httptest.NewRecorder()
+	admin.New(admin.Options{}).ServeHTTP(page, httptest.NewRequest(http.MethodGet, admin.Runbook, nil))
 	var got strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(situations)) {
 		s := status.Of(view(situations[name]...))
@@ -266,6 +270,10 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 			}
 			if a.Runbook != "" {
 				fmt.Fprintf(&got, "\t\t→ %s\n", a.Runbook)
+			}
+			_, section, _ := strings.Cut(a.Runbook, "#")
+			if !strings.Contains(page.Body.String(), `id="`+section+`"`) && section != "" {
+				t.Errorf("%s: the runbook has no section %q", name, section)
 			}
 		}
 	}
