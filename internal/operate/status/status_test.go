@@ -63,6 +63,10 @@ func view(in ...situation) *operate.View {
 	return v
 }
 
+func notReady(missing string) situation {
+	return func(v *operate.View) { v.ReadyBefore, v.Missing = false, missing }
+}
+
 func rejected(mistakes ...string) situation {
 	return func(v *operate.View) { v.Rejected = &operate.Rejected{Errors: mistakes} }
 }
@@ -200,7 +204,7 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 		}},
 
 		"all: no key can be loaded": {payroll(authn.ClientStatus{KeyError: noFile})},
-		"not ready":                 {func(v *operate.View) { v.ReadyBefore, v.Missing = false, "the first list is being fetched" }},
+		"not ready":                 {notReady("the first list is being fetched")},
 
 		"configuration: one mistake":      {rejected("config.yaml:3:9: admin.listn: unknown key\n    admin: {listn: x}")},
 		"configuration: three":            {rejected("config.yaml:3:9: admin.listn: unknown key", "second", "third")},
