@@ -199,13 +199,12 @@ func (list *attentions) ofRefused(s activity.Standing, now time.Time) {
 	if s.Provider == "" {
 		part = "route " + s.Route
 	}
-	severity, text := severityFailing, "%d of %d enterprises refused, and none served since %s: is the office's own "+
-		"standing gone?"
+	severity, when := severityFailing, ""
 	if now.Sub(s.Last) > refusedLately {
-		severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none served "+
-			"since %s: is the office's own standing gone?"
+		severity, when = severityNotice, " when they were last asked for"
 	}
-	list.add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
+	list.add(severity, part, fmt.Sprintf("%d enterprises were refused%s, and none served since %s: is the office's own "+
+		"standing gone?", s.InARow, when, clock(s.Since, now)),
 		"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
 		"eboxenterprisesrefused")
 }

@@ -139,6 +139,11 @@ func failed(n, enterprises int, ago time.Duration) situation {
 	return asked(n, "nsso", enterprises, ago, 0, call.Record{Status: 500, UpstreamStatus: 500, Tries: 1})
 }
 
+// refusedFor are refusals for so many enterprises.
+func refusedFor(n int, ago time.Duration) situation {
+	return asked(n, "nsso", n, ago, 0, call.Record{Status: 403, UpstreamStatus: 403, Tries: 1})
+}
+
 func cut(n, enterprises int) situation {
 	return asked(n, "nsso", enterprises, late, 0, call.Record{Status: 502, ProblemType: "urn:x", Tries: 1,
 		ProxyError: "http_response_incomplete"})
@@ -237,8 +242,9 @@ func TestWhatSomebodyShouldKnow(t *testing.T) {
 		"upstream: one waits for 6 s":  {upstream("grant", state{Circuit: "closed"}, 1, 6*time.Second)},
 		"upstream: one waits for 16 s": {upstream("grant", state{Circuit: "closed"}, 1, 16*time.Second)},
 
-		"enterprises: one refused": {asked(1, "nsso", 1, late, 0, call.Record{Status: 403, UpstreamStatus: 403, Tries: 1})},
-		"enterprises: all refused": {asked(12, "nsso", 12, late, 0, call.Record{Status: 403, UpstreamStatus: 403, Tries: 1})},
+		"enterprises: one refused":              {refusedFor(1, late)},
+		"enterprises: all refused":              {refusedFor(12, late)},
+		"enterprises: all refused, a while ago": {refusedFor(12, 20*time.Minute)},
 
 		"key: the next cannot be loaded": {payroll(authn.ClientStatus{Key: new(authn.KeyStatus), KeyError: noFile})},
 		"key: the next does not sign": {payroll(authn.ClientStatus{Key: new(authn.KeyStatus),
