@@ -165,19 +165,22 @@ func parseFloat(s string) (float64, error) {
 	return v, nil
 }
 
-// BaseURL reads the URL that paths are appended to. A slash at its end is dropped, host and scheme
-// are in lower case. Its errors continue a sentence that begins with the URL, and hold nothing of it.
+// BaseURL reads the URL that paths are appended to, in the one form in which it is compared, shown and
+// called: scheme and host in lower case, no final dot, no default port, an address in its shortest form,
+// no slash at the end. Its errors continue a sentence that begins with the URL, and hold nothing of it.
 func BaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil, errors.New("is no URL: https://host/path is expected")
 	}
+	host := strings.ToLower(u.Hostname())
+	addr, errAddr := netip.ParseAddr(host)
 	switch {
 	case u.User != nil:
 		return nil, errors.New("has a user name in it: credentials do not belong in this URL")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return nil, errors.New("has a query or a fragment: a base URL without them is expected")
-	case !isHost(u.Hostname()):
+	case errAddr != nil && !isHostName(host):
 		return nil, errors.New("has no valid host: letters, digits, \".\" and \"-\" are expected, " +
 			"internationalised names as xn--…")
 	case !validPort(u.Host, u.Port()):
@@ -191,9 +194,21 @@ func BaseURL(s string) (*url.URL, error) {
 			return nil, errors.New("has dot segments in its path: write the path they lead to")
 		}
 	}
-	u.Host, u.Path, u.RawPath = strings.ToLower(u.Host), strings.TrimRight(u.Path, "/"), ""
+	if errAddr == nil {
+		host = addr.Unmap().String()
+	}
+	host = strings.TrimSuffix(host, ".")
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" && port != defaultPorts[u.Scheme] {
+		host += ":" + port
+	}
+	u.Host, u.Path, u.RawPath = host, strings.TrimRight(u.Path, "/"), ""
 	return u, nil
 }
+
+var defaultPorts = map[string]string{"https": "443", "http": "80"}
 
 var errBasePath = errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
 
@@ -283,7 +298,7 @@ func parseHostPattern(s string) (string, error) {
 	name, wild := strings.CutPrefix(host, "*.")
 	addr, err := netip.ParseAddr(name)
 	switch {
-	case err != nil && !IsHostName(name), err == nil && (wild || addr.Zone() != ""):
+	case err != nil && !isHostName(name), err == nil && (wild || addr.Zone() != ""):
 		return "", errors.New(form)
 	case err == nil:
 		host = addr.Unmap().String()
@@ -291,9 +306,9 @@ func parseHostPattern(s string) (string, error) {
 	return strings.TrimSuffix(host, ".") + port, nil
 }
 
-// IsHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
+// isHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
 // an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
-func IsHostName(h string) bool {
+func isHostName(h string) bool {
 	return len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
 }
 
@@ -311,19 +326,10 @@ func parseDestination(s string) (string, error) {
 }
 
 func parseOrigin(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || !isHost(u.Hostname()) ||
-		!validPort(u.Host, u.Port()) ||
-		u.Path != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
+	u, err := BaseURL(s)
+	if err != nil || u.Path != "" || strings.HasSuffix(s, "/") {
 		return "", errors.New(
 			`is no origin: write scheme, host and port alone, as in https://app.example.be; "*" is not allowed`)
 	}
-	host := strings.ToLower(u.Host)
-	// Browsers leave the default port out.
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	} else {
-		host = strings.TrimSuffix(host, ":80")
-	}
-	return u.Scheme + "://" + host, nil
+	return u.String(), nil // as browsers write it: without the default port
 }

@@ -1,3 +1,5 @@
+// Inside the package: the reference is made of what each type can be in the file, which only the package knows.
+
 package config
 
 import (
