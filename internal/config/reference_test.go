@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/invopop/jsonschema"
 
 	"ebox-gateway/internal/testkit"
 )
@@ -23,7 +22,7 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 	const path = "../../docs/configuration.md"
 	head, err := os.ReadFile("testdata/reference.head.md")
 	testkit.Must(t, err)
-	r := reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
+	r := reference{generator: newGenerator(t), at: make(map[reflect.Type]string), dangers: dangers(),
 		examples: examples(t)}
 	r.Write(head)
 	r.walk("", reflect.TypeFor[Config]())
@@ -49,59 +48,11 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 // reference writes the page: a section for each struct of the configuration.
 type reference struct {
 	bytes.Buffer
-	t        *testing.T
-	comments map[string]string       // see goComments
+	*generator
 	at       map[reflect.Type]string // where a struct has its section
 	dangers  map[string]string       // those not met yet
 	examples map[string]string
 }
-
-// goComments reads the comments of types and fields, in one line each, by "Type" and "Type.Field".
-func goComments(t *testing.T) map[string]string {
-	t.Helper()
-	var r jsonschema.Reflector
-	for _, dir := range []string{"./", "../ebox"} { // ReadRule is the route's and ebox's own
-		testkit.Must(t, r.AddGoComments(packagePath, dir, jsonschema.WithFullComment()))
-	}
-	comments := make(map[string]string)
-	for name, text := range r.CommentMap {
-		pkg, name, _ := strings.Cut(strings.TrimPrefix(name, modulePath), ".")
-		if pkg == "config" || strings.HasPrefix(name, "ReadRule") {
-			comments[name] = strings.Join(strings.Fields(text), " ")
-		}
-	}
-	eachField(reflect.TypeFor[Config](), func(owner reflect.Type, f reflect.StructField) {
-		if text, given := f.Tag.Lookup("default"); given {
-			comments[owner.Name()+"."+f.Name] += " Default " + text + "."
-		}
-	})
-	return comments
-}
-
-// eachField visits the fields of a struct and of those that it holds, once each.
-func eachField(t reflect.Type, visit func(owner reflect.Type, f reflect.StructField)) {
-	seen := make(map[reflect.Type]bool)
-	var walk func(t reflect.Type)
-	walk = func(t reflect.Type) {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-			t = t.Elem()
-		}
-		if t.Kind() != reflect.Struct || !strings.HasPrefix(t.PkgPath(), modulePath) || seen[t] {
-			return
-		}
-		seen[t] = true
-		for i := range t.NumField() {
-			visit(t, t.Field(i))
-			walk(t.Field(i).Type)
-		}
-	}
-	walk(t)
-}
-
-const (
-	modulePath  = "ebox-gateway/internal/"
-	packagePath = modulePath + "config"
-)
 
 // examples are the sections of a good file, by their names.
 func examples(t *testing.T) map[string]string {
@@ -129,34 +80,22 @@ func (r *reference) walk(path string, typ reflect.Type) {
 		typ  reflect.Type
 	}
 	var members []member
-	for _, f := range reflect.VisibleFields(typ) {
-		name := f.Tag.Get("yaml")
-		if !f.IsExported() || name == "-" || name == "" {
-			continue
-		}
-		owner := typ
-		if n := len(f.Index) - 1; n > 0 { // it is of an embedded struct
-			owner = typ.FieldByIndex(f.Index[:n]).Type
-		}
-		below := strings.TrimPrefix(path+"."+name, ".")
-		text := r.comments[owner.Name()+"."+f.Name]
-		if text == "" {
-			r.t.Errorf("%s.%s has no comment: the reference is made of them", owner.Name(), f.Name)
-		}
-		about, standard := take(text, f.Name)
-		fmt.Fprintf(&contents, "- [`%s`](#%s): %s\n", name, below, cell(about))
+	for _, k := range r.keys(typ) {
+		below := strings.TrimPrefix(path+"."+k.key, ".")
+		about, standard := take(k.comment, k.Name)
+		fmt.Fprintf(&contents, "- [`%s`](#%s): %s\n", k.key, below, cell(about))
 		if typ == reflect.TypeFor[CacheRule]() {
 			standard = "as in the route's cache"
 		}
-		if strings.Contains(f.Tag.Get("jsonschema"), "required") {
+		if k.required {
 			standard = "required"
 		}
 		if danger := r.dangers[below]; danger != "" {
 			about += " **⚠ " + danger + "**"
 			delete(r.dangers, below)
 		}
-		kind, anchor := kindOf(f), "<a id=\""+below+"\"></a>"
-		if inner := objectOf(f.Type); inner != nil {
+		kind, anchor := kindOf(k), "<a id=\""+below+"\"></a>"
+		if inner := objectOf(k.Type); inner != nil {
 			at, known := r.at[inner]
 			if !known {
 				at, anchor = below, ""
@@ -165,7 +104,7 @@ func (r *reference) walk(path string, typ reflect.Type) {
 			}
 			kind = strings.Replace(kind, "object", "[object](#"+at+")", 1)
 		}
-		fmt.Fprintf(&rows, "| %s`%s` | %s | %s | %s |\n", anchor, name, cell(kind), cell(standard), cell(about))
+		fmt.Fprintf(&rows, "| %s`%s` | %s | %s | %s |\n", anchor, k.key, cell(kind), cell(standard), cell(about))
 	}
 	switch level := "##"; {
 	case path == "":
@@ -233,9 +172,9 @@ func objectOf(t reflect.Type) reflect.Type {
 }
 
 // kindOf says in the reader's words what a field's value looks like, as the decoder reads it.
-func kindOf(f reflect.StructField) string {
-	kind := kindOfType(f.Type)
-	switch form, _, _ := strings.Cut(f.Tag.Get("config"), ","); form {
+func kindOf(k key) string {
+	kind := kindOfType(k.Type)
+	switch k.form {
 	case "output":
 		return "path, `stdout` or `stderr`"
 	case "file", "path":
