@@ -66,9 +66,9 @@ func parseStopAfter(s string) (StopAfter, error) {
 	return StopAfter(d), nil
 }
 
-func (k *check) audit() {
+func (a *Audit) check(k *check) {
 	for _, key := range k.shapeOf(reflect.TypeFor[Audit]()).names {
-		if at := "audit." + key; k.c.Audit.Dir == "" && k.given(at) && !k.given("audit.dir") {
+		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}
 	}
@@ -98,8 +98,7 @@ type Tracing struct {
 	AllowHTTP bool `yaml:"allowHttp"`
 }
 
-func (k *check) tracing() {
-	t := &k.c.Tracing
+func (t *Tracing) check(k *check) {
 	if t.Endpoint == nil {
 		if k.given("tracing") && !k.given("tracing.endpoint") {
 			k.fail("tracing", "there is no tracing.endpoint, so there is nowhere to send traces: add it or leave tracing out")

@@ -241,6 +241,16 @@ func parseAddress(s string) (string, error) {
 	return s, nil
 }
 
+// IsLoopbackHost reports whether a host of a URL is this machine: localhost or a loopback
+// address. Names below localhost are not: some resolvers ask the network for them.
+func IsLoopbackHost(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
 // isHost reports whether h is a name of letters, digits, dots and hyphens, or an IP literal.
 func isHost(h string) bool {
 	_, err := netip.ParseAddr(h)
