@@ -43,6 +43,7 @@ type Audit struct {
 	// 503: a duration, 0s for at once, or never. Until then records wait in memory and writes
 	// go out without their intent on disk. If the memory for them is used up sooner, requests
 	// that would be recorded are refused from there on. With never, records are lost instead.
+	// Danger: `never` lets reads and writes go on of which nothing is proven.
 	StopAfter StopAfter `yaml:"stopAfter" default:"4h"`
 }
 
@@ -93,8 +94,9 @@ type Tracing struct {
 	CAFile string `yaml:"caFile" config:"file,blank"`
 	// ServiceName is service.name in the traces.
 	ServiceName string `yaml:"serviceName" default:"ebox-gateway"`
-	// AllowHTTP sends the headers of headersFile over plain http beyond this machine.
-	// Whoever is on the way can then read them. Default false.
+	// AllowHTTP sends the headers of headersFile over plain http beyond this machine. Default
+	// false.
+	// Danger: Whoever is on the way reads the collector's credentials.
 	AllowHTTP bool `yaml:"allowHttp"`
 }
 

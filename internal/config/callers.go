@@ -31,6 +31,7 @@ type Caller struct {
 	Routes []string `yaml:"routes" config:",some"`
 	// Own lets it act in the office's own name (/enterprises/own/…, and
 	// mandates without a represented enterprise). Default false.
+	// Danger: The caller reads the office's own e-Box, and makes citizen mandates in its name.
 	Own bool `yaml:"own"`
 	// DefaultEnterprise is represented when a request names none.
 	DefaultEnterprise enterprise.Number `yaml:"defaultEnterprise"`

@@ -16,9 +16,11 @@ type OAuth struct {
 	Audience string `yaml:"audience"`
 	// AllowHTTP lets assertions and tokens travel without TLS to a token
 	// endpoint beyond loopback. For a lab and nothing else. Default false.
+	// Danger: Whoever listens on the way gets tokens.
 	AllowHTTP bool `yaml:"allowHttp"`
 	// AllowPrivateNetworks lets the token endpoint resolve to a private
 	// address. Default false; loopback written in tokenUrl is always allowed.
+	// Danger: A name that resolves inside the company is connected to.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 	// Timeout is the time for one token request as a whole. Of it, connecting
 	// gets 3s at most.

@@ -22,13 +22,9 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 	const path = "../../docs/configuration.md"
 	head, err := os.ReadFile("testdata/reference.head.md")
 	testkit.Must(t, err)
-	r := reference{generator: newGenerator(t), at: make(map[reflect.Type]string), dangers: dangers(),
-		examples: examples(t)}
+	r := reference{generator: newGenerator(t), at: make(map[reflect.Type]string), examples: examples(t)}
 	r.Write(head)
 	r.walk("", reflect.TypeFor[Config]())
-	for path := range r.dangers {
-		t.Errorf("a danger is told of %s, which is no key: mend dangers()", path)
-	}
 	for path := range r.examples {
 		t.Errorf("there is an example of %s, which has no section", path)
 	}
@@ -50,7 +46,6 @@ type reference struct {
 	bytes.Buffer
 	*generator
 	at       map[reflect.Type]string // where a struct has its section
-	dangers  map[string]string       // those not met yet
 	examples map[string]string
 }
 
@@ -90,12 +85,9 @@ func (r *reference) walk(path string, typ reflect.Type) {
 		if k.required {
 			standard = "required"
 		}
-		if danger := r.dangers[below]; danger != "" {
-			about += " **⚠ " + danger + "**"
-			delete(r.dangers, below)
-		}
-		kind, anchor := kindOf(k), "<a id=\""+below+"\"></a>"
-		if inner := objectOf(k.Type); inner != nil {
+		kind, inner := valueOfKey(k)
+		anchor := "<a id=\"" + below + "\"></a>"
+		if inner != nil {
 			at, known := r.at[inner]
 			if !known {
 				at, anchor = below, ""
@@ -125,20 +117,23 @@ func (r *reference) walk(path string, typ reflect.Type) {
 	}
 }
 
-// take takes the default out of a comment, and the field's name off its beginning.
+// take takes the default out of a comment, and the field's name off its beginning. A danger stands at the end.
 func take(text, field string) (about, standard string) {
 	if rest, ok := strings.CutPrefix(text, field+" "); ok {
 		text = strings.TrimPrefix(strings.TrimPrefix(rest, "is "), "are ")
 	}
 	var kept []string
+	danger := ""
 	for _, s := range sentences(text) {
 		if said, ok := strings.CutPrefix(s, "Default"); ok {
 			standard = strings.TrimSuffix(strings.TrimLeft(said, ": "), ".")
+		} else if said, ok := strings.CutPrefix(s, "Danger: "); ok {
+			danger = " **⚠ " + said + "**"
 		} else {
 			kept = append(kept, s)
 		}
 	}
-	about = strings.Join(kept, " ")
+	about = strings.Join(kept, " ") + danger
 	if about != "" {
 		about = strings.ToUpper(about[:1]) + about[1:]
 	}
@@ -159,51 +154,42 @@ func sentences(text string) (list []string) {
 	return list
 }
 
-// objectOf is the struct that a field holds, at whatever depth; nil if it is a value
-// to the reader of the file.
-func objectOf(t reflect.Type) reflect.Type {
-	if kind, _ := valueOf(t); kind != "" {
-		return nil
-	}
-	if t.Kind() == reflect.Struct {
-		return t
-	}
-	return objectOf(t.Elem())
-}
-
-// kindOf says in the reader's words what a field's value looks like, as the decoder reads it.
-func kindOf(k key) string {
-	kind := kindOfType(k.Type)
+// valueOfKey says in the reader's words what a key's value looks like, as the decoder reads it, and gives the
+// section that it is or has; nil if there is none.
+func valueOfKey(k key) (kind string, section reflect.Type) {
+	kind, section = kindOf(k.Type)
 	switch k.form {
 	case "output":
-		return "path, `stdout` or `stderr`"
+		kind = "path, `stdout` or `stderr`"
 	case "file", "path":
-		return strings.Replace(kind, "text", "path", 1)
+		kind = strings.Replace(kind, "text", "path", 1)
 	case "url":
-		return "URL"
+		kind = "URL"
 	case "origin":
-		return "list of origin"
+		kind = "list of origin"
 	case "hostpattern":
-		return "list of host"
+		kind = "list of host"
 	case "all":
-		return "`all` or " + kind
+		kind = "`all` or " + kind
 	}
-	return kind
+	return kind, section
 }
 
-func kindOfType(t reflect.Type) string {
+func kindOf(t reflect.Type) (kind string, section reflect.Type) {
 	if kind, _ := valueOf(t); kind != "" {
-		return kind
+		return kind, nil
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return kindOfType(t.Elem())
+		return kindOf(t.Elem())
 	case reflect.Slice:
-		return "list of " + kindOfType(t.Elem())
+		kind, section = kindOf(t.Elem())
+		return "list of " + kind, section
 	case reflect.Map:
-		return "by name, " + kindOfType(t.Elem())
+		kind, section = kindOf(t.Elem())
+		return "by name, " + kind, section
 	}
-	return "object"
+	return "object", t
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
@@ -237,29 +223,5 @@ func writePresets(b *bytes.Buffer) {
 		for _, a := range c.Absent {
 			fmt.Fprintf(b, "\n`%s`: 404. %s\n", a.Path, a.Reason)
 		}
-	}
-}
-
-// dangers are the keys that give up a check, or can do harm, and what then.
-func dangers() map[string]string {
-	return map[string]string{
-		"server.listen.open":            "Everybody who reaches the address reads and changes every e-Box.",
-		"server.allowedOrigins":         "A page of that origin acts with the reach of whoever visits it.",
-		"server.trustedProxies":         "Whoever is in such a network can pretend to be any caller.",
-		"oauth.allowHttp":               "Whoever listens on the way gets tokens.",
-		"oauth.allowPrivateNetworks":    "A name that resolves inside the company is connected to.",
-		"tenancy.mode":                  "`any` leaves it to the upstream for whom calls are allowed.",
-		"callers.own":                   "The caller reads the office's own e-Box, and makes citizen mandates in its name.",
-		"registry.allowedHosts":         "Every host here receives tokens.",
-		"registry.allowHttp":            "Whoever listens on the way gets tokens and documents.",
-		"registry.allowPrivateNetworks": "A registry that was tampered with could lead calls into the company's network.",
-		"audit.stopAfter":               "`never` lets reads and writes go on of which nothing is proven.",
-		"tracing.allowHttp":             "Whoever is on the way reads the collector's credentials.",
-		"routes.callerCredentials":      "What a caller sends as its own credentials reaches the upstream.",
-		"routes.scopes":                 "A scope too many is one that the receiver of the token could use elsewhere.",
-		"routes.allowHttp":              "Whoever listens on the way gets tokens and documents.",
-		"routes.allowPrivateNetworks":   "A name that resolves inside the company is connected to.",
-		"routes.cache.shared":           "`always` gives one enterprise's answer to another.",
-		"routes.cache.staleIfError":     "A state that is no longer true may be shown.",
 	}
 }

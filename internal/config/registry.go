@@ -22,13 +22,16 @@ type Registry struct {
 	// AllowedHosts are the hosts that providers may be on: "host",
 	// "*.domain" (not the domain itself), either with ":port" or, for any port,
 	// ":*". A provider elsewhere gets no token. Default "*.socialsecurity.be" in the official
-	// environments, none in custom. Each entry is trusted with tokens.
+	// environments, none in custom.
+	// Danger: Every host here receives tokens.
 	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
 	// AllowHTTP takes http URLs of providers as well. For a lab and nothing
 	// else. Default false.
+	// Danger: Whoever listens on the way gets tokens and documents.
 	AllowHTTP bool `yaml:"allowHttp"`
 	// AllowPrivateNetworks lets the registry and its providers resolve to
 	// private addresses. Default false.
+	// Danger: A registry that was tampered with could lead calls into the company's network.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 	// Fields are the names of the list's members. Default: those of the
 	// federation's API 1.3. Where the list has neither its id nor its URL under these, the

@@ -22,8 +22,8 @@ type Server struct {
 	// localhost, the connection's own address and the host of publicUrl.
 	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
 	// AllowedOrigins are web origins, https://app.example.be, whose pages may
-	// call the endpoint from a browser. Default none; each one gives its pages
-	// the reach of whoever visits them.
+	// call the endpoint from a browser. Default none.
+	// Danger: A page of that origin acts with the reach of whoever visits it.
 	AllowedOrigins []string `yaml:"allowedOrigins" config:"origin"`
 	// ForwardProxy makes the endpoint an HTTP proxy (http_proxy) as well, for programs
 	// that know the upstreams by their own URLs, http://services.socialsecurity.be/…, and
@@ -36,8 +36,8 @@ type Server struct {
 	// none.
 	TokenStub string `yaml:"tokenStub"`
 	// TrustedProxies are networks whose X-Forwarded-For counts when a
-	// caller is recognised by network. Default none. Whoever sits in one of
-	// them can pretend to be any caller.
+	// caller is recognised by network. Default none.
+	// Danger: Whoever is in such a network can pretend to be any caller.
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
 	// Limits bound what one caller can occupy.
 	Limits Limits `yaml:"limits"`
@@ -59,6 +59,7 @@ type Listener struct {
 	TLS *TLS `yaml:"tls"`
 	// Open says that everybody who reaches this listener beyond loopback may
 	// represent every enterprise, when there are no callers. Default false.
+	// Danger: Everybody who reaches the address reads and changes every e-Box.
 	Open bool `yaml:"open"`
 }
 

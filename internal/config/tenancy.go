@@ -8,8 +8,8 @@ import (
 
 // Tenancy says which enterprises may be represented, and through which client.
 type Tenancy struct {
-	// Mode is listed (only the enterprises below and in the files) or any (every valid number;
-	// whether there is a mandate is left to the upstream).
+	// Mode is listed (only the enterprises below and in the files) or any (every valid number).
+	// Danger: `any` leaves it to the upstream for whom calls are allowed.
 	Mode Mode `yaml:"mode" default:"listed"`
 	// DefaultClient is the client of every enterprise that names none, of calls
 	// in the office's own name and of the registry. Default: the only client.
