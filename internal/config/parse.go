@@ -180,7 +180,7 @@ func BaseURL(s string) (*url.URL, error) {
 		return nil, errors.New("has a user name in it: credentials do not belong in this URL")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return nil, errors.New("has a query or a fragment: a base URL without them is expected")
-	case errAddr != nil && !isHostName(host):
+	case !isHost(host):
 		return nil, errors.New("has no valid host: letters, digits, \".\" and \"-\" are expected, " +
 			"internationalised names as xn--…")
 	case !validPort(u.Host, u.Port()):
@@ -251,14 +251,18 @@ func IsLoopbackHost(host string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
-// isHost reports whether h is a name of letters, digits, dots and hyphens, or an IP literal.
+// isHost reports whether h is an address, or a name of letters, digits, dots and hyphens. A name that some
+// resolvers read as an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
 func isHost(h string) bool {
 	_, err := netip.ParseAddr(h)
-	return err == nil || len(h) <= 253 && hostName.MatchString(h)
+	return err == nil || len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
 }
 
 // hostName are labels of up to 63 characters, which neither begin nor end with a hyphen.
 var hostName = regexp.MustCompile(`^` + hostLabel + `(\.` + hostLabel + `)*\.?$`)
+
+// numericEnd is the end of a host that is taken for an address if it is none.
+var numericEnd = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 const hostLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
@@ -284,45 +288,36 @@ func cleanPath(p string) bool {
 
 var pathPattern = regexp.MustCompile(`^/[A-Za-z0-9/._~{}*-]*$`)
 
+// parseHostPattern reads a host, "*.domain" or an address, each alone or with a port, of which "*" is any.
 func parseHostPattern(s string) (string, error) {
 	const form = `is no host: write the name alone, as in registry.example.be, *.example.be or host.example.be:8443`
-	host, port := strings.ToLower(s), ""
-	if rest, ok := strings.CutPrefix(host, "["); ok { // an IPv6 literal
-		literal, after, closed := strings.Cut(rest, "]")
-		addr, err := netip.ParseAddr(literal)
-		if !closed || err != nil || addr.Is4() || addr.Zone() != "" || (after != "" && after[0] != ':') ||
-			(after != "" && !validPort(host, after[1:])) {
-			return "", errors.New(form)
+	s = strings.ToLower(s)
+	bracketed := strings.HasPrefix(s, "[")
+	host, port, errPort := net.SplitHostPort(s)
+	if errPort != nil { // there is none
+		host = s
+		if bracketed && strings.HasSuffix(s, "]") {
+			host = s[1 : len(s)-1]
 		}
-		return "[" + addr.String() + "]" + after, nil
-	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Count(host, ":") == 1 {
-		host, port = host[:i], host[i:]
-		if port != ":*" && (port == ":" || !validPort(port, port[1:])) {
-			return "", errors.New(form)
-		}
-	}
-	if host == "*" {
-		return "", errors.New(`would let every host in: name the hosts, or a domain as in *.example.be`)
+	} else if port != "*" && !validPort(s, port) {
+		return "", errors.New(form)
 	}
 	name, wild := strings.CutPrefix(host, "*.")
 	addr, err := netip.ParseAddr(name)
 	switch {
-	case err != nil && !isHostName(name), err == nil && (wild || addr.Zone() != ""):
+	case host == "*":
+		return "", errors.New(`would let every host in: name the hosts, or a domain as in *.example.be`)
+	case !isHost(name), err == nil && (wild || addr.Zone() != ""), bracketed && !addr.Is6():
 		return "", errors.New(form)
 	case err == nil:
 		host = addr.Unmap().String()
 	}
-	return strings.TrimSuffix(host, ".") + port, nil
+	host = strings.TrimSuffix(host, ".")
+	if errPort != nil {
+		return host, nil
+	}
+	return net.JoinHostPort(host, port), nil
 }
-
-// isHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
-// an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
-func isHostName(h string) bool {
-	return len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
-}
-
-var numericEnd = regexp.MustCompile(`(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 // parseDestination reads what is reached without the proxy. It refuses what the rules of curl
 // and Go would ignore in silence or misread.

@@ -17,8 +17,8 @@ import (
 func allowed(u *url.URL, r *config.Registry) bool {
 	return slices.ContainsFunc(r.AllowedHosts, func(line string) bool {
 		host, port, err := net.SplitHostPort(line)
-		if err != nil { // there is none, nor has an IPv6 address alone
-			host = strings.Trim(line, "[]")
+		if err != nil { // there is none
+			host = line
 		}
 		domain, wild := strings.CutPrefix(host, "*")
 		if wild && !strings.HasSuffix(u.Hostname(), domain) || !wild && host != u.Hostname() {
