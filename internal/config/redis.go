@@ -95,7 +95,7 @@ var errRedisURL = errors.New("this is no Redis URL: redis://user:password@host:6
 	"redis-cluster://user:password@host1:6379,host2:6379, " +
 	"with rediss for TLS, special characters of the password as %XX")
 
-// parseRedis takes the hosts out before net/url sees the rest, since it knows one only.
+// parseRedis takes the hosts out before net/url reads the rest: a URL has one host.
 func parseRedis(s string) (RedisAddress, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {

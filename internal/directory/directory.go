@@ -113,7 +113,7 @@ func New(o Options) *Directory {
 	d.lastTry.Store(new(try))
 	first := &snapshot{list: d.own, byID: byID(d.own)}
 	if len(d.own) > 0 {
-		first.source = SourceConfiguration
+		first.source = fromConfiguration
 	}
 	d.inForce.Store(first)
 	return d
@@ -157,9 +157,9 @@ func (d *Directory) ActiveIDs() []string {
 
 // Where the list in force comes from.
 const (
-	SourceConfiguration = "configuration"
-	SourceRegistry      = "registry"
-	SourceShared        = "shared"
+	fromConfiguration = "configuration"
+	fromRegistry      = "registry"
+	fromShared        = "shared"
 )
 
 // Status is how the Directory is doing, for the platform team: its texts name
@@ -172,7 +172,8 @@ type Status struct {
 	Age                  time.Duration
 	// LastError is why the last try failed; empty if it did not.
 	LastError string
-	// Source is one of the Source… constants, or empty before there is a list.
+	// Source is where the list in force comes from: configuration, registry, shared (the copy elsewhere), or
+	// empty before there is one.
 	Source string
 	// Providers counts the providers known, States the same by state.
 	Providers int

@@ -174,7 +174,7 @@ func guessed(entry object, fields *config.Fields) (_ object, remarks []string) {
 	_, hasID := entry[fields.ID]
 	_, hasURL := entry[fields.URL]
 	if hasID && hasURL || fields.ID != named.ID || fields.URL != named.URL {
-		return entry, nil // the names that are known are in use, or the operator knows better
+		return entry, nil // the official names are in use, or the operator has named others
 	}
 	entry = maps.Clone(entry)
 	says := func(words ...string) func(string, json.RawMessage) bool {

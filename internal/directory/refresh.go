@@ -92,7 +92,7 @@ func (d *Directory) renew(ctx context.Context, began time.Time) (body []byte, er
 	if body, err = d.fetch(ctx); err != nil {
 		return nil, err
 	}
-	if err = d.use(body, SourceRegistry, began); err != nil {
+	if err = d.use(body, fromRegistry, began); err != nil {
 		return nil, fmt.Errorf("the registry gave no usable answer: %w", err)
 	}
 	return body, nil
@@ -248,7 +248,7 @@ func (d *Directory) Warm(ctx context.Context) {
 		fetched = now
 	}
 	if fetched.After(d.inForce.Load().fetched) {
-		d.useCopy(body, SourceShared, fetched)
+		d.useCopy(body, fromShared, fetched)
 	}
 }
 

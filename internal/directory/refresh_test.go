@@ -167,7 +167,7 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 		}
 		s := d.Status()
 		if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour ||
-			s.Source != directory.SourceRegistry {
+			s.Source != "registry" {
 			t.Errorf("%+v", s)
 		}
 		r.say(200, list("c"), nil)
@@ -244,14 +244,14 @@ func TestProvidersOfTheConfiguration(t *testing.T) {
 	if !ok || p.State(time.Now()) != directory.Active || p.Base.String() != "http://localhost:8080/v3" {
 		t.Fatalf("before the registry: %+v", p)
 	}
-	if s := d.Status(); s.Source != directory.SourceConfiguration || s.Providers != 1 || len(s.Problems) != 0 {
+	if s := d.Status(); s.Source != "configuration" || s.Providers != 1 || len(s.Problems) != 0 {
 		t.Fatalf("%+v", s)
 	}
 	d.Refresh(t.Context())
 	if again, _ := d.Lookup("lab"); ids(d) != "lab a" || again != p {
 		t.Fatalf("after the registry: %q", ids(d))
 	}
-	if s := d.Status(); s.Source != directory.SourceRegistry || len(s.Problems) != 1 ||
+	if s := d.Status(); s.Source != "registry" || len(s.Problems) != 1 ||
 		!strings.Contains(s.Problems[0], "configuration's own") {
 		t.Fatalf("%q", s.Problems)
 	}
@@ -323,7 +323,7 @@ func TestTheSharedCopyHelpsWhileTheRegistryIsDown(t *testing.T) {
 		o.Shared = shared
 		d := directory.New(o)
 		start(t, d)
-		if s := d.Status(); ids(d) != "a b" || s.Source != directory.SourceShared || s.Age != time.Hour || s.LastError == "" {
+		if s := d.Status(); ids(d) != "a b" || s.Source != "shared" || s.Age != time.Hour || s.LastError == "" {
 			t.Fatalf("at the start: %q %+v", ids(d), s)
 		}
 		step := func(what, want string) {
@@ -358,7 +358,7 @@ func TestADirectoryThatTakesAnothersPlaceHasItsListAtOnce(t *testing.T) {
 	same, stricter := directory.New(options(r)), directory.New(others)
 	for _, next := range []*directory.Directory{same, stricter} {
 		next.Adopt(before)
-		if s := next.Status(); ids(next) != "a" || s.Source != directory.SourceRegistry ||
+		if s := next.Status(); ids(next) != "a" || s.Source != "registry" ||
 			!s.LastSuccess.Equal(before.Status().LastSuccess) {
 			t.Fatalf("%q %+v", ids(next), s)
 		}
