@@ -184,7 +184,7 @@ func TestCallersAreResolved(t *testing.T) {
 	}
 }
 
-func TestFormsOfTexts(t *testing.T) {
+func TestTextsAreBroughtIntoOneForm(t *testing.T) {
 	reads(t, "server: {limits: {minBodyRate: %q}}",
 		func(c *config.Config) config.Size { return c.Server.Limits.MinBodyRate },
 		map[string]config.Size{

@@ -63,7 +63,7 @@ func TestStateFollowsTheClock(t *testing.T) {
 	}
 }
 
-func TestProblems(t *testing.T) {
+func TestAProviderThatCannotBeCalledSaysWhy(t *testing.T) {
 	now := at("2026-06-01T12:00:00Z")
 	base := &url.URL{Scheme: "https", Host: "secret-host.example", Path: "/v3"}
 	type provider = directory.Provider
