@@ -43,7 +43,7 @@ func (e *Egress) check(k *check) {
 	}
 	if u := e.ProxyURL(); u != nil {
 		for _, l := range k.c.Server.Listen {
-			if host, port, err := net.SplitHostPort(l.Address); err == nil && port != "0" && port == u.Port() &&
+			if host, port, err := net.SplitHostPort(l.Address); err == nil && port == u.Port() &&
 				(IsLoopbackHost(u.Hostname()) || host == u.Hostname()) {
 				k.fail("egress.proxy", "this is the gateway's own listener %s: its calls would come back to it. Name the "+
 					"company's proxy, or leave the key out", l.Address)

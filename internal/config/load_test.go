@@ -235,6 +235,26 @@ func reads[T comparable](
 	}
 }
 
+func TestTheClientsThatACallCanNeed(t *testing.T) {
+	const clients = `environment: custom
+oauth: {tokenUrl: "https://a.be", clients: {a: &client {clientId: x, keystore: {file: k}}, b: *client, c: *client}}
+tenancy: {defaultClient: a, enterprises: [{number: 0206731645, client: b}]}
+`
+	for text, want := range map[string]string{
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: []}]`:                                   "",
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: [s], client: c}]`:                       "c",
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: [s]}]`:                                  "a b",
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: [], rules: [{for: own, scopes: [s]}]}]`: "a b",
+		`registry: {url: "https://r.be", scopes: [s]}`:                                                          "a",
+		`registry: {url: "https://r.be", scopes: [s], client: c}`:                                               "c",
+		`registry: {url: "https://r.be", scopes: []}`:                                                           "",
+	} {
+		if got := strings.Join(parseText(t, clients+text).UsedClients(), " "); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // Parse neither panics nor says nothing useful, whatever the file.
 func FuzzParse(f *testing.F) {
 	for _, path := range glob(f, "testdata/*.yaml") {

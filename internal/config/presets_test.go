@@ -80,11 +80,22 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if c.OAuth.Audience != c.OAuth.TokenURL || c.OAuth.TokenURL == "" {
-		t.Errorf("the audience is %q", c.OAuth.Audience)
-	}
 	if u := route(t, c, "own").Upstream.String(); u != "https://own.example.be" {
 		t.Errorf("the upstream is %s", u)
+	}
+}
+
+// Audiences are compared letter by letter.
+func TestTheAudienceIsTheTokenURLAsItIsWritten(t *testing.T) {
+	c := parseText(t, `environment: custom
+oauth: {tokenUrl: "https://Login.example.be:443/token/", clients: {office: {clientId: abc, keystore: {file: a}}}}
+routes: [{name: own, path: /own, upstream: "https://own.example.be", scopes: [a]}]
+`)
+	if want := "https://Login.example.be:443/token/"; c.OAuth.Audience != want || c.OAuth.TokenURL != want {
+		t.Errorf("the audience is %s, the token URL %s", c.OAuth.Audience, c.OAuth.TokenURL)
+	}
+	if lifetime := c.OAuth.Clients["office"].AssertionLifetime; lifetime != time.Minute {
+		t.Errorf("assertions live for %v", lifetime)
 	}
 }
 

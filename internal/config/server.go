@@ -95,9 +95,9 @@ type Limits struct {
 	// MaxHeldBytes bounds what is held in memory for callers, of all requests together:
 	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. A
 	// request's header counts too, if it is larger than 8 KiB. One caller gets at most half.
-	// Beyond it a request gets 503. Default a quarter of the memory limit (GOMEMLIMIT, or the
-	// container's); 256MiB where there is none.
-	MaxHeldBytes Size `yaml:"maxHeldBytes"`
+	// Beyond it a request gets 503. At least 8MiB. Default a quarter of the memory limit
+	// (GOMEMLIMIT, or the container's); 256MiB where there is none.
+	MaxHeldBytes Size `yaml:"maxHeldBytes" least:"8MiB"`
 	// MaxStreams bounds the HTTP/2 streams open at once on one connection.
 	MaxStreams int `yaml:"maxStreams" least:"1" default:"250"`
 	// ReadHeaderTimeout is the time to send a whole header.
@@ -164,9 +164,6 @@ func (s *Server) check(k *check) {
 		}
 	}
 	l := &s.Limits
-	if l.MaxHeldBytes != Unlimited && l.MaxHeldBytes < 8<<20 {
-		k.fail("server.limits.maxHeldBytes", "has to be at least 8MiB")
-	}
 	if l.MaxTargetBytes > l.MaxHeaderBytes && l.MaxHeaderBytes > 0 {
 		k.fail("server.limits.maxTargetBytes", "a path longer than maxHeaderBytes (%d) can never arrive", l.MaxHeaderBytes)
 	}
