@@ -11,9 +11,10 @@
 // methods of its type:
 //
 //   - the sections, a file each with type, meaning and check: server.go, oauth.go,
-//     tenancy.go, callers.go, registry.go, route.go and so on. check.go has what the
-//     checks share, values.go the vocabularies, preset.go and routes.go what
-//     environments fill in;
+//     tenancy.go, callers.go, registry.go and so on. Routes have three: route.go what
+//     they may say, routes.go how they begin, check_routes.go what does not fit.
+//     preset.go has what environments fill in, check.go what the checks share,
+//     values.go the vocabularies;
 //   - the reading: load.go is the way as a whole, source.go the text, its YAML and
 //     what of it may be shown, decode.go and scalar.go bring nodes into types,
 //     parse.go has the forms of texts, errors.go the mistakes;
