@@ -75,8 +75,8 @@ type context struct {
 // It is read on the principle that the upstream must not find a number where the gateway
 // finds none: names are compared by jsonscan.Letters, and at any depth. A value that
 // is written as a CBE number in any form counts. One that some reader could take for one
-// (enterprise.IsAmbiguous) is refused: it would have to be guessed what an upstream takes it
-// for. Any other value passes, for the upstream's own 400.
+// (enterprise.IsAmbiguous) is refused, and so are ten digits or more that are no SSIN: it would
+// have to be guessed what an upstream takes it for. Any other value passes, for the upstream's own 400.
 //
 // The error is a *problem.Problem, 400: that value; a body that could be read in two
 // ways (see jsonscan.Read); a JSON Patch (RFC 6902) of such a member; more than 50,000
@@ -300,8 +300,13 @@ func (n *naming) pairs(raw string) error {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, value := Unescape(strings.ReplaceAll(rawName, "+", " ")), Unescape(strings.ReplaceAll(rawValue, "+", " "))
 		c := n.named(name)
+		at := func() string { return name }
+		grouped := strings.ReplaceAll(value, ",", ".")
+		if _, err := enterprise.Parse(grouped); err == nil { // 206,731,645 is one number, no list
+			value = grouped
+		}
 		for one := range strings.SplitSeq(value, ",") {
-			if err := n.note("query", func() string { return name }, one, c); err != nil {
+			if err := n.note("query", at, one, c); err != nil {
 				return err
 			}
 		}
@@ -316,8 +321,10 @@ func (n *naming) note(in string, at func() string, text string, c context) error
 	}
 	number, err := enterprise.Parse(text)
 	if err != nil {
-		isSSIN := n.citizens && len(text) == 11 && isDigits(text)
-		if isSSIN || !enterprise.IsAmbiguous(text) {
+		isSSIN := len(text) == 11 && isDigits(text)
+		// An establishment unit has ten digits that stand for its enterprise, and of more a reader may take ten.
+		isOther := len(text) >= 10 && isDigits(text) && !isSSIN
+		if !isOther && (isSSIN && n.citizens || !enterprise.IsAmbiguous(text)) {
 			return nil
 		}
 		if len(text) > 32 {

@@ -78,11 +78,14 @@ func IsAmbiguous(s string) bool {
 	if digits == 0 || digits >= fewest {
 		return digits >= fewest
 	}
-	s = strings.Join(strings.Fields(s), "")
-	f, err := strconv.ParseFloat(s, 64)
-	if i, otherBase := strconv.ParseInt(s, 0, 64); otherBase == nil {
-		f, err = float64(i), nil
+	s = strings.ToLower(strings.Join(strings.Fields(s), ""))
+	if hex, is := strings.CutPrefix(strings.TrimLeft(s, "+-"), "0x"); is {
+		const fewest = 7 // of 100,000,000; parseInt of JavaScript reads as far as it can
+		if len(hex)-len(strings.TrimLeft(hex, "0123456789abcdef_")) >= fewest {
+			return true
+		}
 	}
+	f, err := strconv.ParseFloat(s, 64)
 	return err == nil && math.Abs(f) > 1e8 && math.Abs(f) < 1e10
 }
 

@@ -28,7 +28,7 @@ func NamedInQuery(rawQuery string) (Named, error) {
 	case !utf8.ValidString(decoded):
 		return Named{}, brokenQuery("write it in UTF-8: what other bytes stand for is every server's own guess")
 	}
-	found := represented(rawQuery, "&")
+	found := represented(rawQuery, false)
 	if isReadOtherwise(rawQuery, found) {
 		return Named{}, brokenQuery("encode the represented enterprise once: some servers decode it twice")
 	}
@@ -56,15 +56,22 @@ type parameter struct {
 	whole       bool
 }
 
-// represented gives the parameters that mean the represented enterprise, decoded once, for a server that parts them at
-// any of the signs.
-func represented(query, signs string) (list []parameter) {
+// represented gives the parameters that mean the represented enterprise, decoded once. A lenient server parts them at
+// other signs too, and looks for more of them in their values.
+func represented(query string, lenient bool) (list []parameter) {
+	signs := "&"
+	if lenient {
+		signs = "&;?#"
+	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return strings.ContainsRune(signs, r) }) {
 		pair = strings.ReplaceAll(pair, "+", " ")
-		name, value, _ := strings.Cut(pair, "=")
-		name, value = ebox.Unescape(name), ebox.Unescape(value)
-		if m, whole := meaningOf(name); m.represents() {
-			list = append(list, parameter{name, value, m, whole})
+		for more := true; more; more = lenient && strings.IndexByte(pair, '=') >= 0 {
+			var name string
+			name, pair, _ = strings.Cut(pair, "=")
+			name = ebox.Unescape(name)
+			if m, whole := meaningOf(name); m.represents() {
+				list = append(list, parameter{name, ebox.Unescape(pair), m, whole})
+			}
 		}
 	}
 	return list
@@ -79,7 +86,7 @@ func isReadOtherwise(query string, found []parameter) bool {
 	}
 	const deep = 8 // what is encoded more often than that is nobody's
 	for range deep {
-		if !slices.Equal(represented(query, "&;?#"), found) {
+		if !slices.Equal(represented(query, true), found) {
 			return true
 		}
 		decoded := ebox.Unescape(query)

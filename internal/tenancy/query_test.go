@@ -54,6 +54,8 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 		"hidden in a value":         "status=x%252526representedEnterpriseNumber%25253D0212148896",
 		"hidden in a name":          "status%3Dx%26representedEnterpriseNumber=0212148896",
 		"hidden in a URL":           "next=%2Fmandates%3Frepresented_enterprise_number%3D0212148896",
+		"hidden in a condition":     "filter=representedEnterpriseNumber%3D0212148896",
+		"hidden behind others":      "filter=a%3Db%3Drepresented_enterprise_number%253D0212148896",
 		"an overlong encoding":      "%C1%B2epresentedEnterpriseNumber=0206731645",
 		"no UTF-8 in a value":       "representedEnterpriseNumber=0206731645%FF",
 		"named twice":               "representedEnterpriseNumber=0206731645&representedEnterpriseNumber=0206731645",
