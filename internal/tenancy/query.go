@@ -65,12 +65,15 @@ func represented(query string, lenient bool) (list []parameter) {
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return strings.ContainsRune(signs, r) }) {
 		pair = strings.ReplaceAll(pair, "+", " ")
-		for more := true; more; more = lenient && strings.IndexByte(pair, '=') >= 0 {
-			var name string
-			name, pair, _ = strings.Cut(pair, "=")
-			name = ebox.Unescape(name)
-			if m, whole := meaningOf(name); m.represents() {
-				list = append(list, parameter{name, ebox.Unescape(pair), m, whole})
+		name, value, _ := strings.Cut(pair, "=")
+		name = ebox.Unescape(name)
+		if m, whole := meaningOf(name); m.represents() {
+			list = append(list, parameter{name, ebox.Unescape(value), m, whole})
+		}
+		inner, rest, more := strings.Cut(value, "=")
+		for ; lenient && more; inner, rest, more = strings.Cut(rest, "=") {
+			if m, _ := meaningOf(ebox.Unescape(inner)); m.represents() {
+				list = append(list, parameter{meaning: m})
 			}
 		}
 	}
