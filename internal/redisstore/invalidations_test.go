@@ -40,7 +40,8 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	in := func(namespace string, database int, key byte, l *listener) *redisstore.Store {
 		a := single(server)
 		a.Database = database
-		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(l), func(o *redisstore.Options) { o.Namespace = namespace })
+		named := func(o *redisstore.Options) { o.Namespace = namespace }
+		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(l), named)
 	}
 	// One server, with a namespace or a database each; the ids of their keys are the same.
 	var l listener

@@ -167,7 +167,9 @@ func (i *issuer) obtain(r *redisstore.Store, stale string) authn.Token {
 // obtaining is how long the caller of Obtain waits here, whatever else the machine does.
 const obtaining = time.Hour
 
-func obtain(t testing.TB, r *redisstore.Store, stale string, fetch func(context.Context) (authn.Token, error)) authn.Token {
+func obtain(
+	t testing.TB, r *redisstore.Store, stale string, fetch func(context.Context) (authn.Token, error),
+) authn.Token {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), obtaining)
 	defer cancel()
