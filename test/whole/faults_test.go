@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"crypto/tls"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -31,64 +30,53 @@ func hideMessage(h *house) answer {
 func TestTheFaultMatrix(t *testing.T) {
 	t.Parallel()
 	broken := func(more string) *house {
-		settings := "retry: {tries: 1}, breaker: {enabled: false}" + more
-		return open(t, providers(strings.Split(settings, ", ")...), ofRoute("grant-citizen", settings))
+		return open(t, providers("retry: {tries: 1}", "breaker: {enabled: false}", more))
 	}
-	h, impatient := broken(""), broken(", timeouts: {header: 500ms}")
-	for _, v := range []struct {
-		upstream string
-		read     string
-		write    func(*house) answer
-		others   []string // paths whose upstreams share its host
+	h, impatient := broken(""), broken("timeouts: {header: 500ms}")
+	const upstream = "provider:nsso"
+	for _, b := range []struct {
+		h          *house
+		fault      simulator.Fault
+		status     int
+		kind       string // of the problem, "" for upstream's own answer
+		proxyError string
 	}{
-		{simulator.ProviderUpstream("nsso"), box, hideMessage, []string{regionalBox, mandates, registryRoute}},
-		{simulator.UpstreamGrant, mandates, orderMandate, []string{box, regionalBox, registryRoute}},
+		{h, simulator.Fault{Kind: simulator.FaultReset}, 502, "belgif:badGateway", "connection_terminated"},
+		{h, simulator.Fault{Kind: simulator.FaultStatus, Status: 503, RetryAfter: "3"}, 503, "", ""},
+		{impatient, simulator.Fault{Kind: simulator.FaultFreeze}, 504, "ebox-gateway:gatewayTimeout",
+			"http_response_timeout"},
 	} {
-		for _, b := range []struct {
-			h          *house
-			fault      simulator.Fault
-			status     int
-			proxyError string // "" for upstream's own answer
-		}{
-			{h, simulator.Fault{Kind: simulator.FaultReset}, 502, "connection_terminated"},
-			{h, simulator.Fault{Kind: simulator.FaultStatus, Status: 503, RetryAfter: "3"}, 503, ""},
-			{impatient, simulator.Fault{Kind: simulator.FaultFreeze}, 504, "http_response_timeout"},
-		} {
-			t.Run(v.upstream+" "+string(b.fault.Kind), func(t *testing.T) {
-				works := func() bool { return b.h.get(v.read).status == 200 }
-				eventually(t, "the upstream to be used", works)
-				b.fault.Upstream = v.upstream
-				b.h.fault(b.fault)
-				read := b.h.get(v.read)
-				before := b.h.sim.RequestCount(v.upstream)
-				write := v.write(b.h)
-				if n := b.h.sim.RequestCount(v.upstream) - before; n != 1 {
-					t.Errorf("a write was sent %d times", n)
-				}
-				for _, path := range v.others {
-					b.h.get(path).want(t, 200)
-				}
-				for _, got := range []answer{read.want(t, b.status), write.want(t, b.status)} {
-					said := got.header.Get("Proxy-Status")
-					if b.proxyError == "" {
-						if strings.Contains(said, "error=") || got.header.Get("Retry-After") != "3" {
-							t.Errorf("no answer of the upstream's: %v %s", got.header, got.body)
-						}
-						continue
+		t.Run(string(b.fault.Kind), func(t *testing.T) {
+			b.fault.Upstream = upstream
+			b.h.fault(b.fault)
+			read := b.h.get(box).want(t, b.status)
+			before := b.h.sim.RequestCount(upstream)
+			write := hideMessage(b.h).want(t, b.status)
+			if n := b.h.sim.RequestCount(upstream) - before; n != 1 {
+				t.Errorf("a write was sent %d times", n)
+			}
+			for _, path := range []string{regionalBox, mandates, registryRoute} {
+				b.h.get(path).want(t, 200)
+			}
+			for _, got := range []answer{read, write} {
+				said := got.header.Get("Proxy-Status")
+				if b.kind == "" {
+					if strings.Contains(said, "error=") || got.header.Get("Retry-After") != "3" {
+						t.Errorf("no answer of the upstream's: %v %s", got.header, got.body)
 					}
-					kind := map[int]string{502: "belgif:badGateway", 504: "ebox-gateway:gatewayTimeout"}[b.status]
-					if got.problem(t)["type"] != "urn:problem-type:"+kind || !strings.Contains(said, "error="+b.proxyError) ||
-						strings.Contains(got.body+said, "127.0.0.1") {
-						t.Errorf("%s %s", said, got.body)
-					}
+					continue
 				}
-				if b.proxyError != "" && (read.problem(t)["requestSent"] != nil || write.problem(t)["requestSent"] != true) {
-					t.Errorf("%s\n%s", read.body, write.body)
+				if got.problem(t)["type"] != "urn:problem-type:"+b.kind || !strings.Contains(said, "error="+b.proxyError) ||
+					strings.Contains(got.body+said, "127.0.0.1") {
+					t.Errorf("%s %s", said, got.body)
 				}
-				b.h.sim.ClearFaults()
-				eventually(t, "the upstream to be used again", works)
-			})
-		}
+			}
+			if b.kind != "" && (read.problem(t)["requestSent"] != nil || write.problem(t)["requestSent"] != true) {
+				t.Errorf("%s\n%s", read.body, write.body)
+			}
+			b.h.sim.ClearFaults()
+			eventually(t, "the upstream to be used again", func() bool { return b.h.get(box).status == 200 })
+		})
 	}
 	t.Run("Authorization Server", func(t *testing.T) {
 		h := open(t)
@@ -96,7 +84,8 @@ func TestTheFaultMatrix(t *testing.T) {
 		for _, path := range others {
 			h.get(path).want(t, 200)
 		}
-		h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultStatus, Status: 503, RetryAfter: "1"})
+		h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultStatus, Status: 503,
+			RetryAfter: "1"})
 		for _, got := range []answer{h.get(mandates), orderMandate(h)} {
 			if retryAfterOf(t, got.want(t, 503)); !strings.Contains(got.header.Get("Proxy-Status"),
 				"error=destination_unavailable") {
@@ -111,50 +100,41 @@ func TestTheFaultMatrix(t *testing.T) {
 	})
 }
 
-// The functions lead… have an upstream called at another base, scheme and authority, in front of its path.
-
-func leadProvider(t *testing.T, text, base string) string {
-	return edit("registry:\n", "registry:\n  providers: [{id: nsso, url: '"+base+
-		"/REST/ebox/enterprise/messageRegistry/v3', apiVersion: '3.0'}]\n")(t, text)
-}
-
-func leadRegistry(t *testing.T, text, base string) string {
-	text = regexp.MustCompile(`(registry:\n  url: )http://[^/]+`).ReplaceAllString(text, "${1}"+base)
-	return leadRoute(t, text, "ebox-registry", base)
-}
-
-// leadTokens leads the requests for tokens elsewhere; the audience stays.
-func leadTokens(t *testing.T, text, base string) string {
-	t.Helper()
-	found := regexp.MustCompile(`tokenUrl: (http://[^/]+)(\S+)`).FindStringSubmatch(text)
-	return edit(found[0], "tokenUrl: "+base+found[2]+"\n  audience: "+found[1]+found[2]+
-		"\n  allowHttp: true\n  allowPrivateNetworks: true")(t, text)
-}
-
-// leadRoute leads a route of the configuration elsewhere.
-func leadRoute(t *testing.T, text, name, base string) string {
-	t.Helper()
-	text = regexp.MustCompile(`(?s)(name: `+name+`\b.*?upstream: ")http://[^/"]+`).ReplaceAllString(text, "${1}"+base)
-	if line := "name: " + name + "\n"; strings.Contains(text, line) {
-		return edit(line, line+"    allowHttp: true\n    allowPrivateNetworks: true\n")(t, text)
+// A connection that was never made has carried nothing: every call may try another.
+func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
+	t.Parallel()
+	h, way := openPlatform(t)
+	for upstream, call := range map[string]func() answer{
+		"provider:nsso":         func() answer { return h.get(document) },
+		simulator.UpstreamGrant: func() answer { return orderMandate(h) },
+	} {
+		call() // has its token
+		h.sim.ResetRequests()
+		way.stumble(2)
+		got := call()
+		if got.status >= 300 || !strings.Contains(got.header.Get("Proxy-Status"), "tries=3") {
+			t.Errorf("%s: %d %v %s", upstream, got.status, got.header, got.body)
+		}
+		if n := h.sim.RequestCount(upstream); n != 1 {
+			t.Errorf("%s: sent %d times", upstream, n)
+		}
 	}
-	return edit("name: "+name+",", "name: "+name+", allowHttp: true, allowPrivateNetworks: true,")(t, text)
 }
 
-// theHost is where the simulator's platform listens.
-func theHost(text string) string {
-	return regexp.MustCompile(`tokenUrl: http://([^/]+)`).FindStringSubmatch(text)[1]
+// providerAt has the configuration say where nsso is.
+func providerAt(base string) func(*testing.T, string) string {
+	return edit("registry:\n", "registry:\n  providers: [{id: nsso, url: '"+base+"', apiVersion: '3.0'}]\n")
 }
 
-// identity is a server's certificate, and the file that clients know it by.
+// identity is a certificate with its key, and the file that others know it by.
 type identity struct {
 	certificate tls.Certificate
 	file        string
 }
 
-func pair(t *testing.T, name string) identity {
+func pair(t *testing.T, name string, hosts ...string) identity {
 	t.Helper()
-	certFile, keyFile := certificate(t, name, name)
+	certFile, keyFile := certificate(t, name, hosts...)
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	testkit.Must(t, err)
 	return identity{cert, certFile}

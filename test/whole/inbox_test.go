@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/operate/explain"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 const (
@@ -239,9 +240,8 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 // One that the configuration knows is asked.
 func TestInboxBeforeTheRegistryHasGivenAList(t *testing.T) {
 	t.Parallel()
-	h := build(t, edit("/messageRegistries\n", "/nowhere\n"), func(t *testing.T, text string) string {
-		return leadProvider(t, text, "http://"+theHost(text))
-	})
+	sim := lab.Simulator(t, simulator.Options{})
+	h := before(t, sim, edit("/messageRegistries\n", "/nowhere\n"), providerAt(sim.ProviderURL("nsso")))
 	if l := h.list(t, inboxPath); len(l.Items) == 0 || l.missing() != "*;reason=registry" || l.Total != nil {
 		t.Errorf("%d messages, missing %q", len(l.Items), l.missing())
 	}

@@ -25,63 +25,6 @@ import (
 	"ebox-gateway/internal/testkit/lab"
 )
 
-// files is a house whose configuration is in files that the test changes.
-type files struct {
-	*house
-	dir string
-	hup chan os.Signal
-	// instead is loaded once in place of the files, unless nil.
-	instead atomic.Pointer[func() *config.Config]
-}
-
-// watched opens a house that follows its files.
-func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
-	t.Helper()
-	f := &files{dir: lab.Dir(t), hup: make(chan os.Signal, 1)}
-	f.write(t, "stop.txt", "# nobody yet\n")
-	keep := func(t *testing.T, text string) string {
-		f.write(t, "config.yaml", text)
-		return text
-	}
-	load := func() (*config.Config, error) {
-		if instead := f.instead.Swap(nil); instead != nil {
-			return (*instead)(), nil
-		}
-		cfg, err := config.Load(filepath.Join(f.dir, "config.yaml"), func(string) (string, bool) { return "", false })
-		if err == nil {
-			lab.Patient(cfg)
-		}
-		return cfg, err
-	}
-	f.house = buildIn(t, lab.Simulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
-	testkit.Running(t, func(ctx context.Context) { f.Gateway.Watch(ctx, 10*time.Millisecond, f.hup) })
-	f.AwaitProviders()
-	return f
-}
-
-func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
-
-// write replaces a file in one step, as an editor does.
-func (f *files) write(t *testing.T, name, content string) {
-	t.Helper()
-	testkit.Write(t, f.path(name+".new"), content)
-	testkit.Must(t, os.Rename(f.path(name+".new"), f.path(name)))
-}
-
-// change edits config.yaml.
-func (f *files) change(t *testing.T, old, new string) {
-	t.Helper()
-	text := testkit.Read(t, f.path("config.yaml"))
-	f.write(t, "config.yaml", edit(old, new)(t, text))
-}
-
-// refusal waits until the files are refused, and gives the first reason.
-func (f *files) refusal(t *testing.T) string {
-	t.Helper()
-	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
-	return f.status().Configuration.Rejected.Errors[0]
-}
-
 func (h *house) statusOf(path string) int { return h.get(path).status }
 
 const ofUnlisted = "/enterprises/" + unlisted + nsso + "/ebox"
@@ -149,7 +92,7 @@ func TestTheFilesOfAConfirmedConfigurationAreWatched(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
 	f.write(t, "more.csv", "number;name\n")
-	f.replace(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
+	f.change(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
 		"tenancy:\n", "tenancy:\n  enterpriseFiles: [more.csv]\n")
 	_, hash, _ := strings.Cut(f.refusal(t), "hash=")
 	hash, _, _ = strings.Cut(hash, " ")
@@ -171,12 +114,12 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	moved := testkit.Address(t)
 	before := f.status().Configuration.Hash
 	// The admin listener used to move before the internal one was tried.
-	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
+	f.change(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
 		`admin: {listen: "127.0.0.1:0"`, `admin: {listen: "`+moved+`"`)
 	eventually(t, "the rejection, told by the admin listener as it was", func() bool {
 		return f.status().Configuration.Rejected != nil
 	})
-	f.replace(t, `, "`+taken.Addr().String()+`"]`, `, "`+moved+`"]`, `admin: {listen: "`+moved+`"`,
+	f.change(t, `, "`+taken.Addr().String()+`"]`, `, "`+moved+`"]`, `admin: {listen: "`+moved+`"`,
 		`admin: {listen: "127.0.0.1:0"`)
 	eventually(t, "the new address", func() bool {
 		resp, err := f.HTTP.Get("http://" + moved + "/ebox/providers")
@@ -280,7 +223,7 @@ func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 		_, _ = io.WriteString(w, `{"numberOfMessages":0}`)
 	}))
 	t.Cleanup(provider.Close)
-	h := open(t, func(t *testing.T, text string) string { return leadProvider(t, text, provider.URL) })
+	h := open(t, providerAt(provider.URL))
 	under := make(chan answer, 1)
 	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
 	<-arrived
@@ -486,29 +429,16 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 	}
 }
 
-// A gateway starts whatever is down, says what it misses, serves what it can, and has the rest as soon as that is back.
+// A gateway starts whatever is down, says what it misses, and has it as soon as that is back.
 func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name             string
-		tokens, registry blockage
-	}{
-		{"both close their connections", closing, closing},
-		{"the Authorization Server accepts and never answers", mute, passing},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, kind := range []simulator.FaultKind{simulator.FaultClose, simulator.FaultFreeze} {
+		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			var tokens, registry *detour
-			h := build(t, func(t *testing.T, text string) string {
-				tokens, registry = newDetour(t, theHost(text), nil), newDetour(t, theHost(text), nil)
-				tokens.block(c.tokens)
-				registry.block(c.registry)
-				if c.tokens != passing {
-					text = edit("oauth:\n", "oauth:\n  timeout: 500ms\n")(t, text)
-				}
-				text = often(t, leadRegistry(t, text, "http://"+registry.addr))
-				return leadTokens(t, text, "http://"+tokens.addr)
-			})
+			sim := lab.Simulator(t, simulator.Options{})
+			lab.Fault(t, sim, simulator.Fault{Upstream: simulator.UpstreamToken, Kind: kind})
+			lab.Fault(t, sim, simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: kind})
+			h := before(t, sim, often, edit("oauth:\n", "oauth:\n  timeout: 500ms\n"))
 			eventually(t, "the first failure", func() bool { return h.status().Directory.LastError != "" })
 			for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/health": 200} {
 				h.operate("GET", path).want(t, status)
@@ -517,21 +447,14 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 				t.Errorf("the health is %s", s.Health)
 			}
 			h.get("/ebox/providers").want(t, 200)
-			for path, impossible := range map[string]bool{
-				box:      true, // needs a list, which needs a token
-				mandates: c.tokens != passing,
-			} {
-				got := h.get(path)
-				if impossible == (got.status == http.StatusOK) {
-					t.Fatalf("%s: %d %s", path, got.status, got.body)
-				}
-				if impossible && (got.status != 503 || got.header.Get("Retry-After") == "" ||
-					!strings.Contains(got.header.Get("Proxy-Status"), "error=") || strings.Contains(got.body, "127.0.0.1")) {
-					t.Errorf("%s: %d %v %s", path, got.status, got.header, got.body)
+			for _, path := range []string{box, mandates} { // of which one needs the list as well
+				got := h.get(path).want(t, 503)
+				if got.header.Get("Retry-After") == "" || !strings.Contains(got.header.Get("Proxy-Status"), "error=") ||
+					strings.Contains(got.body, "127.0.0.1") {
+					t.Errorf("%s: %v %s", path, got.header, got.body)
 				}
 			}
-			tokens.block(passing)
-			registry.block(passing)
+			sim.ClearFaults()
 			eventually(t, "everything to work", func() bool { return h.get(box).status == 200 && h.get(mandates).status == 200 })
 			eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
 			eventually(t, "health", func() bool { return h.status().Health == "UP" })
@@ -570,17 +493,6 @@ func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
 	h.operate("GET", "/readyz").want(t, 200)
 }
 
-// replace writes config.yaml with several edits at once.
-func (f *files) replace(t *testing.T, pairs ...string) {
-	t.Helper()
-	text := testkit.Read(t, f.path("config.yaml"))
-	next := text
-	for i := 0; i < len(pairs); i += 2 {
-		next = edit(pairs[i], pairs[i+1])(t, next)
-	}
-	f.write(t, "config.yaml", next)
-}
-
 // Two configurations that both have requests under way share the limit.
 func TestTheLimitOfRequestsIsOneOverReloads(t *testing.T) {
 	t.Parallel()
@@ -591,9 +503,7 @@ func TestTheLimitOfRequestsIsOneOverReloads(t *testing.T) {
 			" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
 	eventually(t, "the requests under way", func() bool { return f.sim.RequestCount("provider:nsso") == 2 })
-	before := f.status().Configuration.Hash
-	f.change(t, "registry:\n", "registry:\n  refresh: 7m\n")
-	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Hash != before })
+	f.reload(t, "registry:\n", "registry:\n  refresh: 7m\n")
 	f.get("/ebox/providers").want(t, 503)
 	f.sim.ClearFaults()
 }
