@@ -1,7 +1,6 @@
 package whole_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -75,28 +74,22 @@ func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
 	})
 }
 
-func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	f.change(t, "    - {number: 0206.731.645, name: With a mandate}\n", "")
-	if e := f.refusal(t); !strings.Contains(e, "drops 1 of 3 enterprises") {
-		t.Errorf("%s", e)
-	}
-	f.get(box).want(t, 200)
-	f.hup <- syscall.SIGHUP
-	eventually(t, "the drop", func() bool { return f.statusOf(box) == 403 })
-}
-
 // The watcher took a configuration that was confirmed for one that it knew, with its files.
-func TestTheFilesOfAConfirmedConfigurationAreWatched(t *testing.T) {
+func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
 	f.write(t, "more.csv", "number;name\n")
 	f.change(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
 		"tenancy:\n", "tenancy:\n  enterpriseFiles: [more.csv]\n")
-	_, hash, _ := strings.Cut(f.refusal(t), "hash=")
+	refusal := f.refusal(t)
+	if !strings.Contains(refusal, "drops 1 of 3 enterprises") {
+		t.Errorf("%s", refusal)
+	}
+	f.get(box).want(t, 200)
+	_, hash, _ := strings.Cut(refusal, "hash=")
 	hash, _, _ = strings.Cut(hash, " ")
 	f.operate("POST", "/configuration/confirm?hash="+hash).want(t, 200)
+	f.get(box).want(t, 403)
 	f.hup <- syscall.SIGHUP
 	eventually(t, "the watcher to see it", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
 	f.write(t, "more.csv", "number;name\n"+unlisted+";New\n")
@@ -148,45 +141,53 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	f.get("/ebox/providers").want(t, 200)
 }
 
-// Callers keep asking while the configuration changes in every way it can.
-func TestNoRequestIsLostOverManyReloads(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	var asked atomic.Int64
-	for i := range 8 {
-		method, body := "GET", ""
-		path := "/enterprises/" + mandated + nsso + "/ebox"
-		if i%2 == 1 { // a lost write would not be repeated by anybody
-			method, body = "POST",
-				`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
-			path = "/enterprises/" + mandated + "/grant/citizen/mandates"
-		}
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				req, err := http.NewRequest(method, f.Base+path, strings.NewReader(body))
+// calling has callers, who keep their connections and repeat nothing, write one thing after the other to the house
+// that at names, and tells answered of each answer. None may be lost or refused. stop ends them.
+func calling(t *testing.T, at func() *house, answered func(*house, *http.Response)) (stop func()) {
+	t.Helper()
+	const order = `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `"}`
+	var over atomic.Bool
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			transport := &http.Transport{MaxIdleConnsPerHost: 4}
+			defer transport.CloseIdleConnections()
+			for !over.Load() {
+				h := at()
+				req, err := http.NewRequest("POST", h.Base+grant+"/mandates", strings.NewReader(order))
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				req.Header.Set("Content-Type", "application/json")
-				req.GetBody = nil // nor may this client repeat it
-				resp, err := f.HTTP.Do(req)
+				req.GetBody = nil // or the client would repeat it
+				resp, err := transport.RoundTrip(req)
 				if err != nil {
-					t.Errorf("%s: %v", method, err)
+					t.Errorf("a request was lost: %v", err)
 					return
 				}
 				text, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if err != nil || resp.StatusCode >= 300 {
-					t.Errorf("%s: %s %v %s", method, resp.Status, err, text)
+				if err != nil || resp.StatusCode != http.StatusCreated {
+					t.Errorf("%s %v %s", resp.Status, err, text)
 					return
 				}
-				asked.Add(1)
+				answered(h, resp)
 			}
 		})
 	}
+	return func() {
+		over.Store(true)
+		callers.Wait()
+	}
+}
+
+// Callers keep asking while the configuration changes in every way it can.
+func TestNoRequestIsLostOverManyReloads(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	var asked atomic.Int64
+	stop := calling(t, func() *house { return f.house }, func(*house, *http.Response) { asked.Add(1) })
 	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
 		"maxHeaderBytes: 32KiB"}
 	const reloads = 20 // each kind five times
@@ -210,8 +211,7 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		testkit.Must(t, f.Gateway.Replace(cfg, ""))
 		eventually(t, "requests between two reloads", func() bool { return t.Failed() || asked.Load() > before })
 	}
-	cancel()
-	wg.Wait()
+	stop()
 }
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
@@ -283,27 +283,6 @@ func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A full disk, or a program that truncates before it writes, empties a file for good or
-// for a moment.
-func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
-	t.Parallel()
-	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
-	f.write(t, "stop.txt", "0206.731.645\n")
-	eventually(t, "the suspension", func() bool { return f.statusOf(box) == 403 })
-	eventually(t, "the configuration with it", func() bool {
-		return strings.Contains(f.log.String(), "the configuration was replaced")
-	})
-	f.write(t, "stop.txt", "")
-	if e := f.refusal(t); !strings.Contains(e, "lifts the suspension of 1 of 1 enterprises") {
-		t.Errorf("%s", e)
-	}
-	f.get(box).want(t, 403)
-	f.hup <- syscall.SIGHUP
-	eventually(t, "the end of the suspension", func() bool {
-		return f.statusOf(box) == 200
-	})
-}
-
 // The suspension went to the configuration that was being replaced, and was gone with it.
 func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 	t.Parallel()
@@ -331,7 +310,9 @@ func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+another+nsso+"/ebox") == 403 })
 }
 
-func TestASuspensionStopsWhateverIsBadAndIsTakenBackByTheSameSteps(t *testing.T) {
+// Numbers that a broken file holds are suspended. A full disk, or a program that truncates before it writes, empties a
+// file, and lifts nothing.
+func TestASuspensionStopsWhateverIsBadAndIsLiftedOnPurposeAlone(t *testing.T) {
 	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.get(box).want(t, 200)
@@ -340,16 +321,17 @@ func TestASuspensionStopsWhateverIsBadAndIsTakenBackByTheSameSteps(t *testing.T)
 	f.write(t, "stop.txt", "# asked by phone\n0206.731.645\nthis line is a slip\n")
 	eventually(t, "the suspension", func() bool { return f.statusOf(box) == 403 })
 	f.get(anothersBox).want(t, 200)
-	f.write(t, "stop.txt", "# nobody yet\n")
-	f.change(t, "registries:", "registry:") // all files are what they were at the start
-	eventually(t, "the refusal to lift it", func() bool {
-		r := f.status().Configuration.Rejected
-		return r != nil && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
-	})
+	f.change(t, "registries:", "registry:")
+	for _, nobody := range []string{"", "# nobody yet\n"} { // with which all files are what they were at the start
+		f.write(t, "stop.txt", nobody)
+		eventually(t, "the refusal to lift it", func() bool {
+			r := f.status().Configuration.Rejected
+			return r != nil && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
+		})
+		f.get(box).want(t, 403)
+	}
 	f.hup <- syscall.SIGHUP
-	eventually(t, "the end of the suspension", func() bool {
-		return f.statusOf(box) == 200
-	})
+	eventually(t, "the end of the suspension", func() bool { return f.statusOf(box) == 200 })
 }
 
 // Nobody writes to the FIFO. Reading it, or waiting for a writer, would last for ever.
@@ -379,41 +361,16 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 	stays, stops := open(t), open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 1h, timeout: 1h}"))
 	var target atomic.Pointer[house]
 	target.Store(stops)
-	calling, endCalling := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
 	var served, leaving, moved atomic.Int64
-	for range 16 {
-		wg.Go(func() {
-			transport := &http.Transport{MaxIdleConnsPerHost: 4}
-			defer transport.CloseIdleConnections()
-			for calling.Err() == nil {
-				h := target.Load()
-				req, err := http.NewRequest("PATCH", h.Base+messages, http.NoBody)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				resp, err := transport.RoundTrip(req)
-				if err != nil {
-					t.Errorf("a request was lost: %v", err)
-					return
-				}
-				_, err = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-				if err != nil || resp.StatusCode >= 500 {
-					t.Errorf("%s %v", resp.Status, err)
-					return
-				}
-				served.Add(1)
-				switch {
-				case h == stays:
-					moved.Add(1)
-				case resp.Close:
-					leaving.Add(1)
-				}
-			}
-		})
-	}
+	stop := calling(t, target.Load, func(h *house, resp *http.Response) {
+		served.Add(1)
+		switch {
+		case h == stays:
+			moved.Add(1)
+		case resp.Close:
+			leaving.Add(1)
+		}
+	})
 	eventually(t, "callers at work", func() bool { return served.Load() > 50 })
 	ended := make(chan error, 1)
 	go func() { ended <- stops.Stop() }()
@@ -421,8 +378,7 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 	eventually(t, "callers that are asked to leave", func() bool { return leaving.Load() > 50 })
 	target.Store(stays)
 	eventually(t, "callers at the other gateway", func() bool { return moved.Load() > 50 })
-	endCalling()
-	wg.Wait()
+	stop()
 	stops.Cut()
 	if err := <-ended; err != nil {
 		t.Errorf("the stop: %v", err)
