@@ -9,7 +9,6 @@ import (
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/operate/status"
-	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
@@ -120,29 +119,6 @@ func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
 	h.operate("DELETE", "/maintenance?gateway=true").want(t, 200)
 	h.get(box).want(t, 200)
 	h.operate("DELETE", "/maintenance?gateway=true").want(t, 404)
-}
-
-func TestMaintenanceOutlivesAReload(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	f.AwaitProviders()
-	f.operate("POST", "/maintenance?provider=nsso&for=1h").want(t, 200)
-	f.reload(t, "name: With a mandate}", "name: With a name}")
-	f.get(box).want(t, 503)
-}
-
-// Replicas that share a Redis switch together, and a new one knows.
-func TestReplicasSwitchTogether(t *testing.T) {
-	t.Parallel()
-	section := redisSection(t, redistest.Start(t), false)
-	houses := group(t, 2, add(section))
-	houses[0].operate("POST", "/maintenance?provider=nsso&for=1h&reason=both").want(t, 200)
-	eventually(t, "the other replica to follow", func() bool { return houses[1].get(box).status == 503 })
-	houses[1].operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
-	eventually(t, "the first replica to follow", func() bool { return houses[0].get(box).status == 200 })
-	houses[1].operate("POST", "/maintenance?gateway=true&for=1h").want(t, 200)
-	third := before(t, houses[0].sim, add(section))
-	eventually(t, "a new replica to know", func() bool { return third.status().Health == "DOWN" })
 }
 
 func TestWhatHappenedIsShownWithinSeconds(t *testing.T) {

@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,11 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
@@ -50,28 +46,18 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 	}
 	var said testkit.Log
 	address := testkit.Address(t)
-	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+	cmd := exec.CommandContext(t.Context(), program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	testkit.Must(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(patience):
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-		http.DefaultClient.CloseIdleConnections()
-	})
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	t.Cleanup(func() { <-ended; http.DefaultClient.CloseIdleConnections() }) // the test's context kills it
 	p := &prometheus{t, "http://" + address}
 	eventually(t, "Prometheus to be ready", func() bool {
 		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("Prometheus ended: %v\n%s", err, said.String())
+		case <-ended:
+			t.Fatalf("Prometheus ended:\n%s", said.String())
 		default:
 		}
 		resp, err := http.Get(p.base + "/-/ready")
@@ -84,64 +70,20 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 	return p
 }
 
-// ask calls Prometheus's HTTP API and reads its data into v.
-func (p *prometheus) ask(path string, v any) {
+// query gives the series of an expression, by Prometheus's HTTP API.
+func (p *prometheus) query(expr string) []any {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "GET", p.base+path, nil)
-	testkit.Must(p.t, err)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.Get(p.base + "/api/v1/query?query=" + url.QueryEscape(expr))
 	testkit.Must(p.t, err)
 	defer resp.Body.Close()
 	var answer struct {
 		Status, Error string
-		Data          json.RawMessage
+		Data          struct{ Result []any }
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		p.t.Fatalf("%s: %v %s", path, err, answer.Error)
+		p.t.Fatalf("%s: %v %s", expr, err, answer.Error)
 	}
-	testkit.Must(p.t, json.Unmarshal(answer.Data, v))
-}
-
-// query gives the values of an expression.
-func (p *prometheus) query(expr string) (values []float64) {
-	p.t.Helper()
-	var data struct {
-		Result []struct {
-			Value [2]any
-		}
-	}
-	p.ask("/api/v1/query?query="+url.QueryEscape(expr), &data)
-	for _, r := range data.Result {
-		text, ok := r.Value[1].(string)
-		if !ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(text, 64)
-		testkit.Must(p.t, err)
-		values = append(values, v)
-	}
-	return values
-}
-
-// firing gives the alerts that fire, with the upstream that they are about, if any.
-func (p *prometheus) firing() map[string]string {
-	p.t.Helper()
-	var data struct {
-		Alerts []struct {
-			Labels map[string]string
-			State  string
-		}
-	}
-	p.ask("/api/v1/alerts", &data)
-	all := make(map[string]string)
-	for _, a := range data.Alerts {
-		if a.State == "firing" {
-			all[a.Labels["alertname"]] = a.Labels["upstream"]
-		}
-	}
-	return all
+	return answer.Data.Result
 }
 
 func TestAlertsFireInARealPrometheus(t *testing.T) {
@@ -149,15 +91,13 @@ func TestAlertsFireInARealPrometheus(t *testing.T) {
 	f := watched(t, providers("breaker: {open: 1h}"))
 	p := startPrometheus(t, f.Admin)
 	f.get(box).want(t, 200)
-	eventually(t, "the gateway to be up", func() bool {
-		v := p.query(`up{job="ebox-gateway"}`)
-		return len(v) == 1 && v[0] == 1
-	})
 	eventually(t, "its series to come", func() bool {
 		return len(p.query(`ebox_gateway_upstream_circuit_state{state="closed"} == 1`)) > 0
 	})
-	for _, alert := range []string{"EBoxCircuitOpen", "EBoxReloadFailed", "EBoxTokenRefused"} {
-		if _, fires := p.firing()[alert]; fires {
+	const circuit, reload = `alertname="EBoxCircuitOpen",upstream="provider nsso"`, `alertname="EBoxReloadFailed"`
+	firing := func(alert string) bool { return len(p.query(`ALERTS{alertstate="firing",`+alert+`}`)) > 0 }
+	for _, alert := range []string{circuit, reload, `alertname="EBoxTokenRefused"`} {
+		if firing(alert) {
 			t.Errorf("%s fires while all is well", alert)
 		}
 	}
@@ -169,8 +109,9 @@ func TestAlertsFireInARealPrometheus(t *testing.T) {
 		return f.upstreamStatus("provider nsso").Circuit == "open"
 	})
 	f.write(t, "config.yaml", "environment: nowhere\n")
-	eventually(t, "the circuit's alert to fire", func() bool { return p.firing()["EBoxCircuitOpen"] == "provider nsso" })
-	eventually(t, "the reload's alert to fire", func() bool { _, fires := p.firing()["EBoxReloadFailed"]; return fires })
+	for _, alert := range []string{circuit, reload} {
+		eventually(t, alert+" to fire", func() bool { return firing(alert) })
+	}
 
 	// Every panel shows something, unless it is about what this gateway has not or
 	// what has not happened.

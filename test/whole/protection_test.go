@@ -369,12 +369,13 @@ func TestBatchCallersArePacedAndLeaveRoomInTheRate(t *testing.T) {
 
 // What a configuration leaves as it is goes on as it was: neither does a reload set
 // a broken upstream free, nor does it fill up anybody's rate.
-func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
+func TestAReloadKeepsCircuitsRatesAndMaintenance(t *testing.T) {
 	t.Parallel()
 	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 10, window: 10m, open: 10m}"),
 		edit("{number: 0474.028.805,", "{number: 0474.028.805, "+onceOnly+","), ofRoute("grant-citizen", onceOnly),
 		edit("tenancy:\n", "callers:\n  - {name: counted, networks: [127.0.0.3/32], "+onceOnly+"}\n"+
 			"  - {name: desk, networks: [127.0.0.1/32]}\ntenancy:\n"))
+	f.operate("POST", "/maintenance?provider=utilities&for=1h").want(t, 200)
 	f.breakCircuit(10)
 	f.sim.ClearFaults()
 	open := f.upstreamStatus("provider nsso")
@@ -392,6 +393,9 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 		}
 		if now := f.upstreamStatus("provider nsso"); now.Circuit != "open" || !now.Until.Equal(open.Until) {
 			t.Errorf("after %q: %+v", change[1], now)
+		}
+		if f.providerStatus("utilities").Switched == nil {
+			t.Errorf("after %q the provider's maintenance is over", change[1])
 		}
 		f.untouched("registry", "token endpoint", "provider regional") // and shown, whoever made them
 	}
