@@ -86,21 +86,3 @@ func TestTheCacheOutlivesAReloadAndTheRightToItDoesNot(t *testing.T) {
 		t.Errorf("after the reload: %s", got.cacheStatus())
 	}
 }
-
-func TestOpeningsAreNeverAnsweredFromTheCache(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	list := h.get(messages).want(t, 200)
-	h.sim.ResetRequests()
-	for i := range 3 {
-		got := h.get(document).want(t, 200)
-		if n := h.sim.RequestCount("provider:nsso"); n != uint64(i+1) || !strings.Contains(got.cacheStatus(), "fwd=bypass") {
-			t.Errorf("%d requests, %s", n, got.cacheStatus())
-		}
-	}
-	// It is read now, which changes the list.
-	after := h.get(messages).want(t, 200)
-	if after.body == list.body || strings.Contains(after.cacheStatus(), "304") {
-		t.Errorf("the list is the one before the opening: %s", after.cacheStatus())
-	}
-}

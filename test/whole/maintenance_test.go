@@ -164,6 +164,19 @@ func TestAnEnterpriseThatIsRefusedIsListedUntilItIsServed(t *testing.T) {
 	if text := h.operate("GET", "/enterprises/refused").want(t, 200).body; !strings.Contains(text, ended) {
 		t.Errorf("%s", text)
 	}
+	// The scopes that the upstream asks for are named, if they are scopes.
+	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
+	asks := h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 403,
+		ContentType: "application/problem+json", Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,` +
+			`"requiredScopes":["` + scope + `","\u202ebad\n"]}`})
+	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 403)
+	eventually(t, "the access line", func() bool {
+		return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`)
+	})
+	if status := h.operate("GET", "/status").body; !strings.Contains(status, `"missingScopes": "`+scope+`"`) {
+		t.Errorf("the refused enterprise is without the scope in %s", status)
+	}
+	h.sim.RemoveFault(asks)
 	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
 		ContentType: "application/json", Body: "{}"})
 	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 200)

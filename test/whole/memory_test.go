@@ -43,9 +43,7 @@ func (h *house) honest(t *testing.T) {
 		h.get(box).want(t, 200)
 		h.get(box+"/messages").want(t, 200)
 		h.get("/enterprises/"+another+"/ebox/messages").want(t, 200)
-		h.send("POST", "/enterprises/"+mandated+grant+"/mandates", strings.NewReader(
-			`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`),
-			"Content-Type: application/json").want(t, 201)
+		orderMandate(h).want(t, 201)
 	}
 }
 

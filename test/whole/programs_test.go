@@ -169,20 +169,3 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		}
 	}
 }
-
-func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
-	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 403,
-		ContentType: "application/problem+json",
-		Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,"requiredScopes":["` + scope +
-			`","\u202ebad\n"]}`})
-	h.get(messages).want(t, 403)
-	eventually(t, "the access line", func() bool {
-		return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`)
-	})
-	if status := h.operate("GET", "/status").body; !strings.Contains(status, `"missingScopes": "`+scope+`"`) {
-		t.Errorf("the refused enterprise is without the scope in %s", status)
-	}
-}

@@ -283,7 +283,13 @@ func TestOnlyTheCallForADocumentMarksItRead(t *testing.T) {
 	if !unread() {
 		t.Error("something else marked it read")
 	}
-	h.get(document).want(t, 200)
+	for range 3 { // none of which is answered from the cache
+		h.sim.ResetRequests()
+		got := h.get(document).want(t, 200)
+		if n := h.sim.RequestCount("provider:nsso"); n != 1 || !strings.Contains(got.cacheStatus(), "fwd=bypass") {
+			t.Errorf("%d requests, %s", n, got.cacheStatus())
+		}
+	}
 	if unread() {
 		t.Error("the call for it did not")
 	}
