@@ -137,14 +137,12 @@ func (q *queue) enter(ctx context.Context, c *call.Call, wait time.Duration) (_ 
 	q.line = append(q.line, e)
 	q.waiting.add(e, 1)
 	q.mu.Unlock()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	var err error
 	select {
 	case <-e.granted:
-	case <-timer.C:
+	case <-time.After(wait):
 	case <-ctx.Done():
-		_, err = givenUp(ctx, 0)
+		err = cancelled(ctx)
 	}
 	q.mu.Lock()
 	place := slices.Index(q.line, e)
