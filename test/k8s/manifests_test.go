@@ -144,8 +144,8 @@ func servicePort(s *corev1.Service, name string) bool {
 	return slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == name })
 }
 
-// What pod security "restricted" asks of a pod, and more. It is also what the SCC restricted-v2 of OpenShift asks: there
-// the namespace's range decides on users and groups, and the SCC fills in all three.
+// What pod security "restricted" asks of a pod, and more. The SCC restricted-v2 of OpenShift asks the same: there the
+// namespace's range decides on users and groups, and the SCC fills in all three.
 func TestPodsHaveNothingLeftToDrop(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		for _, s := range all[*appsv1.StatefulSet](m) {

@@ -118,8 +118,8 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	}
 	publications := map[string][2]string{ // whose Location is an absolute URL at nsso, an absolute path at regional
 		nsso: {"/ebox/messages", publication()},
-		regional: {"/publishMessage", parted(messagePart + `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated +
-			`"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`)},
+		regional: {"/publishMessage", parted(messagePart + `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` +
+			mandated + `"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`)},
 	}
 	for _, c := range []struct {
 		name, prefix, field string
@@ -361,11 +361,11 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const list, written = messages + "?pageSize=100", "GET " + messages + "?pageSize=100 HTTP/%s\r\nHost: localhost\r\n\r\n"
+	const list = messages + "?pageSize=100"
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: 1300 << 10})
 	for _, version := range []string{"1.1", "1.0"} { // for which an answer is held back up to 1 MB
 		who := h.dial("")
-		who.write(fmt.Sprintf(written, version))
+		who.write("GET " + list + " HTTP/" + version + "\r\nHost: localhost\r\n\r\n")
 		if got, err := who.tryRead("GET"); err == nil || got.status != 200 {
 			t.Errorf("HTTP/%s: %d, %d bytes look whole: %v", version, got.status, len(got.body), err)
 		}

@@ -52,8 +52,8 @@ func TestTheMostSpecificRuleRecognisesTheCaller(t *testing.T) {
 	testkit.Write(t, authorities, testkit.Read(t, payroll.file)+testkit.Read(t, other.file))
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, `server: {trustedProxies: [127.0.0.9], listen: [
   {address: '127.0.0.1:0', name: plain},
-  {address: '127.0.0.1:0', name: tls, tls: {certFile: `+serverCert+", keyFile: "+serverKey+", clientCaFile: "+authorities+
-		", clientAuth: request}}]"), add(`
+  {address: '127.0.0.1:0', name: tls, tls: {certFile: `+serverCert+", keyFile: "+serverKey+
+		", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
 callers:
   - {name: loopback, networks: [127.0.0.0/16]}
   - {name: host, networks: [127.0.0.17]}

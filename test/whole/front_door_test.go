@@ -177,28 +177,6 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 	})
 }
 
-func TestARouteForNobodyIsToldOfNobody(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	const list = "/ebox/registry/messageRegistries"
-	for _, c := range []struct {
-		path, field string
-		status      int
-	}{
-		{"/enterprises/" + mandated + list, "Accept: */*", 200},
-		{list, "On-Behalf-Of-Enterprise-Number: " + mandated, 200},
-		{list, "On-Behalf-Of-Enterprise-Number: " + unlisted, 403}, // a wrong one must not go unnoticed
-	} {
-		h.sim.ResetRequests()
-		h.get(c.path, c.field).want(t, c.status)
-		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
-			if r.Enterprise != "" {
-				t.Errorf("%s %s: the registry was told of %s", c.path, c.field, r.Enterprise)
-			}
-		}
-	}
-}
-
 // What two servers could take for one request or for two must be one, or none.
 func TestNoRequestIsSmuggledInAnother(t *testing.T) {
 	t.Parallel()

@@ -99,7 +99,7 @@ func TestTheErrorsOfTheGuideArriveByteForByte(t *testing.T) {
 		status            int
 		contentType, body string
 	}{
-		{400, problem, "{\n\"status\" :400, \"instance\":\"urn:UUID:1\",\"type\":\"urn:problem-type:invalidRequestFormat\"}\n"},
+		{400, problem, "{\n\"status\" :400, \"instance\":\"urn:UUID:1\",\"type\":\"urn:problem-type:x\"}\n"},
 		{409, problem, `{"type":"urn:problem-type:cbss:mandateNotDisableable","detail":"a\/\u0062","detail":"twice"}`},
 		{422, problem + ";charset=UTF-8", `{"href":"` + h.sim.GrantURL() + `/mandates/1","status":422}`},
 		{503, "application/json", ` {"status":"DOWN"} `},
