@@ -45,11 +45,13 @@ const (
 
 func TestTheMostSpecificRuleRecognisesTheCaller(t *testing.T) {
 	t.Parallel()
-	serverCert, serverKey := certificate(t, "server")
-	payroll, other := pair(t, "payroll"), pair(t, "other")
-	stranger := pair(t, "payroll") // the right name from an authority we do not know
+	serverCert, serverKey := certificate(t, "server").Files(t, t.TempDir())
+	payroll, other := certificate(t, "payroll"), certificate(t, "other")
+	stranger := certificate(t, "payroll") // the right name from an authority we do not know
 	authorities := filepath.Join(t.TempDir(), "ca.pem")
-	testkit.Write(t, authorities, testkit.Read(t, payroll.file)+testkit.Read(t, other.file))
+	one, _ := payroll.PEM()
+	two, _ := other.PEM()
+	testkit.Write(t, authorities, append(one, two...))
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, `server: {trustedProxies: [127.0.0.9], listen: [
   {address: '127.0.0.1:0', name: plain},
   {address: '127.0.0.1:0', name: tls, tls: {certFile: `+serverCert+", keyFile: "+serverKey+
@@ -60,7 +62,7 @@ callers:
   - {name: plain, networks: [127.0.0.18], listeners: [plain]}
   - {name: elsewhere, networks: [10.1.0.0/16, "2001:db8::/32"]}
   - {name: by-fingerprint, clientCertificates: [{fingerprint: "`+fmt.Sprintf("%x",
-		sha256.Sum256(payroll.certificate.Certificate[0]))+`"}]}
+		sha256.Sum256(payroll.Raw))+`"}]}
   - {name: by-name, clientCertificates: [{commonName: other}]}
 `))
 	for _, c := range []struct{ from, forwarded, caller string }{
@@ -88,10 +90,10 @@ callers:
 		}
 	}
 	for _, c := range []struct {
-		shown  identity
+		shown  tls.Certificate
 		caller string // empty if there is no connection
-	}{{identity{}, "loopback"}, {payroll, "by-fingerprint"}, {other, "by-name"}, {stranger, ""}} {
-		shown := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.shown.certificate, nil }
+	}{{tls.Certificate{}, "loopback"}, {payroll.TLS(), "by-fingerprint"}, {other.TLS(), "by-name"}, {stranger.TLS(), ""}} {
+		shown := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.shown, nil }
 		transport := &http.Transport{ForceAttemptHTTP2: true,
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, GetClientCertificate: shown}}
 		defer transport.CloseIdleConnections()

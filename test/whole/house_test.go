@@ -185,15 +185,14 @@ func (h *house) last(upstream string) simulator.Recorded {
 	return all[len(all)-1]
 }
 
-// certificate makes a key and a self-signed certificate, for 127.0.0.1 and the names of
-// hosts, as files.
-func certificate(t *testing.T, name string, hosts ...string) (certFile, keyFile string) {
+// certificate makes a self-signed certificate, for 127.0.0.1 and the names of hosts.
+func certificate(t *testing.T, name string, hosts ...string) *testkit.Certificate {
 	t.Helper()
 	return testkit.NewCertificate(t, func(c *x509.Certificate) {
 		c.Subject.CommonName = name
 		c.DNSNames = hosts
 		c.NotAfter = time.Now().Add(24 * time.Hour)
-	}).Files(t, t.TempDir())
+	})
 }
 
 // frozen is a fault of the provider behind a path prefix.

@@ -28,10 +28,11 @@ func openPlatform(t *testing.T) (*house, *egressProxy) {
 	const regional = "ebox.regional.example"
 	sim := lab.Simulator(t, simulator.Options{PublicURL: strings.Replace(platform, "http", "https", 1),
 		PublicRegionalURL: "https://" + regional})
-	platforms := pair(t, "the platform", strings.TrimPrefix(platform, "http://"), regional)
+	platforms := certificate(t, "the platform", strings.TrimPrefix(platform, "http://"), regional)
+	certFile, _ := platforms.Files(t, t.TempDir())
 	way := new(egressProxy)
 	h := before(t, sim, edit("server: {listen:", "server: {forwardProxy: true, tokenStub: /oauth/token, listen:"),
-		edit("oauth:\n", "egress: {proxy: 'http://"+way.to(t, sim.Address(), platforms)+"', caFile: "+platforms.file+
+		edit("oauth:\n", "egress: {proxy: 'http://"+way.to(t, sim.Address(), platforms)+"', caFile: "+certFile+
 			"}\noauth:\n"))
 	h.AwaitProviders()
 	return h, way
@@ -52,7 +53,7 @@ func (p *egressProxy) stumble(n int64) {
 	})
 }
 
-func (p *egressProxy) to(t *testing.T, address string, server identity) string {
+func (p *egressProxy) to(t *testing.T, address string, server *testkit.Certificate) string {
 	t.Helper()
 	return testkit.Accept(t, func(_ int, conn net.Conn) {
 		if p.stumbles.Add(-1) >= 0 {
@@ -70,7 +71,7 @@ func (p *egressProxy) to(t *testing.T, address string, server identity) string {
 		defer back.Wait()
 		defer up.Close()
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		inner := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{server.certificate}})
+		inner := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{server.TLS()}})
 		back.Go(func() {
 			_, _ = io.Copy(inner, up)
 			_ = conn.Close()

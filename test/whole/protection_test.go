@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"bufio"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -534,20 +533,6 @@ func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
 // providerAt has the configuration say where nsso is.
 func providerAt(base string) func(*testing.T, string) string {
 	return edit("registry:\n", "registry:\n  providers: [{id: nsso, url: '"+base+"', apiVersion: '3.0'}]\n")
-}
-
-// identity is a certificate with its key, and the file that others know it by.
-type identity struct {
-	certificate tls.Certificate
-	file        string
-}
-
-func pair(t *testing.T, name string, hosts ...string) identity {
-	t.Helper()
-	certFile, keyFile := certificate(t, name, hosts...)
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	testkit.Must(t, err)
-	return identity{cert, certFile}
 }
 
 // flood sends requests from an address of their own and leaves them where they are. Statuses

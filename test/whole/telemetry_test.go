@@ -43,7 +43,7 @@ func (h *house) metric(series string) float64 {
 
 func TestMetricsShowTheState(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t, "localhost")
+	cert, key := certificate(t, "localhost").Files(t, t.TempDir())
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, fmt.Sprintf(
 		`server: {listen: [{name: plain, address: "127.0.0.1:0", open: true}, `+
 			`{name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
