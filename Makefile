@@ -18,6 +18,7 @@ lint:
 # Every committed file that is made from others. Review the difference before you commit it.
 generate:
 	go test ./internal/config -update
+	go test ./internal/operate/status -update
 	go test ./internal/gateway -run Reference -update
 	go -C test/k8s test . -run TestTheComponentHasTheAlertsOfDeploy -update
 

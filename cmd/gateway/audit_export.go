@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,7 +43,10 @@ func auditExport(p *process) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return exportCSV(p, *file, rest, q, *csv)
+			if *csv == "-" {
+				return searchAll(p, *file, rest, q, found.NewCSV(p.stdout))
+			}
+			return writeNew(*csv, func(w io.Writer) error { return searchAll(p, *file, rest, q, found.NewCSV(w)) })
 		}
 		var days [2]time.Time // zero is no bound
 		for i, name := range [...]string{"from", "to"} {
@@ -86,8 +90,12 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 		return errors.Join(errors.New("making the bundle: there is no signed record of these days"), os.RemoveAll(dir))
 	}
 	if dir != to {
-		if err := writeTar(to, dir); err != nil {
-			return fmt.Errorf("making the bundle: %w", err)
+		err := writeNew(to, func(f io.Writer) error {
+			w := tar.NewWriter(f)
+			return errors.Join(w.AddFS(os.DirFS(dir)), w.Close())
+		})
+		if err != nil {
+			return err
 		}
 	}
 	if findings := printReports(p, reports); findings > 0 {
@@ -99,28 +107,11 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 	return nil
 }
 
-func writeTar(to, dir string) error {
+// writeNew writes a file that must not be there yet.
+func writeNew(to string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("writing the export: %w", err)
 	}
-	w := tar.NewWriter(f)
-	return errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), f.Sync(), f.Close())
-}
-
-func exportCSV(p *process, file string, dirs []string, q audit.Query, to string) (err error) {
-	out := p.stdout
-	if to != "-" {
-		f, failed := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if failed != nil {
-			return fmt.Errorf("writing CSV: %w", failed)
-		}
-		defer func() {
-			if failed := errors.Join(f.Sync(), f.Close()); err == nil && failed != nil {
-				err = fmt.Errorf("writing CSV: %w", failed)
-			}
-		}()
-		out = f
-	}
-	return searchAll(p, file, dirs, q, found.NewCSV(out))
+	return errors.Join(write(f), f.Sync(), f.Close())
 }

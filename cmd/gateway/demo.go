@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -60,33 +58,20 @@ func runDemo(p *process, listen, admin string) (err error) {
 	if err != nil {
 		return err
 	}
+	// What is printed can be typed at once, with the list of providers that is otherwise fetched later.
+	if err := g.View().Directory.Refresh(p.ctx); err != nil {
+		return fmt.Errorf("trying the demo: %w", err)
+	}
 	if err := g.Start(); err != nil {
 		return fmt.Errorf("%w\nThe flags --listen and --admin move the demo to other ports", err)
 	}
-	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
-	tried := make(chan error, 1)
-	go func() {
-		err := introduce(ctx, p.stdout, g, sim, evidence)
-		if err != nil {
-			cancel() // a demo that cannot show anything ends
-		}
-		tried <- err
-	}()
-	err = serve(ctx, g, o.Log)
-	cancel()
-	if tryErr := <-tried; tryErr != nil && p.ctx.Err() == nil && !errors.Is(tryErr, context.Canceled) {
-		err = errors.Join(err, tryErr)
-	}
-	return err
+	introduce(p.stdout, g, sim, evidence)
+	return serve(p.ctx, g, o.Log)
 }
 
-// introduce waits until the gateway can be used and prints what to try.
-func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator, evidence string) error {
+// introduce prints what to try.
+func introduce(w io.Writer, g *gateway.Gateway, sim *simulator.Simulator, evidence string) {
 	base := "http://" + remote.Reachable(g.Addrs()[0].String())
-	if err := waitForProviders(ctx, g); err != nil {
-		return fmt.Errorf("trying the demo: %w", err)
-	}
 	document := base + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/" + simulator.FirstMessage +
 		"/attachments/1/content"
 	fmt.Fprintf(w, `
@@ -110,7 +95,10 @@ Try these, and stop with Ctrl-C:
    curl -sS -o document.bin -w '%%{http_code}, %%{size_download} bytes\n' %[4]s
 
 6. Create a citizen mandate:
-   curl -si -H 'Content-Type: application/json' -d '{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}' %[1]s/enterprises/0206731645/grant/citizen/mandates
+   curl -si -H 'Content-Type: application/json' \
+     -d '{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],
+          "representedEnterpriseNumber":"0206731645"}' \
+     %[1]s/enterprises/0206731645/grant/citizen/mandates
 
 7. See a problem: the mandate of this enterprise has ended, and the provider says so:
    curl -si %[1]s/enterprises/0474028805/ebox/providers/nsso/ebox/messages
@@ -121,7 +109,6 @@ Try these, and stop with Ctrl-C:
 
 `, base, remote.Reachable(g.AdminAddrs()[0].String()), demo.Host(sim.TokenURL()), document, evidence,
 		calledAs(os.Args[0]))
-	return nil
 }
 
 // calledAs is how to call the program again: what "go run" has built has no name that
@@ -131,19 +118,4 @@ func calledAs(name string) string {
 		return "go run ./cmd/gateway"
 	}
 	return name
-}
-
-// waitForProviders waits until the gateway has the list of providers, which is fetched in
-// the background.
-func waitForProviders(ctx context.Context, g *gateway.Gateway) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	for g.View().Directory.Status().LastSuccess.IsZero() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the list of Document Providers: %w", ctx.Err())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return nil
 }

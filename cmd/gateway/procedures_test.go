@@ -1,3 +1,5 @@
+// The tests are inside the package: a command exports nothing.
+
 package main
 
 import (
@@ -42,59 +44,6 @@ mkdir /mnt/up /mnt/work
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/up,workdir=/mnt/work /etc
 mount -t tmpfs tmpfs /usr/local
 mount -t tmpfs tmpfs /var/lib
-`
-
-// machine is what else the procedures need of one: a systemctl that starts what the units
-// say, as their users, without systemd.
-const machine = `set -eu
-mkdir -p /mnt/shims /usr/local/bin /usr/local/lib /etc/systemd/system
-export PATH=/mnt/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cat >/mnt/shims/sudo <<'END'
-#!/bin/sh
-exec "$@"
-END
-cat >/mnt/shims/go <<'END'
-#!/bin/sh
-: # the test has built it
-END
-cat >/mnt/shims/systemctl <<'END'
-#!/bin/sh
-set -eu
-stop() {
-	[ -f /mnt/pid ] || return 0
-	kill "$(cat /mnt/pid)"
-	while kill -0 "$(cat /mnt/pid)" 2>/dev/null; do sleep 0.05; done
-}
-case "$*" in
-daemon-reload) ;;
-"enable --now ebox-gateway" | "restart ebox-gateway")
-	stop
-	gateway as-service serve >>/mnt/log 2>&1 &
-	echo $! >/mnt/pid
-	;;
-"enable --now ebox-nightly.timer")
-	# LoadCredential: a copy that the service's own user alone can read.
-	mkdir -p /mnt/credentials /var/lib/ebox-nightly
-	from=$(sed -n 's/^LoadCredential=enterprises.csv://p' /etc/systemd/system/ebox-nightly.service)
-	install -m 0400 -o 64001 -g 64001 "$from" /mnt/credentials/enterprises.csv
-	chown 64001:64001 /var/lib/ebox-nightly
-	command=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/ebox-nightly.service | sed "s|%d|/mnt/credentials|")
-	exec setpriv --reuid 64001 --regid 64001 --clear-groups $command --gateway "http://$GATE"
-	;;
-"stop ebox-gateway") stop ;;
-*) echo "systemctl $*?" >&2; exit 1 ;;
-esac
-END
-chmod 0755 /mnt /mnt/shims/*
-trap 'systemctl stop ebox-gateway; cat /mnt/log >&2' EXIT
-ready() {
-	for _ in $(seq 600); do
-		curl -fsS -o /mnt/ready "http://$ADMIN/readyz" 2>/dev/null && gateway healthcheck --url "http://$ADMIN/readyz" && return
-		sleep 0.1
-	done
-	echo "never ready" >&2
-	exit 1
-}
 `
 
 // The pages tell what to type. It is typed here, by root, before a service that runs as
@@ -161,6 +110,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	rotate := strings.Join(blocks(t, "Rotate a certificate"), "\n")
 	nightly := blocks(t, "A nightly poll of 40,000 boxes")
 	upgrade := blocks(t, "Upgrade and roll back")[0]
+	machine := testkit.Read(t, filepath.Join(root, "cmd/gateway/testdata/machine.sh"))
 	script := machine + fmt.Sprintf("export GATE=%s ADMIN=%s\n", gate, admin) +
 		install + "ready\n[ \"$(ps -o user= -p $(cat /mnt/pid))\" = ebox-gateway ]\n" +
 		rotate + "sudo systemctl restart ebox-gateway\nready\ngateway status --config /etc/ebox-gateway/config.yaml " +

@@ -1,3 +1,5 @@
+// The tests are inside the package: a command exports nothing.
+
 package main
 
 import (
@@ -94,27 +96,38 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// until tries again and again, for a minute.
+func until(ts *testscript.TestScript, what string, try func() error) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
 // ready waits until something listens on an address, and has written a file if one is named.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 && len(args) != 2 {
 		ts.Fatalf("usage: ready ADDRESS [FILE]")
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	until(ts, strings.Join(args, ", "), func() error {
 		conn, err := net.Dial("tcp", args[0])
-		if err == nil {
-			_ = conn.Close()
-			if len(args) == 1 {
-				return
-			}
-			var file os.FileInfo
-			if file, err = os.Stat(ts.MkAbs(args[1])); err == nil && file.Size() > 0 {
-				return
-			}
+		if err != nil {
+			return err
 		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s is not ready: %v", strings.Join(args, ", "), err)
+		if err := conn.Close(); err != nil || len(args) == 1 {
+			return err
 		}
-	}
+		file, err := os.Stat(ts.MkAbs(args[1]))
+		if err == nil && file.Size() == 0 {
+			err = errors.New("the file is empty")
+		}
+		return err
+	})
 }
 
 // post sends a body to a URL, for the simulator's control endpoint.
@@ -135,16 +148,25 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: fetch URL")
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	until(ts, args[0], func() error {
 		resp, err := http.Get(args[0])
 		ts.Check(err)
 		_, err = io.Copy(io.Discard, resp.Body)
-		ts.Check(errors.Join(err, resp.Body.Close()))
-		if resp.StatusCode == http.StatusOK {
-			return
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = errors.New(resp.Status)
 		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s answers %s", args[0], resp.Status)
+		return errors.Join(err, resp.Body.Close())
+	})
+}
+
+// Whoever tries the demo as the README says has no command of that name.
+func TestTheDemoSaysHowToCallItAgain(t *testing.T) {
+	for name, want := range map[string]string{
+		"/tmp/go-build1296/b001/exe/gateway": "go run ./cmd/gateway",
+		"/usr/local/bin/gateway":             "/usr/local/bin/gateway",
+	} {
+		if got := calledAs(name); got != want {
+			t.Errorf("%s is called as %q, want %q", name, got, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -45,15 +46,12 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		log := o.Log
 		telemetry.TakeStandardLog(log)
 		memory.TuneCollector(log)
-		for _, c := range preflight.Rights(cfg) {
+		for _, c := range slices.Concat(preflight.Rights(cfg), preflight.Descriptors(cfg)) {
 			log.Warn(c.Detail + ": " + c.Advice)
 		}
 		for _, w := range cfg.Warnings() {
 			log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,
 				"what", w.Message)
-		}
-		if c := preflight.Descriptors(cfg); c != nil {
-			log.Warn(c.Detail + ": " + c.Advice)
 		}
 		o.Load = func() (*config.Config, error) { return loadConfig(p, *path) }
 		g, err := gateway.New(cfg, o)

@@ -67,14 +67,41 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 			}
 			tried = &c
 		}
+		key, err := authn.LoadKey(c)
+		if err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
 		defer cancel()
 		began := time.Now()
 		token, err := g.View().Tokens.Try(ctx, name, scopes, tried)
+		took := time.Since(began)
+		signed, certificate := key.Status(began), preflight.Validity(key, began)
 		if err != nil {
-			return fmt.Errorf("%w%s", err, signedWith(c))
+			// The status of the gateway that runs does not show which key it was, if that signs with another.
+			text := "the " + signed.Algorithm + " key " + signed.Fingerprint
+			if certificate != "" {
+				text += ", certificate " + certificate
+			}
+			return fmt.Errorf("%w\nIt was signed with %s, %s.", err, c.KeyFile(), text)
 		}
-		return printToken(p, cfg, c, token, scopes, time.Since(began))
+		table := newTable(p.stdout)
+		row := func(name, value string) {
+			if value != "" {
+				fmt.Fprintf(table, "%s\t%s\n", name, value)
+			}
+		}
+		row("token endpoint", cfg.OAuth.TokenURL)
+		row("client id", c.ClientID)
+		row("key", signed.Algorithm+", SHA-256 of the public key "+signed.Fingerprint)
+		row("certificate", certificate)
+		row("scopes", strings.Join(slices.Sorted(slices.Values(scopes)), "\n\t"))
+		row("not asked for", strings.Join(token.Extra(), "\n\t"))
+		row("expires", fmt.Sprintf("%s (in %s)", token.Expires().Format(time.RFC3339),
+			time.Until(token.Expires()).Round(time.Second)))
+		row("SHA-256", token.Hash())
+		row("took", took.Round(time.Millisecond).String())
+		return table.Flush()
 	}
 	return c
 }
@@ -114,47 +141,4 @@ func withKey(c config.Client, file, passwordFile string) (config.Client, error) 
 		}
 	}
 	return c, nil
-}
-
-// signedWith says which key signed the request for a token that failed. The status of the gateway that
-// runs does not show it if that signs with another.
-func signedWith(c config.Client) string {
-	key, err := authn.LoadKey(c)
-	if err != nil {
-		return "" // the error itself says so
-	}
-	signed := key.Status(time.Now())
-	line := "\nIt was signed with " + c.KeyFile() + ", the " + signed.Algorithm + " key " + signed.Fingerprint
-	if validity := preflight.Validity(key, time.Now()); validity != "" {
-		line += ", certificate " + validity
-	}
-	return line + "."
-}
-
-func printToken(p *process, cfg *config.Config, c config.Client, token authn.Token,
-	scopes []string, took time.Duration,
-) error {
-	key, err := authn.LoadKey(c)
-	if err != nil {
-		return err
-	}
-	table := newTable(p.stdout)
-	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
-	row("token endpoint", cfg.OAuth.TokenURL)
-	row("client id", c.ClientID)
-	signed := key.Status(time.Now())
-	row("key", signed.Algorithm+", SHA-256 of the public key "+signed.Fingerprint)
-	if validity := preflight.Validity(key, time.Now()); validity != "" {
-		row("certificate", validity)
-	}
-	slices.Sort(scopes)
-	row("scopes", strings.Join(scopes, "\n\t"))
-	if extra := token.Extra(); len(extra) > 0 {
-		row("not asked for", strings.Join(extra, "\n\t"))
-	}
-	row("expires", fmt.Sprintf("%s (in %s)", token.Expires().Format(time.RFC3339),
-		time.Until(token.Expires()).Round(time.Second)))
-	row("SHA-256", token.Hash())
-	row("took", took.Round(time.Millisecond).String())
-	return table.Flush()
 }

@@ -5,8 +5,8 @@
 //
 // It is fed with every finished record and kept in memory alone, bounded however
 // much happens: a ring of time slots for each series, so many kinds of problems with the
-// last of each, and so many enterprises. A restart forgets it. What must not be forgotten is in the log and in
-// the evidence; what is to be compared over weeks is in the metrics.
+// last of each, and so many enterprises. A restart forgets it. What must not be forgotten is
+// in the log and in the evidence; what is to be compared over weeks is in the metrics.
 //
 // A record costs one look into a map and a short lock of one series; only a problem
 // costs more. Nothing here waits and nothing holds a record.
@@ -49,6 +49,14 @@ type Recent struct {
 // key names a series.
 type key struct{ route, provider string }
 
+// upstream names what is asked: a provider, whatever routes lead to it, or else the upstream of a route.
+func (k key) upstream() key {
+	if k.provider != "" {
+		k.route = ""
+	}
+	return k
+}
+
 // maxSeries bounds the series: routes times providers.
 const maxSeries = 400
 
@@ -77,8 +85,7 @@ func (a *Recent) Done(r *call.Record) {
 		a.all.add(at, out, took)
 	}
 	if out != answered && out != incomplete {
-		a.groups.add(groupKey{k.route, k.provider, r.ProblemType, r.ProxyError, r.Status, out},
-			a.problemOf(r, at, out, k.provider), r)
+		a.groups.add(a.problemOf(r, at, out, k.provider), out, r.Enterprise)
 	}
 	a.refused.note(r, at, k.provider, part)
 }

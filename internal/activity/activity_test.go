@@ -1,4 +1,4 @@
-package activity
+package activity_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -17,13 +18,13 @@ import (
 
 // night is a Recent at a time that the test sets.
 type night struct {
-	*Recent
+	*activity.Recent
 	now time.Time
 }
 
 func newNight() *night {
 	n := &night{now: time.Date(2026, 11, 22, 3, 0, 5, 0, time.UTC)}
-	n.Recent = New(Options{
+	n.Recent = activity.New(activity.Options{
 		Now:   func() time.Time { return n.now },
 		Mask:  func(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") },
 		Known: func(p string) bool { return p == "nsso" || p == "regional" },
@@ -57,25 +58,38 @@ func sum(list []uint32) (total uint32) {
 }
 
 func TestHowARequestEnded(t *testing.T) {
+	type sum = activity.Summary
 	for name, c := range map[string]struct {
 		record call.Record
-		want   outcome
-		by     string
+		want   sum
+		by     string // of the problem, if it is one
 	}{
-		"answered":                       {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
-		"an inbox that lacks a provider": {call.Record{Status: 200, Asked: 2, Missing: 1}, incomplete, "gateway"},
-		"refused by the gateway":         {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
-		"refused by the upstream":        {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
-		"no way to the upstream":         {call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
-		"no token to send":               {call.Record{Status: 502, ProblemType: "urn:x"}, notSent, "gateway"},
-		"an upstream's own error":        {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
+		"answered":                       {call.Record{Status: 304, UpstreamStatus: 304}, sum{}, ""},
+		"an inbox that lacks a provider": {call.Record{Status: 200, Asked: 2, Missing: 1}, sum{Incomplete: 1}, ""},
+		"refused by the gateway":         {call.Record{Status: 403, ProblemType: "urn:x"}, sum{Refused: 1}, "gateway"},
+		"refused by the upstream":        {call.Record{Status: 403, UpstreamStatus: 403}, sum{Refused: 1}, "upstream"},
+		"no way to the upstream": {call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, sum{GatewayErrors: 1},
+			"gateway"},
+		"no token to send": {call.Record{Status: 502, ProblemType: "urn:x"}, sum{GatewayErrors: 1, NotSent: 1}, "gateway"},
+		"an upstream's own error": {call.Record{Status: 503, UpstreamStatus: 503}, sum{UpstreamErrors: 1},
+			"upstream"},
 		"cut by the upstream": {call.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete},
-			failedThere, "upstream"},
-		"cut by the caller":          {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
-		"a caller that did not wait": {call.Record{Status: 499, Cut: true}, gone, "caller"},
+			sum{UpstreamErrors: 1}, "upstream"},
+		"cut by the caller": {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, sum{Gone: 1},
+			"caller"},
+		"a caller that did not wait": {call.Record{Status: 499, Cut: true}, sum{Gone: 1}, "caller"},
 	} {
-		if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
-			t.Errorf("%s: %d by %s, want %d by %s", name, got, got.by(), c.want, c.by)
+		n := newNight()
+		n.done(c.record, 0)
+		s := n.Snapshot()
+		got, by := s.Total.Window, ""
+		c.want.Requests, c.want.PerSecond = 1, 1
+		c.want.P50, c.want.P95, c.want.P99 = got.P50, got.P95, got.P99
+		for _, p := range s.Problems {
+			by += p.By
+		}
+		if got != c.want || by != c.by {
+			t.Errorf("%s: %+v by %q, want %+v by %q", name, got, by, c.want, c.by)
 		}
 	}
 }
@@ -162,14 +176,14 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 		}, 0)
 	}
 	s := n.Snapshot()
-	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(n.parts) != 1 {
-		t.Errorf("%d providers, %d series", len(s.Providers), len(n.parts))
+	if len(s.Providers) != 0 || len(s.Routes) != 1 {
+		t.Errorf("%d providers, %d routes", len(s.Providers), len(s.Routes))
 	}
-	if len(s.Problems) != keptOfGroup || len(s.Groups) != 1 || s.Groups[0].Count != 2000 {
+	if len(s.Problems) != 20 || len(s.Groups) != 1 || s.Groups[0].Count != 2000 {
 		t.Errorf("%d problems are kept, in %+v", len(s.Problems), s.Groups)
 	}
 	for _, p := range s.Problems {
-		if len(p.Path) > maxText+3 || p.Provider != "" {
+		if len(p.Path) > 203 || p.Provider != "" {
 			t.Fatalf("a path of %d bytes, provider %q", len(p.Path), p.Provider)
 		}
 	}
@@ -177,14 +191,11 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 
 func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 	n := newNight()
-	for i := range maxSeries + 50 {
+	for i := range 450 {
 		n.done(asked(fmt.Sprint("route-", i), "", 0, 200), 0)
 	}
-	if len(n.parts) > maxSeries+1 {
-		t.Errorf("%d series", len(n.parts))
-	}
-	if got := n.Snapshot().Total.Window.Requests; got != maxSeries+50 {
-		t.Errorf("%d requests in all", got)
+	if s := n.Snapshot(); len(s.Routes) != 401 || s.Routes[0].Name != "" || s.Total.Window.Requests != 450 {
+		t.Errorf("%d requests by %d routes, the first %q", s.Total.Window.Requests, len(s.Routes), s.Routes[0].Name)
 	}
 	n.now = n.now.Add(time.Hour) // those of long ago make room
 	n.done(asked("new", "", 0, 200), 0)
@@ -205,33 +216,33 @@ func TestAStormIsOneGroup(t *testing.T) {
 		r.ID, r.Caller = fmt.Sprint(i), "hr"
 		n.done(r, 0)
 	}
-	for i := range 2 * maxGroups {
+	for i := range 200 {
 		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("made-up-", i)}, Status: 404, ProblemType: "urn:x"}, 0)
 	}
 	problems, groups := n.Problems()
-	if len(groups) != maxGroups || groups[0].Status != 500 || groups[1].Status != 502 ||
+	if len(groups) != 100 || groups[0].Status != 500 || groups[1].Status != 502 ||
 		groups[1].Problems[0] != "the-one" {
 		t.Fatalf("%d groups, %+v", len(groups), groups[:2])
 	}
 	storm := groups[0]
 	if storm.Count != 5000 || storm.Enterprises != 3 || storm.Callers != 1 || storm.By != "upstream" ||
-		storm.First != begun || storm.Last != n.now || len(storm.Problems) != keptOfGroup || storm.Problems[0] != "4999" ||
+		storm.First != begun || storm.Last != n.now || len(storm.Problems) != 20 || storm.Problems[0] != "4999" ||
 		storm.Problems[19] != "4980" {
 		t.Errorf("%+v", storm)
 	}
-	if len(problems) != keptOfGroup+maxGroups-1 {
+	if len(problems) != 20+99 {
 		t.Errorf("%d problems", len(problems))
 	}
 
-	n.now = n.now.Add(quiet + time.Second)
+	n.now = n.now.Add(15*time.Minute + time.Second)
 	n.done(asked("ebox", "", 0, 500), 0)
 	problems, groups = n.Problems()
-	newest := func(a, b Problem) int { return b.Time.Compare(a.Time) }
+	newest := func(a, b activity.Problem) int { return b.Time.Compare(a.Time) }
 	if !slices.IsSortedFunc(problems, newest) || problems[0].Time != n.now {
 		t.Error("the newest problem is not the first")
 	}
 	if groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||
-		len(groups[0].Problems) != keptOfGroup {
+		len(groups[0].Problems) != 20 {
 		t.Errorf("after a pause %+v", groups[0])
 	}
 }
@@ -239,8 +250,8 @@ func TestAStormIsOneGroup(t *testing.T) {
 func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
 	n := newNight()
 	answer := func(number enterprise.Number, status int) { n.done(asked("ebox", "nsso", number, status), 0) }
-	lately := func() (l Lately) {
-		n.Minutes(func(m Lately) { l = m })
+	lately := func() (l activity.Lately) {
+		n.Minutes(func(m activity.Lately) { l = m })
 		return l
 	}
 	for range 4 {
@@ -296,12 +307,12 @@ func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
 	}, 1500*time.Microsecond)
 	problems, _ := n.Problems()
 	got := problems[0]
-	want := Problem{
-		Time: n.now, RequestID: "req", ParentID: "whole", Status: 502, By: "gateway",
-		Type: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
+	want := activity.Problem{
+		Kind: activity.Kind{Route: "grant", Provider: "nsso", Status: 502, By: "gateway",
+			Type: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused"},
+		Time: n.now, RequestID: "req", ParentID: "whole",
 		Detail: "The upstream of *********** refused.", Method: "GET", Path: "/grant/citizen/mandates/***********",
-		Route: "grant", Provider: "nsso", Caller: "hr",
-		Source: "10.1.2.3", Actor: "jan ***********", Enterprise: "0206731645", Upstream: "grant",
+		Caller: "hr", Source: "10.1.2.3", Actor: "jan ***********", Enterprise: "0206731645", Upstream: "grant",
 		UpstreamHost: "services.example", Tries: 3,
 		TraceID: "t1", AnswerTraceID: "t2", Milliseconds: 1.5,
 	}
@@ -322,8 +333,8 @@ func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
 	n.done(refusal(206731645, "1"), 0)
 	n.now = n.now.Add(time.Hour)
 	n.done(refusal(206731645, "2"), 0)
-	want := Refused{Enterprise: "0206731645", Route: "ebox", Provider: "nsso", Status: 403, Since: first, Last: n.now,
-		Count: 2, Caller: "hr", RequestID: "2", TraceID: "t-2"}
+	want := activity.Refused{Enterprise: "0206731645", Route: "ebox", Provider: "nsso", Status: 403, Since: first,
+		Last: n.now, Count: 2, Caller: "hr", RequestID: "2", TraceID: "t-2"}
 	if got := n.Refused(0); got.Total != 1 || got.Enterprises[0] != want {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
@@ -364,8 +375,8 @@ func TestRefusedEnterprisesAreBoundedAndTheOldestLeave(t *testing.T) {
 	}
 	got := n.Refused(100)
 	if got.Total > 10_000 || got.Total < 9_000 || len(got.Enterprises) != 100 ||
-		int64(len(n.Refused(0).Enterprises)) != n.refused.known.Load() {
-		t.Errorf("%d of %d, %d known", len(got.Enterprises), got.Total, n.refused.known.Load())
+		len(n.Refused(0).Enterprises) != n.RefusedTotal() {
+		t.Errorf("%d of %d, %d known", len(got.Enterprises), got.Total, n.RefusedTotal())
 	}
 	if got.Enterprises[0].RequestID != "11999" {
 		t.Errorf("the latest is %s", got.Enterprises[0].RequestID)
@@ -385,7 +396,7 @@ func TestManyAtOnce(t *testing.T) {
 				n.Done(&r)
 				if j%500 == 0 {
 					n.Snapshot()
-					n.Minutes(func(Lately) {})
+					n.Minutes(func(activity.Lately) {})
 					n.Refused(10)
 				}
 			}
@@ -426,7 +437,7 @@ func TestRefusalsInARowAreCountedSinceAnybodyWasServed(t *testing.T) {
 	answer(206731645, "b", "nsso", 403) // the same enterprise by another route
 	answer(212148896, "a", "nsso", 403)
 	answer(206731645, "grant", "", 403)
-	want := []Standing{
+	want := []activity.Standing{
 		{Route: "grant", Refused: 1, InARow: 1, Since: at(4), Last: at(4)},
 		{Provider: "nsso", Refused: 2, InARow: 2, Since: at(1), Last: at(3)},
 	}
@@ -435,12 +446,12 @@ func TestRefusalsInARowAreCountedSinceAnybodyWasServed(t *testing.T) {
 	}
 	answer(200000001, "b", "nsso", 200)
 	answer(212148896, "a", "nsso", 403)
-	want[1] = Standing{Provider: "nsso", Refused: 2, InARow: 1, Since: at(5), Last: at(6)}
+	want[1] = activity.Standing{Provider: "nsso", Refused: 2, InARow: 1, Since: at(5), Last: at(6)}
 	if got := n.Standings(); !slices.Equal(got, want) {
 		t.Errorf("after a success %+v, want %+v", got, want)
 	}
 	answer(212148896, "a", "nsso", 200)
-	want[1] = Standing{Provider: "nsso", Refused: 1}
+	want[1] = activity.Standing{Provider: "nsso", Refused: 1}
 	if got := n.Standings(); !slices.Equal(got, want) {
 		t.Errorf("after another %+v, want %+v", got, want)
 	}

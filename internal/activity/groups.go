@@ -10,22 +10,27 @@ import (
 	"sync"
 	"time"
 
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
-// Group is problems of one kind: of the same route and provider, with the same status,
-// author and type. A storm of thousands is one group, and pushes no other out.
-type Group struct {
-	// ID names the group as long as it is there.
-	ID         string `json:"id"`
-	Route      string `json:"route,omitempty"`
-	Provider   string `json:"provider,omitempty"`
+// Kind is what problems of one group have in common.
+type Kind struct {
+	Route    string `json:"route,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	// Status is what the caller got, 499 if it did not wait; By is "gateway",
+	// "upstream" or "caller". Type and ProxyError are there if it was the gateway.
 	Status     int    `json:"status"`
 	By         string `json:"by"`
 	Type       string `json:"type,omitempty"`
 	ProxyError string `json:"proxyError,omitempty"`
+}
+
+// Group is problems of one kind. A storm of thousands is one group, and pushes no other out.
+type Group struct {
+	// ID names the group as long as it is there.
+	ID string `json:"id"`
+	Kind
 	// Count is how many there were between First and Last without a pause of fifteen
 	// minutes. Enterprises and Callers count whom they met, up to a hundred.
 	Count       uint64    `json:"count"`
@@ -47,11 +52,10 @@ const (
 	quiet = slotCount * slotLength
 )
 
-// groupKey is what the problems of a group have in common.
+// groupKey is the kind and how its requests ended.
 type groupKey struct {
-	route, provider, problemType, proxyError string
-	status                                   int
-	out                                      outcome
+	Kind
+	out outcome
 }
 
 func (k groupKey) isError() bool {
@@ -61,7 +65,7 @@ func (k groupKey) isError() bool {
 // id is the same for the same kind, so that what a reader has opened stays open.
 func (k groupKey) id() string {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{k.route, k.provider, k.problemType, k.proxyError, k.status, k.out})
+	fmt.Fprintf(h, "%q", []any{k.Route, k.Provider, k.Type, k.ProxyError, k.Status, k.out})
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
@@ -80,18 +84,17 @@ type groups struct {
 	list map[groupKey]*group
 }
 
-func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
+func (gs *groups) add(p Problem, out outcome, number enterprise.Number) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
+	k := groupKey{p.Kind, out}
 	g, ok := gs.list[k]
 	if !ok {
 		if len(gs.list) >= maxGroups {
 			// The one that was silent for the longest goes; one of errors only if all are.
 			delete(gs.list, slices.MaxFunc(slices.Collect(maps.Keys(gs.list)), gs.compare))
 		}
-		k.route, k.provider = strings.Clone(k.route), strings.Clone(k.provider)
-		g = &group{Group: Group{ID: k.id(), Route: k.route, Provider: k.provider, Status: k.status, By: k.out.by(),
-			Type: k.problemType, ProxyError: k.proxyError}}
+		g = &group{Group: Group{ID: k.id(), Kind: k.Kind}}
 		gs.list[k] = g
 	}
 	if p.Time.Sub(g.Last) > quiet {
@@ -100,8 +103,8 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 	}
 	g.Count++
 	g.Last = p.Time
-	if _, known := g.enterprises[r.Enterprise]; r.Enterprise != 0 && (known || len(g.enterprises) < maxMet) {
-		g.enterprises[r.Enterprise] = p.Time
+	if _, known := g.enterprises[number]; number != 0 && (known || len(g.enterprises) < maxMet) {
+		g.enterprises[number] = p.Time
 	}
 	if len(g.callers) < maxMet {
 		g.callers[p.Caller] = true
@@ -132,7 +135,7 @@ func (gs *groups) failing(route, provider string, since time.Time) (n int, one e
 	met := make(map[enterprise.Number]bool)
 	most := 0
 	for k, g := range gs.list {
-		if k.route != route || k.provider != provider || !k.isError() || g.Last.Before(since) {
+		if k.Route != route || k.Provider != provider || !k.isError() || g.Last.Before(since) {
 			continue
 		}
 		for number, at := range g.enterprises {
@@ -157,12 +160,12 @@ func (gs *groups) failing(route, provider string, since time.Time) (n int, one e
 // how says in a few words how requests failed; empty for those that were not sent.
 func (k groupKey) how() string {
 	switch {
-	case k.out == notSent, k.proxyError == problem.ProxyDestinationUnavail:
+	case k.out == notSent, k.ProxyError == problem.ProxyDestinationUnavail:
 		return ""
-	case k.proxyError != "":
-		return strings.ReplaceAll(k.proxyError, "_", " ")
+	case k.ProxyError != "":
+		return strings.ReplaceAll(k.ProxyError, "_", " ")
 	}
-	return fmt.Sprintf("status %d", k.status)
+	return fmt.Sprintf("status %d", k.Status)
 }
 
 // Problems are the last ones, the newest first, and the groups that they belong to, those

@@ -9,31 +9,24 @@ import (
 
 // Problem is one request that did not get what it asked for.
 type Problem struct {
+	Kind
 	Time time.Time `json:"time"`
 	// RequestID is the X-Request-Id that the caller got, ParentID that of the request
 	// that this one was a part of.
 	RequestID string `json:"requestId"`
 	ParentID  string `json:"parentId,omitempty"`
-	// Status is what the caller got, 499 if it did not wait; By is "gateway",
-	// "upstream" or "caller". Type, ProxyError and Detail are there if it was the
-	// gateway.
-	Status     int    `json:"status"`
-	By         string `json:"by"`
-	Type       string `json:"type,omitempty"`
-	ProxyError string `json:"proxyError,omitempty"`
-	Detail     string `json:"detail,omitempty"`
+	// Detail is there if the problem is the gateway's.
+	Detail string `json:"detail,omitempty"`
 	// Cut is true if the answer was cut short.
 	Cut bool `json:"cut,omitempty"`
 
 	Method string `json:"method"`
 	// Path is without its query, with the numbers of citizens masked, and cut at 200
 	// bytes.
-	Path     string `json:"path"`
-	Route    string `json:"route,omitempty"`
-	Provider string `json:"provider,omitempty"`
-	Caller   string `json:"caller,omitempty"`
-	Source   string `json:"source,omitempty"`
-	Actor    string `json:"actor,omitempty"`
+	Path   string `json:"path"`
+	Caller string `json:"caller,omitempty"`
+	Source string `json:"source,omitempty"`
+	Actor  string `json:"actor,omitempty"`
 	// Enterprise is whom the request was for; Claimed what it said of that, if it was not
 	// granted: a number that is not listed, or none at all.
 	Enterprise string `json:"enterprise,omitempty"`
@@ -58,10 +51,10 @@ const maxText = 200 // bytes of a text that the caller chose
 // memory with the request.
 func (a *Recent) problemOf(r *call.Record, at time.Time, out outcome, provider string) Problem {
 	p := Problem{
-		Time: at.UTC(), RequestID: r.ID, ParentID: r.Parent, Status: r.Status, By: out.by(), Type: r.ProblemType,
-		ProxyError: r.ProxyError, Detail: a.text(r.Detail, 4*maxText), Cut: r.Cut,
-		Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText), Route: r.Route,
-		Provider: strings.Clone(provider), Caller: r.Caller, Actor: a.text(r.Actor, maxText),
+		Kind: Kind{Route: strings.Clone(r.Route), Provider: strings.Clone(provider), Status: r.Status, By: out.by(),
+			Type: r.ProblemType, ProxyError: r.ProxyError},
+		Time: at.UTC(), RequestID: r.ID, ParentID: r.Parent, Detail: a.text(r.Detail, 4*maxText), Cut: r.Cut,
+		Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText), Caller: r.Caller, Actor: a.text(r.Actor, maxText),
 		Upstream: r.Upstream, UpstreamHost: r.UpstreamHost, UpstreamStatus: r.UpstreamStatus,
 		MissingScopes: strings.Join(r.MissingScopes, " "), Tries: r.Tries,
 		TraceID: r.TraceID, AnswerTraceID: a.text(r.AnswerTraceID, maxText),

@@ -55,8 +55,8 @@ type refusedEnterprises struct {
 }
 
 type refusedKey struct {
-	number          enterprise.Number
-	route, provider string
+	number enterprise.Number
+	key
 }
 
 // note takes in what an upstream said of an enterprise, if it said anything: an
@@ -76,7 +76,7 @@ func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string,
 	if !refused && (!well || e.known.Load() == 0) {
 		return
 	}
-	k := refusedKey{r.Enterprise, r.Route, provider}
+	k := refusedKey{r.Enterprise, key{r.Route, provider}}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer func() { e.known.Store(int64(len(e.list))) }()
@@ -125,17 +125,10 @@ type Standing struct {
 
 // Standings are those of the upstreams that refuse somebody, in the order of their names.
 func (a *Recent) Standings() []Standing {
-	type upstream struct{ route, provider string }
-	where := func(k key) upstream {
-		if k.provider != "" { // whatever routes lead to it
-			k.route = ""
-		}
-		return upstream(k)
-	}
-	served := make(map[upstream]time.Time)
+	served := make(map[key]time.Time)
 	for k, s := range a.series() {
-		if at := time.Unix(0, s.served.Load()); at.After(served[where(k)]) {
-			served[where(k)] = at
+		if at := time.Unix(0, s.served.Load()); at.After(served[k.upstream()]) {
+			served[k.upstream()] = at
 		}
 	}
 	// sum counts the enterprises by themselves, whatever routes they were refused on.
@@ -143,10 +136,10 @@ func (a *Recent) Standings() []Standing {
 		Standing
 		refused, inARow map[enterprise.Number]bool
 	}
-	all := make(map[upstream]*sum)
+	all := make(map[key]*sum)
 	a.refused.mu.Lock()
 	for k, f := range a.refused.list {
-		u := where(key{k.route, k.provider})
+		u := k.key.upstream()
 		s, ok := all[u]
 		if !ok {
 			s = &sum{Standing{Route: u.route, Provider: u.provider}, make(map[enterprise.Number]bool),

@@ -143,8 +143,8 @@ func (a *Recent) Minutes(each func(Lately)) {
 
 func (a *Recent) show(name string, w *window, now time.Time) Series {
 	s := Series{
-		Name:     name,
-		Requests: make([]uint32, slotCount), GatewayErrors: make([]uint32, slotCount), UpstreamErrors: make([]uint32, slotCount),
+		Name: name, Requests: make([]uint32, slotCount),
+		GatewayErrors: make([]uint32, slotCount), UpstreamErrors: make([]uint32, slotCount),
 		P50: make([]float64, slotCount), P95: make([]float64, slotCount), P99: make([]float64, slotCount),
 	}
 	for i := range w {

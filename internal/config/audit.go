@@ -43,6 +43,7 @@ type Audit struct {
 	// 503: a duration, 0s for at once, or never. Until then records wait in memory and writes
 	// go out without their intent on disk. If the memory for them is used up sooner, requests
 	// that would be recorded are refused from there on. With never, records are lost instead.
+	// Danger: `never` lets reads and writes go on of which nothing is proven.
 	StopAfter StopAfter `yaml:"stopAfter" default:"4h"`
 }
 
@@ -66,9 +67,9 @@ func parseStopAfter(s string) (StopAfter, error) {
 	return StopAfter(d), nil
 }
 
-func (k *check) audit() {
+func (a *Audit) check(k *check) {
 	for _, key := range k.shapeOf(reflect.TypeFor[Audit]()).names {
-		if at := "audit." + key; k.c.Audit.Dir == "" && k.given(at) && !k.given("audit.dir") {
+		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}
 	}
@@ -93,13 +94,13 @@ type Tracing struct {
 	CAFile string `yaml:"caFile" config:"file,blank"`
 	// ServiceName is service.name in the traces.
 	ServiceName string `yaml:"serviceName" default:"ebox-gateway"`
-	// AllowHTTP sends the headers of headersFile over plain http beyond this machine.
-	// Whoever is on the way can then read them. Default false.
+	// AllowHTTP sends the headers of headersFile over plain http beyond this machine. Default
+	// false.
+	// Danger: Whoever is on the way reads the collector's credentials.
 	AllowHTTP bool `yaml:"allowHttp"`
 }
 
-func (k *check) tracing() {
-	t := &k.c.Tracing
+func (t *Tracing) check(k *check) {
 	if t.Endpoint == nil {
 		if k.given("tracing") && !k.given("tracing.endpoint") {
 			k.fail("tracing", "there is no tracing.endpoint, so there is nowhere to send traces: add it or leave tracing out")

@@ -1,24 +1,21 @@
 package config
 
 import (
-	"cmp"
 	"regexp"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 )
 
-func (k *check) checkRoutes() {
+func (routes Routes) check(k *check) {
 	paths := make(map[string]string)
-	for i := range k.c.Routes {
-		r := &k.c.Routes[i]
+	for i := range routes {
+		r := &routes[i]
 		at := k.routeAt[r.Name]
 		if at == "" && r.Name == "" {
 			continue // a route without a name was reported
 		}
 		if at != "" { // else the file does not touch the environment's
-			k.route(at, r)
+			r.check(k, at)
 		}
 		if other, taken := paths[r.Path]; taken && r.Path != "" {
 			k.fail(join(at, "path"), "the path %s is the route %s's already", r.Path, other)
@@ -29,8 +26,7 @@ func (k *check) checkRoutes() {
 	k.c.Absent = slices.DeleteFunc(slices.Clone(k.c.Absent), func(a AbsentAPI) bool { return paths[a.Path] != "" })
 }
 
-// route checks one route.
-func (k *check) route(at string, r *Route) {
+func (r *Route) check(k *check, at string) {
 	if r.Name == groupEBox {
 		k.fail(at+".name", "%q stands for all e-Box routes: choose another name", groupEBox)
 	}
@@ -42,7 +38,7 @@ func (k *check) route(at string, r *Route) {
 			k.c.Environment, r.Name)
 		return
 	}
-	k.routePath(at, r)
+	r.checkPath(k, at+".path")
 	switch {
 	case r.Upstream != nil:
 		k.target(at+".upstream", r.Upstream, r.AllowHTTP, "allowHttp", false)
@@ -52,7 +48,7 @@ func (k *check) route(at string, r *Route) {
 	if !k.given(at+".scopes") && r.Scopes == nil {
 		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
 	}
-	k.enterpriseIn(at+".enterpriseIn", r)
+	r.checkEnterpriseIn(k, at+".enterpriseIn")
 	for i, rule := range r.Rules {
 		at := item(at+".rules", i)
 		if k.given(at) && !k.given(at, "methods", "paths", "apiVersions", "for") { // not an environment's own rule
@@ -69,8 +65,8 @@ func (k *check) route(at string, r *Route) {
 	}
 	k.complain(at+".client", k.unknownClient(r.Client))
 	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
-	k.callerCredentials(at, r)
-	k.rate(k.decoder, at+".rate", r.Rate, false)
+	r.checkCallerCredentials(k, at+".callerCredentials")
+	r.Rate.check(k, k.decoder, at+".rate", false)
 	if r.Kind == KindMandates && r.Cache.Enabled {
 		k.fail(at+".cache.enabled", "answers of kind mandates are never kept: leave it false")
 	}
@@ -89,8 +85,7 @@ func (k *check) absentHere(name string) bool {
 	return !slices.ContainsFunc(here.Routes, func(r Route) bool { return r.Name == name })
 }
 
-func (k *check) routePath(at string, r *Route) {
-	at += ".path"
+func (r *Route) checkPath(k *check, at string) {
 	if r.Path == "" {
 		if !k.given(at) {
 			k.fail(at, "path is missing: the prefix on the internal endpoint, as in /hr/archive")
@@ -121,8 +116,8 @@ func answeredHere(path string) bool {
 	return path == "/ebox" || path == "/ebox/providers" || below(path, "/ebox/messages")
 }
 
-// enterpriseIn checks where a route has the number in its paths.
-func (k *check) enterpriseIn(at string, r *Route) {
+// checkEnterpriseIn checks where a route has the number in its paths.
+func (r *Route) checkEnterpriseIn(k *check, at string) {
 	if r.EnterpriseIn == "" {
 		return
 	}
@@ -169,72 +164,13 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 	}
 }
 
-func (k *check) registry() {
-	g := &k.c.Registry
-	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
-	k.complain("registry.client", k.unknownClient(g.Client))
-	for i, h := range g.AllowedHosts {
-		host, _, _ := strings.Cut(h, ":")
-		k.belongs(item("registry.allowedHosts", i), host, false)
-	}
-	ids := make(map[string]bool)
-	for i := range g.Providers {
-		p, at := &g.Providers[i], item("registry.providers", i)
-		p.Name = cmp.Or(p.Name, p.ID)
-		if p.ID != "" && ids[p.ID] {
-			k.fail(at+".id", "the provider %s is given twice", quote(p.ID))
-		}
-		ids[p.ID] = true
-		k.target(at+".url", p.URL, g.AllowHTTP, "registry.allowHttp", false)
-	}
-	names := make(map[string]string)
-	for _, f := range []struct{ key, name string }{
-		{"id", g.Fields.ID}, {"name", g.Fields.Name}, {"url", g.Fields.URL},
-		{"activationDate", g.Fields.ActivationDate}, {"deactivationDate", g.Fields.DeactivationDate},
-	} {
-		if other, taken := names[f.name]; taken && f.name != "" {
-			k.fail("registry.fields."+f.key, "%s is the member for %s already", quote(f.name), other)
-		}
-		names[f.name] = f.key
-	}
-	for i := range k.c.Routes {
-		r := &k.c.Routes[i]
-		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && !k.given("registry", "url", "providers") {
-			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add "+
-				"registry.url or registry.providers", r.Name)
-		}
-	}
-}
-
-// tokens checks that there is somebody to get tokens for, and somewhere.
-func (k *check) tokens() {
-	needed := k.c.Registry.URL != nil && len(k.c.Registry.Scopes) > 0 ||
-		slices.ContainsFunc(k.c.Routes, func(r Route) bool { return r.SendsToken() })
-	if !needed || k.c.Environment == "" {
-		return
-	}
-	if k.c.OAuth.TokenURL == "" && !k.given("oauth.tokenUrl") {
-		why := "the token endpoint of the environment " + string(k.c.Environment) +
-			" is not public: ask the NSSO for it and write it here"
-		if k.c.Environment == Custom {
-			why = "a custom environment has no token endpoint of its own: write its URL"
-		}
-		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
-	}
-	n := k.at("oauth.clients") // what is no mapping was reported
-	if len(k.c.OAuth.Clients) == 0 && (n == nil || n.Kind == yaml.MappingNode) {
-		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
-	}
-}
-
-// callerCredentials checks that a caller's own credentials go nowhere but to an upstream
+// checkCallerCredentials checks that a caller's own credentials go nowhere but to an upstream
 // of the operator's own: never beside a token of the gateway's, never to a system of the
 // e-Box, and not for an enterprise, which such an upstream knows nothing of.
-func (k *check) callerCredentials(at string, r *Route) {
+func (r *Route) checkCallerCredentials(k *check, at string) {
 	if !r.CallerCredentials {
 		return
 	}
-	at += ".callerCredentials"
 	switch {
 	case r.Kind != KindPlain || r.Registry:
 		k.fail(at, "only a route of kind plain, to an upstream of your own, can pass them on: leave it false")

@@ -1,11 +1,25 @@
 // Package config holds what config.yaml may say, and no running part.
 //
-// A file goes one way through it: read as YAML nodes, which know where they
-// stand; decoded strictly onto the defaults and the presets of the environment
-// (a key that nobody knows is a mistake, with a guess at what was meant);
-// checked as a whole; handed out as a Config in which nothing is left to
-// resolve: durations are durations, paths are absolute, enterprise numbers have
-// their check digits verified, dates are instants.
+// A file goes one way through it: read as YAML nodes, which have positions;
+// decoded strictly onto the defaults and the presets of the environment (an
+// unknown key is a mistake, with a guess at what was meant); checked as a whole;
+// handed out as a Config in which nothing is left to resolve: durations are
+// durations, paths are absolute, enterprise numbers have their check digits
+// verified, dates are instants.
+//
+// It has three parts, one package because the forms and checks of a section are
+// methods of its type:
+//
+//   - the sections, a file each with type, meaning and check: server.go, oauth.go,
+//     tenancy.go, callers.go, registry.go and so on. Routes have three: route.go what
+//     they may say, routes.go how they begin, check_routes.go what does not fit.
+//     preset.go has what environments fill in, check.go what the checks share,
+//     values.go the vocabularies;
+//   - the reading: load.go is the way as a whole, source.go the text, its YAML and
+//     what of it may be shown, decode.go and scalar.go bring nodes into types,
+//     parse.go has the forms of texts, errors.go the mistakes;
+//   - the lists of enterprises, which are files of their own: enterprises.go and
+//     enterprises_csv.go.
 //
 // Every mistake is collected and reported at once, with file, line, column, the
 // offending line and what is allowed, in the manner of a compiler. A number

@@ -132,7 +132,7 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 	case reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
-			d.begin(v.Elem())
+			setDefaults(v.Elem())
 		}
 		d.decode(at, n, v.Elem(), tag)
 	default:
@@ -146,7 +146,11 @@ func withDefaults[T any]() (t T) {
 	return t
 }
 
+// setDefaults gives a struct its defaults, and those within it; of another value there are none.
 func setDefaults(v reflect.Value) {
+	if v.Kind() != reflect.Struct {
+		return
+	}
 	for i := range v.NumField() {
 		field, value := v.Type().Field(i), v.Field(i)
 		if !field.IsExported() {
@@ -157,7 +161,7 @@ func setDefaults(v reflect.Value) {
 			if err := new(decoder).read(value, "", text); err != nil {
 				panic("config: the default of " + field.Name + ": " + err.Error())
 			}
-		case value.Kind() == reflect.Struct:
+		default:
 			setDefaults(value)
 		}
 	}
@@ -167,8 +171,7 @@ func setDefaults(v reflect.Value) {
 type shape struct {
 	names  []string // its keys, in the order of its fields
 	fields map[string]reflect.StructField
-	secret bool          // one of the keys is a secret
-	begin  reflect.Value // one with the defaults
+	secret bool // one of the keys is a secret
 }
 
 func (d *decoder) shapeOf(t reflect.Type) *shape {
@@ -176,8 +179,7 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 	if s != nil {
 		return s
 	}
-	s = &shape{fields: make(map[string]reflect.StructField), begin: reflect.New(t).Elem()}
-	setDefaults(s.begin)
+	s = &shape{fields: make(map[string]reflect.StructField)}
 	for _, field := range reflect.VisibleFields(t) {
 		if name := field.Tag.Get("yaml"); name != "" && name != "-" {
 			s.names = append(s.names, name)
@@ -187,13 +189,6 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 	}
 	d.shapes[t] = s
 	return s
-}
-
-// begin gives an element of a list or mapping its defaults.
-func (d *decoder) begin(v reflect.Value) {
-	if v.Kind() == reflect.Struct {
-		v.Set(d.shapeOf(v.Type()).begin)
-	}
 }
 
 // structure reads a mapping into a struct, but for the key that is left for later: its value, if
@@ -290,7 +285,7 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 	seen := make(map[any]bool)
 	for i, child := range n.Content {
 		one := items.Index(i)
-		d.begin(one)
+		setDefaults(one)
 		d.decode(item(at, i), child, one, tag)
 		if !one.Comparable() || one.IsZero() {
 			continue
@@ -321,7 +316,7 @@ func (d *decoder) mapping(at string, n *node, v reflect.Value) {
 			d.failAt(key, at, "%s %s", quote(name), err)
 		}
 		item := reflect.New(v.Type().Elem()).Elem()
-		d.begin(item)
+		setDefaults(item)
 		d.decode(join(at, name), value, item, "")
 		v.SetMapIndex(reflect.ValueOf(name), item)
 	})

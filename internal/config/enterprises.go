@@ -120,9 +120,7 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 		if part, message := t.wrong(e); message != "" {
 			d.fail(item+"."+part, "%s", message)
 		}
-		if e.Rate != nil {
-			t.k.rate(d, item+".rate", e.Rate, true)
-		}
+		e.Rate.check(t.k, d, item+".rate", true)
 		if message := t.add(e, origin{d.src, nodes[i].Line}); message != "" {
 			d.fail(item+".number", "%s", message)
 		}

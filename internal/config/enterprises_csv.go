@@ -70,7 +70,7 @@ func blank(record []string) bool {
 	return !slices.ContainsFunc(record, func(cell string) bool { return strings.TrimSpace(cell) != "" })
 }
 
-// header reads the first row. A column that nobody knows is a mistake; if one can be meant
+// header reads the first row. An unknown column is a mistake; if one can be meant
 // by it, the rows are read as if it were that one, so that their mistakes show too.
 func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []string) []string {
 	header := make([]string, len(record))

@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 )
 
@@ -19,11 +20,11 @@ oauth: {clients: {office: {clientId: abc, keystore: {file: client.p12}}}}
 `
 
 // withFile loads a configuration whose one enterprise file has this content.
-func withFile(t testing.TB, name, content string) (*Config, error) {
+func withFile(t testing.TB, name, content string) (*config.Config, error) {
 	t.Helper()
 	dir := t.TempDir()
 	file(t, dir, name, content)
-	return Parse("config.yaml", []byte(minimal+"tenancy: {enterpriseFiles: ["+name+"]}\n"), dir, environment)
+	return config.Parse("config.yaml", []byte(minimal+"tenancy: {enterpriseFiles: ["+name+"]}\n"), dir, environment)
 }
 
 func day(t testing.TB, s string) time.Time {
@@ -36,7 +37,7 @@ func day(t testing.TB, s string) time.Time {
 }
 
 func TestEnterpriseFilesInEveryForm(t *testing.T) {
-	want := []Enterprise{
+	want := []config.Enterprise{
 		{
 			Number: 206731645, Name: "Café & frites, bv", Client: "office", Routes: []string{"ebox", "grant-citizen"},
 			From: day(t, "2025-12-31T23:00:00Z"), Until: day(t, "2026-03-29T22:00:00Z"), Suspended: true,
@@ -76,11 +77,11 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 	path := file(t, t.TempDir(), "stop.txt", "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n "+
 		"0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896")
-	numbers, err := LoadSuspended(path)
+	numbers, err := config.LoadSuspended(path)
 	if want := []enterprise.Number{206731645, 474028805, 212148896}; !reflect.DeepEqual(numbers, want) {
 		t.Errorf("got %v", numbers)
 	}
-	errs, ok := err.(Errors)
+	errs, ok := err.(config.Errors)
 	if !ok || len(errs) != 4 {
 		t.Fatalf("four errors are expected: %v", err)
 	}
@@ -89,11 +90,11 @@ func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 			t.Errorf("error %d stands on %s:%d", i, errs[i].File, errs[i].Line)
 		}
 	}
-	if _, err := LoadSuspended(path + ".gone"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := config.LoadSuspended(path + ".gone"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
 	}
 	inUTF16 := "\xff\xfe" + strings.Join(strings.Split("0206731645\r\n", ""), "\x00") + "\x00"
-	numbers, err = LoadSuspended(file(t, t.TempDir(), "stop.txt", inUTF16))
+	numbers, err = config.LoadSuspended(file(t, t.TempDir(), "stop.txt", inUTF16))
 	if len(numbers) != 1 || err == nil || !strings.Contains(err.Error(), "UTF-16") {
 		t.Errorf("%v, %v", numbers, err)
 	}
@@ -111,10 +112,7 @@ tenancy:
 `
 
 func TestEnterprisesInAFileOfItsOwn(t *testing.T) {
-	c, err := Parse("test.yaml", []byte(fileTestConfig), t.TempDir(), func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := parseText(t, fileTestConfig)
 	for name, tc := range map[string]struct {
 		file, content string
 		want          []string // number client
@@ -133,7 +131,7 @@ func TestEnterprisesInAFileOfItsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, err := c.EnterprisesIn(file(t, t.TempDir(), tc.file, tc.content))
-			var mistakes Errors
+			var mistakes config.Errors
 			if tc.wrong != "" {
 				if !errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.wrong) {
 					t.Fatalf("%v instead of a mistake with %q", err, tc.wrong)
@@ -189,20 +187,25 @@ func TestOneFileGivesAHundredMistakesAtMost(t *testing.T) {
 
 // A day begins and ends at midnight in Brussels, also when it has 23 or 25 hours.
 func TestDaysAreBrusselsDays(t *testing.T) {
+	on := func(written string) (config.Enterprise, error) {
+		c, err := withFile(t, "e.csv", "number,from,until\n0206731645,"+written+","+written+"\n")
+		if err != nil {
+			return config.Enterprise{}, err
+		}
+		return c.Tenancy.Enterprises[0], nil
+	}
 	for written, want := range map[string][2]string{
 		"2026-01-31": {"2026-01-30T23:00:00Z", "2026-01-31T23:00:00Z"},
 		"2026-03-29": {"2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"},
 		"2026-10-25": {"2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
 		"2028-02-29": {"2028-02-28T23:00:00Z", "2028-02-29T23:00:00Z"},
 	} {
-		start, err := parseDay(written)
-		end, errEnd := parseLastDay(written)
-		if err != nil || errEnd != nil || !start.Equal(day(t, want[0])) || !end.Equal(day(t, want[1])) {
-			t.Errorf("%s is from %v (%v) until %v (%v)", written, start, err, end, errEnd)
+		if e, err := on(written); err != nil || !e.From.Equal(day(t, want[0])) || !e.Until.Equal(day(t, want[1])) {
+			t.Errorf("%s is from %v until %v (%v)", written, e.From, e.Until, err)
 		}
 	}
-	for _, bad := range []string{"", "2026-02-29", "2026-1-1", "01/02/2026", "2026-01-01T00:00:00Z"} {
-		if _, err := parseDay(bad); err == nil {
+	for _, bad := range []string{"2026-02-29", "2026-1-1", "01/02/2026", "2026-01-01T00:00:00Z"} {
+		if _, err := on(bad); err == nil {
 			t.Errorf("%q is taken for a day", bad)
 		}
 	}

@@ -1,6 +1,4 @@
-// The tests are inside the package: schema and reference are made here, of types and words that
-// only it knows, and a form of text is tested by its parser.
-package config
+package config_test
 
 import (
 	"flag"
@@ -11,10 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
-var update = flag.Bool("update", false, "write the expected errors and the schema anew")
+// update reports whether to write the expected errors anew. The flag is that of the schema's test, in the package.
+func update() bool { return flag.Lookup("update").Value.String() == "true" }
 
 // environment is what the files of testdata find.
 func environment(name string) (string, bool) {
@@ -30,11 +30,11 @@ func environment(name string) (string, bool) {
 	return value, ok
 }
 
-func loadTestdata(t *testing.T, path string) (*Config, error) {
+func loadTestdata(t *testing.T, path string) (*config.Config, error) {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	testkit.Must(t, err)
-	return Parse(filepath.Base(path), content, "testdata", environment)
+	return config.Parse(filepath.Base(path), content, "testdata", environment)
 }
 
 // Every *.bad.yaml gives exactly the errors of the *.bad.txt beside it.
@@ -48,12 +48,12 @@ func TestBadFilesSayWhatIsWrong(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no error, but %+v", c)
 			}
-			if _, ok := err.(Errors); !ok {
+			if _, ok := err.(config.Errors); !ok {
 				t.Fatalf("the error is a %T, not Errors", err)
 			}
 			got := strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "") + "\n"
 			golden := strings.TrimSuffix(path, ".yaml") + ".txt"
-			if *update {
+			if update() {
 				testkit.Must(t, os.WriteFile(golden, []byte(got), 0o644))
 			}
 			want, err := os.ReadFile(golden)

@@ -1,7 +1,8 @@
-package config
+package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
@@ -19,24 +21,24 @@ import (
 // environment it loads, before there is a key store.
 func TestTheCommittedConfigurationWorks(t *testing.T) {
 	lookup := func(name string) (string, bool) { return "my-client", name == "EBOX_CLIENT_ID" }
-	c, err := Load("../../config.yaml", lookup)
+	c, err := config.Load("../../config.yaml", lookup)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Environment != Simulation || c.OAuth.Clients["office"].ClientID != "my-client" ||
+	if c.Environment != config.Simulation || c.OAuth.Clients["office"].ClientID != "my-client" ||
 		c.Tenancy.DefaultClient != "office" ||
 		c.Server.Listen[0].Address != "127.0.0.1:8080" || c.Admin.Listen[0].Address != "127.0.0.1:9090" {
 		t.Errorf("got %+v", c)
 	}
-	if _, err := Load("../../config.yaml", func(string) (string, bool) { return "", false }); err == nil ||
+	if _, err := config.Load("../../config.yaml", func(string) (string, bool) { return "", false }); err == nil ||
 		!strings.Contains(err.Error(), "the environment variable EBOX_CLIENT_ID is not set") {
 		t.Errorf("without the variable: %v", err)
 	}
 }
 
 func TestAMissingFileIsNoMistakeInIt(t *testing.T) {
-	_, err := Load(filepath.Join(t.TempDir(), "config.yaml"), environment)
-	var mistakes Errors
+	_, err := config.Load(filepath.Join(t.TempDir(), "config.yaml"), environment)
+	var mistakes config.Errors
 	if !errors.Is(err, os.ErrNotExist) || errors.As(err, &mistakes) {
 		t.Errorf("got %v", err)
 	}
@@ -51,7 +53,7 @@ func TestTheAdminSectionIsReadAlone(t *testing.T) {
 		"admin: {listen: 127.0.0.1:9999, tokn: x}": "127.0.0.1:9090 x:1:33: admin.tokn: unknown key",
 	} {
 		path := file(t, t.TempDir(), "x", text)
-		admin, err := LoadAdmin(path, environment)
+		admin, err := config.LoadAdmin(path, environment)
 		got := admin.Listen[0].Address
 		if err != nil {
 			got += " " + strings.TrimPrefix(err.Error(), filepath.Dir(path)+"/")
@@ -68,9 +70,9 @@ func TestEveryFileIsNamedAndCountsInTheHash(t *testing.T) {
 		"admin: {tokenFile: /nowhere/token}\negress: {caFile: ./ca.pem}\naudit: {dir: evidence, checkpoints: shipped}\n")
 	file(t, dir, "e.csv", "number\n0206731645\n")
 	file(t, dir, "stop.txt", "")
-	load := func() *Config {
+	load := func() *config.Config {
 		t.Helper()
-		c, err := Load(path, environment)
+		c, err := config.Load(path, environment)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +113,7 @@ func TestVariablesAreTextAndNothingElse(t *testing.T) {
 		}[name]
 		return value, ok
 	}
-	c, err := Parse("c", []byte(`environment: production
+	c, err := config.Parse("c", []byte(`environment: production
 oauth:
   timeout: ${D}
   clients:
@@ -128,8 +130,8 @@ log: {level: "${LEVEL}"}
 		client.Keystore.Alias != "${ID}" {
 		t.Errorf("got %q, %q, %q", client.ClientID, client.Keystore.File, client.Keystore.Alias)
 	}
-	if c.Log.Level != LogDebug || c.OAuth.Timeout != 7*time.Second || c.Tenancy.Enterprises[0].Number != 206731645 ||
-		!c.Tenancy.Enterprises[0].Suspended {
+	if c.Log.Level != config.LogDebug || c.OAuth.Timeout != 7*time.Second ||
+		c.Tenancy.Enterprises[0].Number != 206731645 || !c.Tenancy.Enterprises[0].Suspended {
 		t.Errorf("got %+v", c)
 	}
 	if c.Egress.ProxyURL() != nil || c.Egress.CAFile != "" {
@@ -155,23 +157,25 @@ func TestCallersAreResolved(t *testing.T) {
 	}
 	hr, nightly, archive := c.Callers[0], c.Callers[1], c.Callers[2]
 	if !reflect.DeepEqual(hr.Enterprises, []enterprise.Number{206731645}) || hr.Partial == nil || *hr.Partial ||
-		hr.May != ebox.Actions(0).With(ebox.List).With(ebox.Open).With(ebox.Mandates) || hr.Class != Interactive || hr.Own {
+		hr.May != ebox.Actions(0).With(ebox.List).With(ebox.Open).With(ebox.Mandates) ||
+		hr.Class != config.Interactive || hr.Own {
 		t.Errorf("hr is %+v", hr)
 	}
-	if nightly.Enterprises != nil || nightly.Routes != nil || nightly.May != ebox.All || nightly.Class != Batch ||
+	if nightly.Enterprises != nil || nightly.Routes != nil || nightly.May != ebox.All || nightly.Class != config.Batch ||
 		nightly.Wait != 10*time.Second ||
-		nightly.Networks[0].String() != "10.1.7.7/32" || *nightly.Rate != (Rate{PerSecond: 5, Burst: 5, Scope: ReplicaRate}) {
+		nightly.Networks[0].String() != "10.1.7.7/32" ||
+		*nightly.Rate != (config.Rate{PerSecond: 5, Burst: 5, Scope: config.ReplicaRate}) {
 		t.Errorf("nightly is %+v", nightly)
 	}
 	if f := archive.ClientCertificates[1].Fingerprint; f != strings.Repeat("aabbccddeeff00112233445566778899", 2) ||
 		!archive.Own {
 		t.Errorf("archive is %+v", archive)
 	}
-	if tls := c.Server.Listen[1].TLS; tls.ClientAuth != ClientAuthRequest ||
+	if tls := c.Server.Listen[1].TLS; tls.ClientAuth != config.ClientAuthRequest ||
 		filepath.Base(tls.ClientCAFile) != "clients.pem" || !filepath.IsAbs(tls.CertFile) {
 		t.Errorf("tls is %+v", tls)
 	}
-	if got := c.Tenancy.Enterprises[0]; *got.Rate != (Rate{PerSecond: 2.5, Burst: 3, Scope: ReplicaRate}) ||
+	if got := c.Tenancy.Enterprises[0]; *got.Rate != (config.Rate{PerSecond: 2.5, Burst: 3, Scope: config.ReplicaRate}) ||
 		got.Client != "legal" {
 		t.Errorf("the enterprise is %+v", got)
 	}
@@ -180,33 +184,73 @@ func TestCallersAreResolved(t *testing.T) {
 	}
 }
 
-func TestFormsOfTexts(t *testing.T) {
-	reads(t, parseSize, map[string]Size{
-		"65536": 65536, "1kB": 1000, "1.5MB": 1_500_000, "1 MiB": 1 << 20, "2GB": 2_000_000_000, "unlimited": Unlimited,
-	}, "", "0", "-1", "1TB", "MB", "1e3", "1.5", "0.0001kB", "nan", "1_000", "9999999999GB", "+5")
-	reads(t, parseHostPattern, map[string]string{
-		"Ebox.Example.BE": "ebox.example.be", "*.example.be.": "*.example.be", "host:8443": "host:8443", "host:*": "host:*",
-		"10.0.0.1:80": "10.0.0.1:80", "[2001:DB8:0::1]:8443": "[2001:db8::1]:8443", "2001:DB8:0::1": "2001:db8::1",
-	}, "", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0", "a.be:x", "a b", "é.be",
-		"user@a.be", "[::1", "[10.0.0.1]", "-a.be", "127.1", "0x7f000001", "*.192.0.2.1", "fe80::1%eth0")
-	reads(t, parseStopAfter, map[string]StopAfter{"never": StopNever, "0s": 0}, "", "-1s", "always")
-	reads(t, parseOrigin, map[string]string{
-		"https://App.example.be:443": "https://app.example.be", "http://localhost:80": "http://localhost",
-		"http://localhost:3000": "http://localhost:3000", "https://a.be:80": "https://a.be:80",
-	})
+func TestTextsAreBroughtIntoOneForm(t *testing.T) {
+	reads(t, "server: {limits: {minBodyRate: %q}}",
+		func(c *config.Config) config.Size { return c.Server.Limits.MinBodyRate },
+		map[string]config.Size{
+			"65536": 65536, "1kB": 1000, "1.5MB": 1_500_000, "1 MiB": 1 << 20, "2GB": 2_000_000_000,
+			"unlimited": config.Unlimited,
+		}, "", "0", "-1", "1TB", "MB", "1e3", "1.5", "0.0001kB", "nan", "1_000", "9999999999GB", "+5")
+	reads(t, "server: {allowedHosts: [%q]}", func(c *config.Config) string { return c.Server.AllowedHosts[0] },
+		map[string]string{
+			"Ebox.Example.BE": "ebox.example.be", "*.example.be.": "*.example.be", "host:8443": "host:8443",
+			"host:*": "host:*", "10.0.0.1:80": "10.0.0.1:80", "[2001:DB8:0::1]:8443": "[2001:db8::1]:8443",
+			"2001:DB8:0::1": "2001:db8::1",
+		}, "", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0", "a.be:x", "a b",
+		"é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be", "127.1", "0x7f000001", "*.192.0.2.1", "fe80::1%eth0")
+	reads(t, "audit: {dir: x, stopAfter: %q}", func(c *config.Config) config.StopAfter { return c.Audit.StopAfter },
+		map[string]config.StopAfter{"never": config.StopNever, "0s": 0}, "", "-1s", "always")
+	reads(t, "server: {allowedOrigins: [%q]}", func(c *config.Config) string { return c.Server.AllowedOrigins[0] },
+		map[string]string{
+			"https://App.example.be:443": "https://app.example.be", "http://localhost:80": "http://localhost",
+			"http://localhost:3000": "http://localhost:3000", "https://a.be:80": "https://a.be:80",
+		}, "https://a.be/", "https://a.be/x", "https://user@a.be", "https://a.be?x", "https://a.be#x", "a.be")
+	reads(t, "server: {publicUrl: %q}", func(c *config.Config) string { return c.Server.PublicURL.String() },
+		map[string]string{
+			"HTTPS://A.Example.BE.:443/x/": "https://a.example.be/x", "http://a.be:80": "http://a.be",
+			"http://[2001:DB8:0::1]:443": "http://[2001:db8::1]:443", "http://[::ffff:192.0.2.1]/": "http://192.0.2.1",
+			"https://a_b.be": "https://a_b.be",
+		}, "https://127.1/", "https://0x7f.1", "https://a..be", "https://a.be/%41", "https://a.be/x;y", "https:a.be")
 }
 
-// reads checks what a parser makes of some texts, and that it refuses others.
-func reads[T comparable](t *testing.T, parse func(string) (T, error), texts map[string]T, refused ...string) {
+// reads checks what becomes of some texts in a place of the file, and that it refuses others.
+func reads[T comparable](
+	t *testing.T, place string, get func(*config.Config) T, texts map[string]T, refused ...string,
+) {
 	t.Helper()
+	read := func(text string) (*config.Config, error) {
+		return config.Parse("c", fmt.Appendf([]byte(minimal), place, text), t.TempDir(), environment)
+	}
 	for text, want := range texts {
-		if got, err := parse(text); err != nil || got != want {
-			t.Errorf("%q is %v (%v)", text, got, err)
+		if c, err := read(text); err != nil {
+			t.Error(err)
+		} else if got := get(c); got != want {
+			t.Errorf("%q is %v", text, got)
 		}
 	}
 	for _, text := range refused {
-		if got, err := parse(text); err == nil {
-			t.Errorf("%q is %v", text, got)
+		if c, err := read(text); err == nil {
+			t.Errorf("%q is %v", text, get(c))
+		}
+	}
+}
+
+func TestTheClientsThatACallCanNeed(t *testing.T) {
+	const clients = `environment: custom
+oauth: {tokenUrl: "https://a.be", clients: {a: &client {clientId: x, keystore: {file: k}}, b: *client, c: *client}}
+tenancy: {defaultClient: a, enterprises: [{number: 0206731645, client: b}]}
+`
+	for text, want := range map[string]string{
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: []}]`:                                   "",
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: [s], client: c}]`:                       "c",
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: [s]}]`:                                  "a b",
+		`routes: [{name: r, path: /r, upstream: "https://r.be", scopes: [], rules: [{for: own, scopes: [s]}]}]`: "a b",
+		`registry: {url: "https://r.be", scopes: [s]}`:                                                          "a",
+		`registry: {url: "https://r.be", scopes: [s], client: c}`:                                               "c",
+		`registry: {url: "https://r.be", scopes: []}`:                                                           "",
+	} {
+		if got := strings.Join(parseText(t, clients+text).UsedClients(), " "); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
 }
@@ -227,14 +271,14 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("environment: custom\nserver: &s {listen: *s}"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte) {
-		c, err := Parse("f", content, dir, environment)
+		c, err := config.Parse("f", content, dir, environment)
 		if err == nil {
 			if c.Hash() == "" || c.Environment == "" {
 				t.Error("a configuration without an environment")
 			}
 			return
 		}
-		errs, ok := err.(Errors)
+		errs, ok := err.(config.Errors)
 		if !ok || len(errs) == 0 {
 			t.Fatalf("the error is a %T", err)
 		}
@@ -254,13 +298,13 @@ func FuzzEnterprisesIn(f *testing.F) {
 	f.Add("e.csv", "name;number;routes\n\"a;b\";BE0206731645;ebox|ebox\n")
 	f.Add("e.yaml", "- {number: 0206731645, routes: [ebox]}\n")
 	f.Add("e.txt", "0206731645\n# x\nbad\n")
-	var c Config
+	var c config.Config
 	f.Fuzz(func(t *testing.T, name, content string) {
 		if name != filepath.Base(name) || strings.Contains(name, "\x00") || len(name) > 99 {
 			return
 		}
 		list, err := c.EnterprisesIn(file(t, t.TempDir(), "e"+name, content))
-		if errs, ok := err.(Errors); err != nil && (!ok || len(errs) == 0) {
+		if errs, ok := err.(config.Errors); err != nil && (!ok || len(errs) == 0) {
 			t.Fatalf("the error is a %T", err)
 		}
 		for _, e := range list {
@@ -287,7 +331,7 @@ func TestACallerMayBeLimitedToTheOfficesOwnEBox(t *testing.T) {
 func TestBeyondLoopbackNeedsCallersOrOpen(t *testing.T) {
 	for _, callers := range []string{"", "callers:\n", "callers: []\n"} {
 		text := minimal + "server: {listen: \"0.0.0.0:8080\"}\n" + callers
-		if _, err := Parse("c", []byte(text), ".", environment); err == nil ||
+		if _, err := config.Parse("c", []byte(text), ".", environment); err == nil ||
 			!strings.Contains(err.Error(), "reachable from beyond this machine") {
 			t.Errorf("%q: %v", callers, err)
 		}
@@ -296,7 +340,7 @@ func TestBeyondLoopbackNeedsCallersOrOpen(t *testing.T) {
 		"127.0.0.1:8080": true, "[::1]:8080": true, "localhost:8080": true, "127.9.9.9:0": true, "[::ffff:127.0.0.1]:1": true,
 		":8080": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.5:1": false, "128.0.0.1:1": false,
 	} {
-		if (Listener{Address: address}).OnLoopback() != want {
+		if (config.Listener{Address: address}).OnLoopback() != want {
 			t.Errorf("%s is taken for loopback: %v", address, !want)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -15,9 +16,11 @@ type OAuth struct {
 	Audience string `yaml:"audience"`
 	// AllowHTTP lets assertions and tokens travel without TLS to a token
 	// endpoint beyond loopback. For a lab and nothing else. Default false.
+	// Danger: Whoever listens on the way gets tokens.
 	AllowHTTP bool `yaml:"allowHttp"`
 	// AllowPrivateNetworks lets the token endpoint resolve to a private
 	// address. Default false; loopback written in tokenUrl is always allowed.
+	// Danger: A name that resolves inside the company is connected to.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 	// Timeout is the time for one token request as a whole. Of it, connecting
 	// gets 3s at most.
@@ -95,4 +98,40 @@ type Key struct {
 type Certificate struct {
 	// File is the path of the certificate.
 	File string `yaml:"file" config:"file" jsonschema:"required"`
+}
+
+func (o *OAuth) check(k *check) {
+	if u, err := url.Parse(o.TokenURL); err == nil && o.TokenURL != "" {
+		k.target("oauth.tokenUrl", u, o.AllowHTTP, "oauth.allowHttp", true)
+	}
+	if o.Audience == "" {
+		o.Audience = o.TokenURL
+	} else if u, err := url.Parse(o.Audience); err == nil {
+		k.belongs("oauth.audience", u.Hostname(), true)
+	}
+	for _, name := range sorted(o.Clients) {
+		client, at := o.Clients[name], "oauth.clients."+name
+		switch {
+		case client.Keystore != nil && client.Key != nil:
+			k.fail(at+".key", "keystore and key are both given: one of them signs")
+		case client.Keystore == nil && client.Key == nil:
+			k.fail(at, "nothing to sign with: add keystore: {file, passwordFile}, or key: {file, passwordFile} "+
+				"and certificate: {file}")
+		case client.Keystore != nil && client.Certificate != nil:
+			k.fail(at+".certificate", "the keystore holds the certificate: leave this one out")
+		}
+		if ks := client.Keystore; ks != nil {
+			k.oneOf(at+".keystore", "password", "passwordFile", ks.Password, ks.PasswordFile)
+			k.oneOf(at+".keystore", "keyPassword", "keyPasswordFile", ks.KeyPassword, ks.KeyPasswordFile)
+		}
+		if key := client.Key; key != nil {
+			k.oneOf(at+".key", "password", "passwordFile", key.Password, key.PasswordFile)
+		}
+	}
+}
+
+func (k *check) oneOf(at, plain, file string, secret Secret, path string) {
+	if secret != "" && path != "" {
+		k.fail(at+"."+plain, "%s and %s are both given: one of them is enough", plain, file)
+	}
 }

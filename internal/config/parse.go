@@ -165,19 +165,22 @@ func parseFloat(s string) (float64, error) {
 	return v, nil
 }
 
-// BaseURL reads the URL that paths are appended to. A slash at its end is dropped, host and scheme
-// are in lower case. Its errors continue a sentence that begins with the URL, and hold nothing of it.
+// BaseURL reads the URL that paths are appended to, in the one form in which it is compared, shown and
+// called: scheme and host in lower case, no final dot, no default port, an address in its shortest form,
+// no slash at the end. Its errors continue a sentence that begins with the URL, and hold nothing of it.
 func BaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil, errors.New("is no URL: https://host/path is expected")
 	}
+	host := strings.ToLower(u.Hostname())
+	addr, errAddr := netip.ParseAddr(host)
 	switch {
 	case u.User != nil:
 		return nil, errors.New("has a user name in it: credentials do not belong in this URL")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return nil, errors.New("has a query or a fragment: a base URL without them is expected")
-	case !isHost(u.Hostname()):
+	case !isHost(host):
 		return nil, errors.New("has no valid host: letters, digits, \".\" and \"-\" are expected, " +
 			"internationalised names as xn--…")
 	case !validPort(u.Host, u.Port()):
@@ -191,9 +194,21 @@ func BaseURL(s string) (*url.URL, error) {
 			return nil, errors.New("has dot segments in its path: write the path they lead to")
 		}
 	}
-	u.Host, u.Path, u.RawPath = strings.ToLower(u.Host), strings.TrimRight(u.Path, "/"), ""
+	if errAddr == nil {
+		host = addr.Unmap().String()
+	}
+	host = strings.TrimSuffix(host, ".")
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" && port != defaultPorts[u.Scheme] {
+		host += ":" + port
+	}
+	u.Host, u.Path, u.RawPath = host, strings.TrimRight(u.Path, "/"), ""
 	return u, nil
 }
+
+var defaultPorts = map[string]string{"https": "443", "http": "80"}
 
 var errBasePath = errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
 
@@ -226,14 +241,28 @@ func parseAddress(s string) (string, error) {
 	return s, nil
 }
 
-// isHost reports whether h is a name of letters, digits, dots and hyphens, or an IP literal.
+// IsLoopbackHost reports whether a host of a URL is this machine: localhost or a loopback
+// address. Names below localhost are not: some resolvers ask the network for them.
+func IsLoopbackHost(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// isHost reports whether h is an address, or a name of letters, digits, dots and hyphens. A name that some
+// resolvers read as an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
 func isHost(h string) bool {
 	_, err := netip.ParseAddr(h)
-	return err == nil || len(h) <= 253 && hostName.MatchString(h)
+	return err == nil || len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
 }
 
 // hostName are labels of up to 63 characters, which neither begin nor end with a hyphen.
 var hostName = regexp.MustCompile(`^` + hostLabel + `(\.` + hostLabel + `)*\.?$`)
+
+// numericEnd is the end of a host that is taken for an address if it is none.
+var numericEnd = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 const hostLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
@@ -259,45 +288,36 @@ func cleanPath(p string) bool {
 
 var pathPattern = regexp.MustCompile(`^/[A-Za-z0-9/._~{}*-]*$`)
 
+// parseHostPattern reads a host, "*.domain" or an address, each alone or with a port, of which "*" is any.
 func parseHostPattern(s string) (string, error) {
 	const form = `is no host: write the name alone, as in registry.example.be, *.example.be or host.example.be:8443`
-	host, port := strings.ToLower(s), ""
-	if rest, ok := strings.CutPrefix(host, "["); ok { // an IPv6 literal
-		literal, after, closed := strings.Cut(rest, "]")
-		addr, err := netip.ParseAddr(literal)
-		if !closed || err != nil || addr.Is4() || addr.Zone() != "" || (after != "" && after[0] != ':') ||
-			(after != "" && !validPort(host, after[1:])) {
-			return "", errors.New(form)
+	s = strings.ToLower(s)
+	bracketed := strings.HasPrefix(s, "[")
+	host, port, errPort := net.SplitHostPort(s)
+	if errPort != nil { // there is none
+		host = s
+		if bracketed && strings.HasSuffix(s, "]") {
+			host = s[1 : len(s)-1]
 		}
-		return "[" + addr.String() + "]" + after, nil
-	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Count(host, ":") == 1 {
-		host, port = host[:i], host[i:]
-		if port != ":*" && (port == ":" || !validPort(port, port[1:])) {
-			return "", errors.New(form)
-		}
-	}
-	if host == "*" {
-		return "", errors.New(`would let every host in: name the hosts, or a domain as in *.example.be`)
+	} else if port != "*" && !validPort(s, port) {
+		return "", errors.New(form)
 	}
 	name, wild := strings.CutPrefix(host, "*.")
 	addr, err := netip.ParseAddr(name)
 	switch {
-	case err != nil && !IsHostName(name), err == nil && (wild || addr.Zone() != ""):
+	case host == "*":
+		return "", errors.New(`would let every host in: name the hosts, or a domain as in *.example.be`)
+	case !isHost(name), err == nil && (wild || addr.Zone() != ""), bracketed && !addr.Is6():
 		return "", errors.New(form)
 	case err == nil:
 		host = addr.Unmap().String()
 	}
-	return strings.TrimSuffix(host, ".") + port, nil
+	host = strings.TrimSuffix(host, ".")
+	if errPort != nil {
+		return host, nil
+	}
+	return net.JoinHostPort(host, port), nil
 }
-
-// IsHostName reports whether h can be the name of a host, in ASCII. One that some resolvers read as
-// an IPv4 address is none: 127.1, 0x7f.1, 2130706433.
-func IsHostName(h string) bool {
-	return len(h) <= 253 && hostName.MatchString(h) && !numericEnd.MatchString(h)
-}
-
-var numericEnd = regexp.MustCompile(`(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 // parseDestination reads what is reached without the proxy. It refuses what the rules of curl
 // and Go would ignore in silence or misread.
@@ -311,19 +331,10 @@ func parseDestination(s string) (string, error) {
 }
 
 func parseOrigin(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || !isHost(u.Hostname()) ||
-		!validPort(u.Host, u.Port()) ||
-		u.Path != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
+	u, err := BaseURL(s)
+	if err != nil || u.Path != "" || strings.HasSuffix(s, "/") {
 		return "", errors.New(
 			`is no origin: write scheme, host and port alone, as in https://app.example.be; "*" is not allowed`)
 	}
-	host := strings.ToLower(u.Host)
-	// Browsers leave the default port out.
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	} else {
-		host = strings.TrimSuffix(host, ":80")
-	}
-	return u.Scheme + "://" + host, nil
+	return u.String(), nil // as browsers write it: without the default port
 }

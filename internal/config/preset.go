@@ -111,7 +111,7 @@ func (p preset) apply(c *Config) {
 	if p.ebox {
 		c.Registry.URL = official(p.host, registryPath+registryList)
 		// No scope is published for the Partition API. It is read by the consumer of the
-		// e-Box, so it gets the consumer's scope; a configuration that knows better
+		// e-Box, so it gets the consumer's scope; a configuration that has another
 		// overrides it.
 		partition := p.route(routePartition, partitionRoute, KindEBox, partitionPath, scopeConsumer)
 		partition.EnterpriseIn = partitionPaths

@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"testing"
@@ -6,12 +6,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
-func parseText(t testing.TB, text string) *Config {
+func parseText(t testing.TB, text string) *config.Config {
 	t.Helper()
-	c, err := Parse("config.yaml", []byte(text), t.TempDir(), environment)
+	c, err := config.Parse("config.yaml", []byte(text), t.TempDir(), environment)
 	testkit.Must(t, err)
 	return c
 }
@@ -23,10 +24,10 @@ const office = "oauth: {clients: {office: {clientId: abc, keystore: {file: clien
 func TestARegistryTokenOpensNoMoreThanTheCallNeeds(t *testing.T) {
 	const ebox = "scope:document:management:consult:ws-eboxrestentreprise:"
 	publishing := []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}
-	want := []ScopeRule{
-		{Methods: []string{"POST"}, Paths: publishing, For: ForAnother,
+	want := []config.ScopeRule{
+		{Methods: []string{"POST"}, Paths: publishing, For: config.ForAnother,
 			Scopes: []string{ebox + "eboxrepresentativepublication"}},
-		{Methods: []string{"POST"}, Paths: publishing, For: ForOwn, Scopes: []string{ebox + "publicationsender"}},
+		{Methods: []string{"POST"}, Paths: publishing, For: config.ForOwn, Scopes: []string{ebox + "publicationsender"}},
 		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"},
 			Scopes: []string{ebox + "summaryownebox"}},
 		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "messagesfull"}},
@@ -46,7 +47,7 @@ func TestARegistryTokenOpensNoMoreThanTheCallNeeds(t *testing.T) {
 	}
 }
 
-func route(t testing.TB, c *Config, name string) *Route {
+func route(t testing.TB, c *config.Config, name string) *config.Route {
 	t.Helper()
 	for i := range c.Routes {
 		if c.Routes[i].Name == name {
@@ -61,17 +62,17 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 	c := parseText(t, "environment: production\n"+office+
 		`routes: [{name: own, path: /own, upstream: "https://own.example.be/", scopes: []}]`)
 	for name, want := range map[string]struct {
-		enterprise     Demand
-		maxBody        Size
+		enterprise     config.Demand
+		maxBody        config.Size
 		rewrite, cache bool
 		methods        int
 	}{
-		"ebox-providers":  {Required, Unlimited, true, true, 5},
-		"ebox-partition":  {Required, Unlimited, true, true, 5},
-		"ebox-federation": {Required, Unlimited, true, true, 5},
-		"ebox-registry":   {None, Unlimited, true, true, 1},
-		"grant-citizen":   {Optional, 1_000_000, true, false, 5},
-		"own":             {Optional, Unlimited, true, false, 5},
+		"ebox-providers":  {config.Required, config.Unlimited, true, true, 5},
+		"ebox-partition":  {config.Required, config.Unlimited, true, true, 5},
+		"ebox-federation": {config.Required, config.Unlimited, true, true, 5},
+		"ebox-registry":   {config.None, config.Unlimited, true, true, 1},
+		"grant-citizen":   {config.Optional, 1_000_000, true, false, 5},
+		"own":             {config.Optional, config.Unlimited, true, false, 5},
 	} {
 		r := route(t, c, name)
 		if r.Enterprise != want.enterprise || r.MaxBody != want.maxBody || r.RewriteLinks != want.rewrite ||
@@ -79,11 +80,22 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if c.OAuth.Audience != c.OAuth.TokenURL || c.OAuth.TokenURL == "" {
-		t.Errorf("the audience is %q", c.OAuth.Audience)
-	}
 	if u := route(t, c, "own").Upstream.String(); u != "https://own.example.be" {
 		t.Errorf("the upstream is %s", u)
+	}
+}
+
+// Audiences are compared letter by letter.
+func TestTheAudienceIsTheTokenURLAsItIsWritten(t *testing.T) {
+	c := parseText(t, `environment: custom
+oauth: {tokenUrl: "https://Login.example.be:443/token/", clients: {office: {clientId: abc, keystore: {file: a}}}}
+routes: [{name: own, path: /own, upstream: "https://own.example.be", scopes: [a]}]
+`)
+	if want := "https://Login.example.be:443/token/"; c.OAuth.Audience != want || c.OAuth.TokenURL != want {
+		t.Errorf("the audience is %s, the token URL %s", c.OAuth.Audience, c.OAuth.TokenURL)
+	}
+	if lifetime := c.OAuth.Clients["office"].AssertionLifetime; lifetime != time.Minute {
+		t.Errorf("assertions live for %v", lifetime)
 	}
 }
 
@@ -104,12 +116,12 @@ func TestARouteOfTheEnvironmentChangesOnlyWhatTheFileSays(t *testing.T) {
 	if r := route(t, c, "ebox-partition"); !r.Registry || r.Upstream != nil {
 		t.Errorf("the upstream is %v", r.Upstream)
 	}
-	if rule := route(t, base, "ebox-providers").Cache.Rules[0]; rule.Shared != SharedAlways ||
+	if rule := route(t, base, "ebox-providers").Cache.Rules[0]; rule.Shared != config.SharedAlways ||
 		rule.DefaultTTL != 24*time.Hour || rule.StaleWhileRevalidate != 48*time.Hour || !rule.WhenSilent ||
 		rule.Paths[0] != "/referenceData/**" {
 		t.Errorf("reference data is kept %+v", rule)
 	}
-	if cache := route(t, base, "ebox-providers").Cache; cache.Shared != SharedNever || cache.DefaultTTL != 0 {
+	if cache := route(t, base, "ebox-providers").Cache; cache.Shared != config.SharedNever || cache.DefaultTTL != 0 {
 		t.Errorf("messages are kept %+v", cache)
 	}
 }
@@ -126,10 +138,10 @@ func TestAnOwnRouteTakesTheAbsenceAway(t *testing.T) {
 func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
 	c, err := loadTestdata(t, "testdata/names.good.yaml")
 	testkit.Must(t, err)
-	want := map[string]Kind{
-		"ebox-providers": KindEBox, "ebox-registry": KindRegistry, "grant-citizen": KindMandates,
-		"mandates-by-path": KindMandates,
-		"ebox-by-path":     KindEBox, "providers-by-upstream": KindEBox, "mine": KindPlain,
+	want := map[string]config.Kind{
+		"ebox-providers": config.KindEBox, "ebox-registry": config.KindRegistry, "grant-citizen": config.KindMandates,
+		"mandates-by-path": config.KindMandates,
+		"ebox-by-path":     config.KindEBox, "providers-by-upstream": config.KindEBox, "mine": config.KindPlain,
 	}
 	for _, r := range c.Routes {
 		if r.Kind != want[r.Name] {
@@ -138,11 +150,11 @@ func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
 	}
 	// A name that is known begins as where it is official, but for the upstream.
 	if r := route(t, c, "ebox-providers"); !r.Registry || r.Path != "/ebox/providers/{providerId}" ||
-		len(r.Scopes) != 1 || len(r.Rules) == 0 || r.Enterprise != Required {
+		len(r.Scopes) != 1 || len(r.Rules) == 0 || r.Enterprise != config.Required {
 		t.Errorf("%+v", r)
 	}
 	if r := route(t, c, "grant-citizen"); r.Path != "/grant/citizen" || r.MaxBody != 1e6 ||
-		r.Scopes[0] != scopeMandates || r.Upstream.Host != "127.0.0.1:9001" {
+		r.Scopes[0] != "scope:ksz-bcss:mandates:citizen:management:-managemandate" || r.Upstream.Host != "127.0.0.1:9001" {
 		t.Errorf("%+v", r)
 	}
 	if len(c.Routes) != len(want) {
@@ -160,11 +172,11 @@ routes:
   - {name: *name, maxBody: 2MB}
   - {name: own, kind: *kind, path: /own, upstream: "https://own.example.be", scopes: []}
 `)
-	if citizen := route(t, c, "grant-citizen"); citizen.Kind != KindMandates || citizen.MaxBody != 2e6 ||
+	if citizen := route(t, c, "grant-citizen"); citizen.Kind != config.KindMandates || citizen.MaxBody != 2e6 ||
 		len(c.Routes) != 6 {
 		t.Errorf("%d routes, %+v", len(c.Routes), citizen)
 	}
-	if own := route(t, c, "own"); own.Kind != KindMandates || own.MaxBody != 1e6 {
+	if own := route(t, c, "own"); own.Kind != config.KindMandates || own.MaxBody != 1e6 {
 		t.Errorf("%+v", own)
 	}
 }

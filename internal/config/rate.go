@@ -13,15 +13,12 @@ type Rate struct {
 	Scope RateScope `yaml:"scope" default:"replica"`
 }
 
-// rate completes a rate and checks that Redis can hold it, if it is one for all replicas. Of
+// check completes a rate and checks that Redis can hold it, if it is one for all replicas. Of
 // an enterprise's, the name in Redis would tell which enterprises are active, were it not made
 // with an encryption key.
-func (k *check) rate(d *decoder, at string, r *Rate, enterprise bool) {
+func (r *Rate) check(k *check, d *decoder, at string, enterprise bool) {
 	if r == nil {
 		return
-	}
-	if r.Scope == "" {
-		r.Scope = ReplicaRate
 	}
 	if !d.given(at + ".burst") {
 		r.Burst = int(math.Ceil(r.PerSecond))

@@ -41,6 +41,24 @@ type EncryptionKey struct {
 	File string `yaml:"file" config:"file" jsonschema:"required"`
 }
 
+func (r *Redis) check(k *check) {
+	if r.URL != "" {
+		if _, err := r.Address(); err != nil {
+			k.fail("redis.url", "%v", err)
+		}
+	} else if len(r.EncryptionKeys) > 0 && !k.given("redis.url") {
+		k.fail("redis.encryptionKeys", "there is no redis.url, so there is nothing to encrypt: add it or leave the keys out")
+	}
+	seen := make(map[string]bool)
+	for i, key := range r.EncryptionKeys {
+		if key.ID != "" && seen[key.ID] {
+			k.fail(item("redis.encryptionKeys", i)+".id",
+				"the id %s is given twice: what one key has sealed could not be told from the other's", quote(key.ID))
+		}
+		seen[key.ID] = true
+	}
+}
+
 // RedisKind is how Redis is set up.
 type RedisKind string
 
@@ -77,7 +95,7 @@ var errRedisURL = errors.New("this is no Redis URL: redis://user:password@host:6
 	"redis-cluster://user:password@host1:6379,host2:6379, " +
 	"with rediss for TLS, special characters of the password as %XX")
 
-// parseRedis takes the hosts out before net/url sees the rest, since it knows one only.
+// parseRedis takes the hosts out before net/url reads the rest: a URL has one host.
 func parseRedis(s string) (RedisAddress, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {

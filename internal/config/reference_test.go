@@ -1,3 +1,5 @@
+// Inside the package: the reference is made of what each type can be in the file, which only the package knows.
+
 package config
 
 import (
@@ -9,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/invopop/jsonschema"
 
 	"ebox-gateway/internal/testkit"
 )
@@ -21,13 +22,9 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 	const path = "../../docs/configuration.md"
 	head, err := os.ReadFile("testdata/reference.head.md")
 	testkit.Must(t, err)
-	r := reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
-		examples: examples(t)}
+	r := reference{generator: newGenerator(t), at: make(map[reflect.Type]string), examples: examples(t)}
 	r.Write(head)
 	r.walk("", reflect.TypeFor[Config]())
-	for path := range r.dangers {
-		t.Errorf("a danger is told of %s, which is no key: mend dangers()", path)
-	}
 	for path := range r.examples {
 		t.Errorf("there is an example of %s, which has no section", path)
 	}
@@ -47,59 +44,10 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 // reference writes the page: a section for each struct of the configuration.
 type reference struct {
 	bytes.Buffer
-	t        *testing.T
-	comments map[string]string       // see goComments
+	*generator
 	at       map[reflect.Type]string // where a struct has its section
-	dangers  map[string]string       // those not met yet
 	examples map[string]string
 }
-
-// goComments reads the comments of types and fields, in one line each, by "Type" and "Type.Field".
-func goComments(t *testing.T) map[string]string {
-	t.Helper()
-	var r jsonschema.Reflector
-	for _, dir := range []string{"./", "../ebox"} { // ReadRule is the route's and ebox's own
-		testkit.Must(t, r.AddGoComments(packagePath, dir, jsonschema.WithFullComment()))
-	}
-	comments := make(map[string]string)
-	for name, text := range r.CommentMap {
-		pkg, name, _ := strings.Cut(strings.TrimPrefix(name, modulePath), ".")
-		if pkg == "config" || strings.HasPrefix(name, "ReadRule") {
-			comments[name] = strings.Join(strings.Fields(text), " ")
-		}
-	}
-	eachField(reflect.TypeFor[Config](), func(owner reflect.Type, f reflect.StructField) {
-		if text, given := f.Tag.Lookup("default"); given {
-			comments[owner.Name()+"."+f.Name] += " Default " + text + "."
-		}
-	})
-	return comments
-}
-
-// eachField visits the fields of a struct and of those that it holds, once each.
-func eachField(t reflect.Type, visit func(owner reflect.Type, f reflect.StructField)) {
-	seen := make(map[reflect.Type]bool)
-	var walk func(t reflect.Type)
-	walk = func(t reflect.Type) {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-			t = t.Elem()
-		}
-		if t.Kind() != reflect.Struct || !strings.HasPrefix(t.PkgPath(), modulePath) || seen[t] {
-			return
-		}
-		seen[t] = true
-		for i := range t.NumField() {
-			visit(t, t.Field(i))
-			walk(t.Field(i).Type)
-		}
-	}
-	walk(t)
-}
-
-const (
-	modulePath  = "ebox-gateway/internal/"
-	packagePath = modulePath + "config"
-)
 
 // examples are the sections of a good file, by their names.
 func examples(t *testing.T) map[string]string {
@@ -127,34 +75,19 @@ func (r *reference) walk(path string, typ reflect.Type) {
 		typ  reflect.Type
 	}
 	var members []member
-	for _, f := range reflect.VisibleFields(typ) {
-		name := f.Tag.Get("yaml")
-		if !f.IsExported() || name == "-" || name == "" {
-			continue
-		}
-		owner := typ
-		if n := len(f.Index) - 1; n > 0 { // it is of an embedded struct
-			owner = typ.FieldByIndex(f.Index[:n]).Type
-		}
-		below := strings.TrimPrefix(path+"."+name, ".")
-		text := r.comments[owner.Name()+"."+f.Name]
-		if text == "" {
-			r.t.Errorf("%s.%s has no comment: the reference is made of them", owner.Name(), f.Name)
-		}
-		about, standard := take(text, f.Name)
-		fmt.Fprintf(&contents, "- [`%s`](#%s): %s\n", name, below, cell(about))
+	for _, k := range r.keys(typ) {
+		below := strings.TrimPrefix(path+"."+k.key, ".")
+		about, standard := take(k.comment, k.Name)
+		fmt.Fprintf(&contents, "- [`%s`](#%s): %s\n", k.key, below, cell(about))
 		if typ == reflect.TypeFor[CacheRule]() {
 			standard = "as in the route's cache"
 		}
-		if strings.Contains(f.Tag.Get("jsonschema"), "required") {
+		if k.required {
 			standard = "required"
 		}
-		if danger := r.dangers[below]; danger != "" {
-			about += " **⚠ " + danger + "**"
-			delete(r.dangers, below)
-		}
-		kind, anchor := kindOf(f), "<a id=\""+below+"\"></a>"
-		if inner := objectOf(f.Type); inner != nil {
+		kind, inner := valueOfKey(k)
+		anchor := "<a id=\"" + below + "\"></a>"
+		if inner != nil {
 			at, known := r.at[inner]
 			if !known {
 				at, anchor = below, ""
@@ -163,7 +96,7 @@ func (r *reference) walk(path string, typ reflect.Type) {
 			}
 			kind = strings.Replace(kind, "object", "[object](#"+at+")", 1)
 		}
-		fmt.Fprintf(&rows, "| %s`%s` | %s | %s | %s |\n", anchor, name, cell(kind), cell(standard), cell(about))
+		fmt.Fprintf(&rows, "| %s`%s` | %s | %s | %s |\n", anchor, k.key, cell(kind), cell(standard), cell(about))
 	}
 	switch level := "##"; {
 	case path == "":
@@ -184,20 +117,23 @@ func (r *reference) walk(path string, typ reflect.Type) {
 	}
 }
 
-// take takes the default out of a comment, and the field's name off its beginning.
+// take takes the default out of a comment, and the field's name off its beginning. A danger stands at the end.
 func take(text, field string) (about, standard string) {
 	if rest, ok := strings.CutPrefix(text, field+" "); ok {
 		text = strings.TrimPrefix(strings.TrimPrefix(rest, "is "), "are ")
 	}
 	var kept []string
+	danger := ""
 	for _, s := range sentences(text) {
 		if said, ok := strings.CutPrefix(s, "Default"); ok {
 			standard = strings.TrimSuffix(strings.TrimLeft(said, ": "), ".")
+		} else if said, ok := strings.CutPrefix(s, "Danger: "); ok {
+			danger = " **⚠ " + said + "**"
 		} else {
 			kept = append(kept, s)
 		}
 	}
-	about = strings.Join(kept, " ")
+	about = strings.Join(kept, " ") + danger
 	if about != "" {
 		about = strings.ToUpper(about[:1]) + about[1:]
 	}
@@ -218,51 +154,42 @@ func sentences(text string) (list []string) {
 	return list
 }
 
-// objectOf is the struct that a field holds, at whatever depth; nil if it is a value
-// to the reader of the file.
-func objectOf(t reflect.Type) reflect.Type {
-	if kind, _ := valueOf(t); kind != "" {
-		return nil
-	}
-	if t.Kind() == reflect.Struct {
-		return t
-	}
-	return objectOf(t.Elem())
-}
-
-// kindOf says in the reader's words what a field's value looks like, as the decoder reads it.
-func kindOf(f reflect.StructField) string {
-	kind := kindOfType(f.Type)
-	switch form, _, _ := strings.Cut(f.Tag.Get("config"), ","); form {
+// valueOfKey says in the reader's words what a key's value looks like, as the decoder reads it, and gives the
+// section that it is or has; nil if there is none.
+func valueOfKey(k key) (kind string, section reflect.Type) {
+	kind, section = kindOf(k.Type)
+	switch k.form {
 	case "output":
-		return "path, `stdout` or `stderr`"
+		kind = "path, `stdout` or `stderr`"
 	case "file", "path":
-		return strings.Replace(kind, "text", "path", 1)
+		kind = strings.Replace(kind, "text", "path", 1)
 	case "url":
-		return "URL"
+		kind = "URL"
 	case "origin":
-		return "list of origin"
+		kind = "list of origin"
 	case "hostpattern":
-		return "list of host"
+		kind = "list of host"
 	case "all":
-		return "`all` or " + kind
+		kind = "`all` or " + kind
 	}
-	return kind
+	return kind, section
 }
 
-func kindOfType(t reflect.Type) string {
+func kindOf(t reflect.Type) (kind string, section reflect.Type) {
 	if kind, _ := valueOf(t); kind != "" {
-		return kind
+		return kind, nil
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return kindOfType(t.Elem())
+		return kindOf(t.Elem())
 	case reflect.Slice:
-		return "list of " + kindOfType(t.Elem())
+		kind, section = kindOf(t.Elem())
+		return "list of " + kind, section
 	case reflect.Map:
-		return "by name, " + kindOfType(t.Elem())
+		kind, section = kindOf(t.Elem())
+		return "by name, " + kind, section
 	}
-	return "object"
+	return "object", t
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
@@ -296,29 +223,5 @@ func writePresets(b *bytes.Buffer) {
 		for _, a := range c.Absent {
 			fmt.Fprintf(b, "\n`%s`: 404. %s\n", a.Path, a.Reason)
 		}
-	}
-}
-
-// dangers are the keys that give up a check, or can do harm, and what then.
-func dangers() map[string]string {
-	return map[string]string{
-		"server.listen.open":            "Everybody who reaches the address reads and changes every e-Box.",
-		"server.allowedOrigins":         "A page of that origin acts with the reach of whoever visits it.",
-		"server.trustedProxies":         "Whoever is in such a network can pretend to be any caller.",
-		"oauth.allowHttp":               "Whoever listens on the way gets tokens.",
-		"oauth.allowPrivateNetworks":    "A name that resolves inside the company is connected to.",
-		"tenancy.mode":                  "`any` leaves it to the upstream for whom calls are allowed.",
-		"callers.own":                   "The caller reads the office's own e-Box, and makes citizen mandates in its name.",
-		"registry.allowedHosts":         "Every host here receives tokens.",
-		"registry.allowHttp":            "Whoever listens on the way gets tokens and documents.",
-		"registry.allowPrivateNetworks": "A registry that was tampered with could lead calls into the company's network.",
-		"audit.stopAfter":               "`never` lets reads and writes go on of which nothing is proven.",
-		"tracing.allowHttp":             "Whoever is on the way reads the collector's credentials.",
-		"routes.callerCredentials":      "What a caller sends as its own credentials reaches the upstream.",
-		"routes.scopes":                 "A scope too many is one that the receiver of the token could use elsewhere.",
-		"routes.allowHttp":              "Whoever listens on the way gets tokens and documents.",
-		"routes.allowPrivateNetworks":   "A name that resolves inside the company is connected to.",
-		"routes.cache.shared":           "`always` gives one enterprise's answer to another.",
-		"routes.cache.staleIfError":     "A state that is no longer true may be shown.",
 	}
 }

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -20,13 +22,16 @@ type Registry struct {
 	// AllowedHosts are the hosts that providers may be on: "host",
 	// "*.domain" (not the domain itself), either with ":port" or, for any port,
 	// ":*". A provider elsewhere gets no token. Default "*.socialsecurity.be" in the official
-	// environments, none in custom. Each entry is trusted with tokens.
+	// environments, none in custom.
+	// Danger: Every host here receives tokens.
 	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
 	// AllowHTTP takes http URLs of providers as well. For a lab and nothing
 	// else. Default false.
+	// Danger: Whoever listens on the way gets tokens and documents.
 	AllowHTTP bool `yaml:"allowHttp"`
 	// AllowPrivateNetworks lets the registry and its providers resolve to
 	// private addresses. Default false.
+	// Danger: A registry that was tampered with could lead calls into the company's network.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 	// Fields are the names of the list's members. Default: those of the
 	// federation's API 1.3. Where the list has neither its id nor its URL under these, the
@@ -80,29 +85,40 @@ type StaticProvider struct {
 	APIVersion string `yaml:"apiVersion" config:"version" default:"3"`
 }
 
-// Egress is how the gateway leaves the company network.
-type Egress struct {
-	// Proxy is the URL of an HTTP proxy, http://user:password@proxy:3128.
-	// Default none. Through a proxy, the host allow-list alone decides where
-	// tokens go: the gateway does not see the resolved addresses.
-	Proxy Secret `yaml:"proxy" config:",blank"`
-	// NoProxy are hosts reached without it: names, .suffixes, networks, "*".
-	NoProxy []string `yaml:"noProxy" config:"destination"`
-	// CAFile holds, in PEM, certificate authorities trusted besides the
-	// system's.
-	CAFile string `yaml:"caFile" config:"file,blank"`
-}
-
-// ProxyURL is the proxy with its credentials, or nil. It must not be printed.
-func (e Egress) ProxyURL() *url.URL {
-	if e.Proxy == "" {
-		return nil
+func (g *Registry) check(k *check) {
+	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
+	k.complain("registry.client", k.unknownClient(g.Client))
+	for i, h := range g.AllowedHosts {
+		host, _, _ := strings.Cut(h, ":")
+		k.belongs(item("registry.allowedHosts", i), host, false)
 	}
-	u, err := url.Parse(e.Proxy.Reveal())
-	if err != nil { // checked by Load
-		return nil
+	ids := make(map[string]bool)
+	for i := range g.Providers {
+		p, at := &g.Providers[i], item("registry.providers", i)
+		p.Name = cmp.Or(p.Name, p.ID)
+		if p.ID != "" && ids[p.ID] {
+			k.fail(at+".id", "the provider %s is given twice", quote(p.ID))
+		}
+		ids[p.ID] = true
+		k.target(at+".url", p.URL, g.AllowHTTP, "registry.allowHttp", false)
 	}
-	return u
+	names := make(map[string]string)
+	for _, f := range []struct{ key, name string }{
+		{"id", g.Fields.ID}, {"name", g.Fields.Name}, {"url", g.Fields.URL},
+		{"activationDate", g.Fields.ActivationDate}, {"deactivationDate", g.Fields.DeactivationDate},
+	} {
+		if other, taken := names[f.name]; taken && f.name != "" {
+			k.fail("registry.fields."+f.key, "%s is the member for %s already", quote(f.name), other)
+		}
+		names[f.name] = f.key
+	}
+	for i := range k.c.Routes {
+		r := &k.c.Routes[i]
+		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && !k.given("registry", "url", "providers") {
+			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add "+
+				"registry.url or registry.providers", r.Name)
+		}
+	}
 }
 
 // Inbox is the e-Box over all Document Providers: /ebox and /ebox/messages without a

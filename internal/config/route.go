@@ -30,6 +30,7 @@ type Route struct {
 	// Scopes are what the token for this route carries, and nothing more. An
 	// empty list sends no token at all; it has to be written, so that a
 	// forgotten key cannot send a token that opens everything.
+	// Danger: A scope too many is one that the receiver of the token could use elsewhere.
 	Scopes []string `yaml:"scopes" config:"scope"`
 	// Rules give other scopes to some calls. The first that matches counts.
 	Rules []ScopeRule `yaml:"rules"`
@@ -79,12 +80,15 @@ type Route struct {
 	// knows its callers itself. What it answers to such a request is kept only if it
 	// says public, s-maxage or must-revalidate, and then all callers get it. Default
 	// false.
+	// Danger: What a caller sends as its own credentials reaches the upstream.
 	CallerCredentials bool `yaml:"callerCredentials"`
 	// AllowHTTP lets tokens and documents travel without TLS to an upstream
 	// beyond loopback. For a lab and nothing else. Default false.
+	// Danger: Whoever listens on the way gets tokens and documents.
 	AllowHTTP bool `yaml:"allowHttp"`
 	// AllowPrivateNetworks lets the upstream resolve to a private address.
 	// Default false.
+	// Danger: A name that resolves inside the company is connected to.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 }
 
@@ -180,14 +184,14 @@ type CachePolicy struct {
 	// they are kept only to be asked about, if they can be (ETag, Last-Modified).
 	DefaultTTL time.Duration `yaml:"defaultTtl"`
 	// Shared lets enterprises share answers: false, true (what the upstream marks public) or
-	// always. "always" gives one enterprise's answer to another: only for what is the same for
-	// everybody.
+	// always, which is only for what is the same for everybody.
+	// Danger: `always` gives one enterprise's answer to another.
 	Shared Sharing `yaml:"shared" default:"false"`
 	// StaleWhileRevalidate is how long an answer past its lifetime is still
 	// given while a new one is fetched. Default 0s.
 	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
-	// StaleIfError is how long it is still given when the upstream fails. For
-	// messages this can show a state that is no longer true. Default 0s.
+	// StaleIfError is how long it is still given when the upstream fails. Default 0s.
+	// Danger: A state that is no longer true may be shown.
 	StaleIfError time.Duration `yaml:"staleIfError"`
 	// WhenSilent has staleWhileRevalidate and staleIfError count only for answers
 	// that say no lifetime themselves. What an answer says of them always comes

@@ -73,8 +73,7 @@ func beginRoute(ahead *Route) Route {
 	return r
 }
 
-// newRoute gives a route of a kind before the file, or the environment, has its
-// say.
+// newRoute gives the defaults of a kind of route, on which environment and file build.
 func newRoute(kind Kind) Route {
 	r := withDefaults[Route]()
 	r.Kind, r.Enterprise, r.Methods = kind, Optional, []string{"GET", "POST", "PUT", "PATCH", "DELETE"}

@@ -173,14 +173,8 @@ func (d *decoder) text(s, form string) (string, error) {
 	case "path": // written to, not read: its content is not the configuration's
 		return d.path(s), nil
 	case "url":
-		u, err := parseURL(s)
-		if err != nil {
-			return "", err
-		}
-		if strings.HasSuffix(s, "/") {
-			return s, nil // an audience is compared letter by letter
-		}
-		return u.String(), nil
+		_, err := parseURL(s)
+		return s, err // an audience is compared letter by letter
 	}
 	if parse, ok := forms[form]; ok {
 		return parse(s)

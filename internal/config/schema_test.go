@@ -1,26 +1,28 @@
+// Inside the package: the schema is made of what each type can be in the file, which only the package knows.
+
 package config
 
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"net/netip"
 	"net/url"
 	"os"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
-	validator "github.com/santhosh-tekuri/jsonschema/v6"
-	"go.yaml.in/yaml/v4"
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/testkit"
 )
+
+var update = flag.Bool("update", false, "write the schema, the reference and the expected errors anew")
 
 // The schema is generated here and not in the package, so that the binary does
 // not carry a generator.
@@ -45,108 +47,127 @@ func TestSchemaIsWhatTheTypesSay(t *testing.T) {
 	}
 }
 
-func TestGoodFilesLoadAndTheSchemaAcceptsThem(t *testing.T) {
-	schema := compile(t)
-	for _, path := range append(glob(t, "testdata/*.good.yaml"), "../../config.yaml") {
-		if _, err := loadTestdata(t, path); err != nil {
-			t.Error(err)
-		}
-		if err := schema.Validate(document(t, path)); err != nil {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
-func TestSchemaRefusesWhatItCanSee(t *testing.T) {
-	schema := compile(t)
-	for _, name := range []string{"unknown_keys", "wrong_types", "environment_missing", "not_a_mapping", "numbers",
-		"clients", "callers"} {
-		t.Run(name, func(t *testing.T) {
-			if err := schema.Validate(document(t, "testdata/"+name+".bad.yaml")); err == nil {
-				t.Error("the schema accepts it")
-			}
-		})
-	}
-}
-
-func compile(t *testing.T) *validator.Schema {
-	t.Helper()
-	parsed, err := validator.UnmarshalJSON(bytes.NewReader(Schema()))
-	testkit.Must(t, err)
-	c := validator.NewCompiler()
-	testkit.Must(t, c.AddResource("config.schema.json", parsed))
-	schema, err := c.Compile("config.schema.json")
-	testkit.Must(t, err)
-	return schema
-}
-
-// document reads YAML as an editor's validator sees it.
-func document(t *testing.T, path string) (value any) {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	testkit.Must(t, err)
-	days := regexp.MustCompile(`: (\d{4}-\d\d-\d\d)`) // text in YAML 1.2, times to this reader
-	testkit.Must(t, yaml.Unmarshal(days.ReplaceAll(content, []byte(`: "$1"`)), &value))
-	return value
-}
-
 func generate(t *testing.T) []byte {
 	t.Helper()
-	r := &jsonschema.Reflector{
-		FieldNameTag:               "yaml",
-		RequiredFromJSONSchemaTags: true,
-		ExpandedStruct:             true,
-		Anonymous:                  true,
-	}
-	r.CommentMap = make(map[string]string)
-	comments := goComments(t)
-	for name, text := range comments {
-		for _, pkg := range []string{"config.", "ebox."} {
-			r.CommentMap[modulePath+pkg+name] = text
-		}
-	}
-	// In the file a field goes by its key, not by its name in Go.
-	eachField(reflect.TypeFor[Config](), func(owner reflect.Type, f reflect.StructField) {
-		key := owner.Name() + "." + f.Name
-		if rest, ok := strings.CutPrefix(comments[key], f.Name); ok {
-			r.CommentMap[owner.PkgPath()+"."+key] = f.Tag.Get("yaml") + rest
-		}
-	})
-	r.Mapper = func(typ reflect.Type) *jsonschema.Schema {
-		_, schema := valueOf(typ)
-		return schema
-	}
-	s := r.Reflect(&Config{})
-	s.Title = "config.yaml of the e-Box gateway"
-	s.ID = ""
-
-	// What the types alone do not say.
-	r.ExpandedStruct = false
-	for name, definition := range r.Reflect(&Listener{}).Definitions {
-		s.Definitions[name] = definition
-	}
-	alternative(t, s.Definitions["Route"], "upstream", &jsonschema.Schema{
-		Type: "object", Required: []string{"registry"}, AdditionalProperties: jsonschema.FalseSchema,
-		Properties: jsonschema.NewProperties(),
-	})
-	upstream, _ := s.Definitions["Route"].Properties.Get("upstream")
-	upstream.AnyOf[1].Properties.Set("registry", &jsonschema.Schema{Const: true})
-	alternative(t, s.Definitions["Caller"], "enterprises", &jsonschema.Schema{Const: "all"})
-	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
-		if pair.Key != "environment" { // a section may be all commented out
-			alternative(t, s, pair.Key, &jsonschema.Schema{Type: "null"})
-		}
-	}
+	g := newGenerator(t)
+	g.schema(reflect.TypeFor[Listener]()) // which Listeners refers to
+	s := g.object(reflect.TypeFor[Config]())
+	s.Version, s.Definitions, s.Title = jsonschema.Version, g.definitions, "config.yaml of the e-Box gateway"
 	raw, err := json.MarshalIndent(s, "", "  ")
 	testkit.Must(t, err)
 	return append(raw, '\n')
+}
+
+// generator makes the schema and the reference of the types as the decoder sees them, and of their
+// comments: neither can say what the program does not do.
+type generator struct {
+	t           *testing.T
+	decoder     *decoder
+	comments    map[string]string // of types and fields, in one line each, by "Type" and "Type.Field"
+	definitions jsonschema.Definitions
+}
+
+func newGenerator(t *testing.T) *generator {
+	t.Helper()
+	var r jsonschema.Reflector
+	for _, dir := range []string{"./", "../ebox"} { // ReadRule is the route's and ebox's own
+		testkit.Must(t, r.AddGoComments("internal/config", dir, jsonschema.WithFullComment()))
+	}
+	g := &generator{t: t, decoder: newDecoder(nil, nil, "", nil), comments: make(map[string]string),
+		definitions: make(jsonschema.Definitions)}
+	for name, text := range r.CommentMap {
+		pkg, name, _ := strings.Cut(name, ".")
+		if !strings.HasSuffix(pkg, "ebox") || strings.HasPrefix(name, "ReadRule") {
+			g.comments[name] = strings.Join(strings.Fields(text), " ")
+		}
+	}
+	return g
+}
+
+// key is a key of a section.
+type key struct {
+	reflect.StructField
+	key, comment string
+	form         string // of the config tag
+	required     bool
+}
+
+// keys are those of a section, in the order of its fields.
+func (g *generator) keys(section reflect.Type) (keys []key) {
+	shape := g.decoder.shapeOf(section)
+	for _, name := range shape.names {
+		f := shape.fields[name]
+		owner := section
+		if n := len(f.Index) - 1; n > 0 { // it is of an embedded struct
+			owner = section.FieldByIndex(f.Index[:n]).Type
+		}
+		comment := g.comments[owner.Name()+"."+f.Name]
+		if comment == "" {
+			g.t.Errorf("%s.%s has no comment: schema and reference are made of them", owner.Name(), f.Name)
+		}
+		if standard, given := f.Tag.Lookup("default"); given {
+			comment += " Default " + standard + "."
+		}
+		form, _, _ := strings.Cut(f.Tag.Get("config"), ",")
+		keys = append(keys, key{f, name, comment, form, f.Tag.Get("jsonschema") == "required"})
+	}
+	return keys
+}
+
+// object is the schema of a section.
+func (g *generator) object(section reflect.Type) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "object", Description: g.comments[section.Name()],
+		Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+	for _, k := range g.keys(section) {
+		property := g.schema(k.Type)
+		switch {
+		case k.form == "all":
+			property = either(property, &jsonschema.Schema{Const: "all"})
+		case section == reflect.TypeFor[Route]() && k.key == "upstream":
+			reference := &jsonschema.Schema{Type: "object", Required: []string{"registry"},
+				Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+			reference.Properties.Set("registry", &jsonschema.Schema{Const: true})
+			property = either(property, reference)
+		case section == reflect.TypeFor[Config]() && !k.required: // may be all commented out
+			property = either(property, &jsonschema.Schema{Type: "null"})
+		}
+		property.Description = k.key + strings.TrimPrefix(k.comment, k.Name) // in the file a field goes by its key
+		s.Properties.Set(k.key, property)
+		if k.required {
+			s.Required = append(s.Required, k.key)
+		}
+	}
+	return s
+}
+
+func either(schemas ...*jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: schemas}
+}
+
+// schema is that of a value. Sections are defined once, by the names of their types.
+func (g *generator) schema(t reflect.Type) *jsonschema.Schema {
+	if _, schema := valueOf(t); schema != nil {
+		return schema
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return g.schema(t.Elem())
+	case reflect.Slice:
+		return &jsonschema.Schema{Type: "array", Items: g.schema(t.Elem())}
+	case reflect.Map:
+		return &jsonschema.Schema{Type: "object", AdditionalProperties: g.schema(t.Elem())}
+	}
+	if g.definitions[t.Name()] == nil {
+		g.definitions[t.Name()] = g.object(t)
+	}
+	return &jsonschema.Schema{Ref: "#/$defs/" + t.Name()}
 }
 
 // valueOf says of a type that is one value to the reader of the file what such a value looks
 // like, in the reference's words and in the schema.
 func valueOf(typ reflect.Type) (kind string, schema *jsonschema.Schema) {
 	or := func(s *jsonschema.Schema) *jsonschema.Schema { // a variable may stand anywhere
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "string", Pattern: `\$\{`}}}
+		return either(s, &jsonschema.Schema{Type: "string", Pattern: `\$\{`})
 	}
 	text := func(pattern string) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: pattern + `|\$\{`}
@@ -172,11 +193,10 @@ func valueOf(typ reflect.Type) (kind string, schema *jsonschema.Schema) {
 	case reflect.TypeFor[StopAfter]():
 		return "duration or `never`", text(duration + `|^never$`)
 	case reflect.TypeFor[Size]():
-		return "size", &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"},
-			text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`)}}
+		return "size", either(&jsonschema.Schema{Type: "integer", Minimum: "1"},
+			text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`))
 	case reflect.TypeFor[enterprise.Number]():
-		return "CBE number", &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"},
-			text(`^(BE ?)?[0-9][0-9. -]{8,12}$`)}}
+		return "CBE number", either(&jsonschema.Schema{Type: "integer"}, text(`^(BE ?)?[0-9][0-9. -]{8,12}$`))
 	case reflect.TypeFor[netip.Prefix]():
 		return "network", text(`^[0-9a-fA-F:.]+(/[0-9]+)?$`)
 	case reflect.TypeFor[url.URL]():
@@ -198,21 +218,8 @@ func valueOf(typ reflect.Type) (kind string, schema *jsonschema.Schema) {
 		return "number", or(&jsonschema.Schema{Type: "number", Minimum: "0"})
 	case reflect.TypeFor[Listeners]():
 		one := []*jsonschema.Schema{{Type: "string"}, {Ref: "#/$defs/Listener"}}
-		list := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{AnyOf: one}}
-		return "", &jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{list}, one...)}
+		list := &jsonschema.Schema{Type: "array", Items: either(one...)}
+		return "", either(append([]*jsonschema.Schema{list}, one...)...)
 	}
 	return "", nil
-}
-
-// alternative lets a property have another form as well.
-func alternative(t *testing.T, s *jsonschema.Schema, property string, other *jsonschema.Schema) {
-	t.Helper()
-	own, ok := s.Properties.Get(property)
-	if !ok {
-		t.Fatalf("no property %s", property)
-	}
-	description := own.Description
-	bare := *own
-	bare.Description = ""
-	s.Properties.Set(property, &jsonschema.Schema{Description: description, AnyOf: []*jsonschema.Schema{&bare, other}})
 }

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -20,8 +22,8 @@ type Server struct {
 	// localhost, the connection's own address and the host of publicUrl.
 	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
 	// AllowedOrigins are web origins, https://app.example.be, whose pages may
-	// call the endpoint from a browser. Default none; each one gives its pages
-	// the reach of whoever visits them.
+	// call the endpoint from a browser. Default none.
+	// Danger: A page of that origin acts with the reach of whoever visits it.
 	AllowedOrigins []string `yaml:"allowedOrigins" config:"origin"`
 	// ForwardProxy makes the endpoint an HTTP proxy (http_proxy) as well, for programs
 	// that know the upstreams by their own URLs, http://services.socialsecurity.be/…, and
@@ -34,8 +36,8 @@ type Server struct {
 	// none.
 	TokenStub string `yaml:"tokenStub"`
 	// TrustedProxies are networks whose X-Forwarded-For counts when a
-	// caller is recognised by network. Default none. Whoever sits in one of
-	// them can pretend to be any caller.
+	// caller is recognised by network. Default none.
+	// Danger: Whoever is in such a network can pretend to be any caller.
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
 	// Limits bound what one caller can occupy.
 	Limits Limits `yaml:"limits"`
@@ -57,6 +59,7 @@ type Listener struct {
 	TLS *TLS `yaml:"tls"`
 	// Open says that everybody who reaches this listener beyond loopback may
 	// represent every enterprise, when there are no callers. Default false.
+	// Danger: Everybody who reaches the address reads and changes every e-Box.
 	Open bool `yaml:"open"`
 }
 
@@ -92,9 +95,9 @@ type Limits struct {
 	// MaxHeldBytes bounds what is held in memory for callers, of all requests together:
 	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. A
 	// request's header counts too, if it is larger than 8 KiB. One caller gets at most half.
-	// Beyond it a request gets 503. Default a quarter of the memory limit (GOMEMLIMIT, or the
-	// container's); 256MiB where there is none.
-	MaxHeldBytes Size `yaml:"maxHeldBytes"`
+	// Beyond it a request gets 503. At least 8MiB. Default a quarter of the memory limit
+	// (GOMEMLIMIT, or the container's); 256MiB where there is none.
+	MaxHeldBytes Size `yaml:"maxHeldBytes" least:"8MiB"`
 	// MaxStreams bounds the HTTP/2 streams open at once on one connection.
 	MaxStreams int `yaml:"maxStreams" least:"1" default:"250"`
 	// ReadHeaderTimeout is the time to send a whole header.
@@ -147,4 +150,121 @@ type Log struct {
 	// A file is begun anew at 64 MB, with five before it kept (FILE.1 to FILE.5). Default none: the
 	// access line of a refusal says the same.
 	Security string `yaml:"security" config:"output,blank"`
+}
+
+func (s *Server) check(k *check) {
+	s.Listen.check(k, "server.listen")
+	if len(k.c.Callers) == 0 && !k.given("callers[0]") {
+		for i, l := range s.Listen {
+			if l.Address != "" && !l.Open && !l.OnLoopback() {
+				k.fail(k.listenerAt("server.listen", i), "%s is reachable from beyond this machine and there are no callers: "+
+					"whoever reaches it could open every e-Box. Add callers, or write {address: %q, open: true} if that is meant",
+					l.Name, l.Address)
+			}
+		}
+	}
+	l := &s.Limits
+	if l.MaxTargetBytes > l.MaxHeaderBytes && l.MaxHeaderBytes > 0 {
+		k.fail("server.limits.maxTargetBytes", "a path longer than maxHeaderBytes (%d) can never arrive", l.MaxHeaderBytes)
+	}
+	s.checkPrograms(k)
+}
+
+// checkPrograms checks what is there for programs that cannot be changed.
+func (s *Server) checkPrograms(k *check) {
+	const at = "server.tokenStub"
+	stub := s.TokenStub
+	switch {
+	case stub == "":
+	case !cleanPath(stub) || strings.ContainsAny(stub, "{}*"):
+		k.fail(at, "%s is no path: /segments are expected, as in /oauth/token", quote(stub))
+	case answeredHere(stub) || below(stub, "/ebox/providers") || below(stub, "/enterprises"):
+		k.fail(at, "the gateway answers %s itself: choose another path", stub)
+	}
+	upstreams := make(map[string]string)
+	for i := range k.c.Routes {
+		r := &k.c.Routes[i]
+		if stub != "" && r.Path != "" && below(stub, r.Path) {
+			k.fail(at, "%s lies below the route %s, which would lose it: choose another path", stub, r.Name)
+		}
+		if stub != "" && r.CallerCredentials {
+			k.warn(at, "the route "+r.Name+" has callerCredentials: its upstream gets the worthless token of "+
+				"programs that fetched one here")
+		}
+		if !s.ForwardProxy || r.Upstream == nil {
+			continue
+		}
+		base := strings.TrimRight(r.Upstream.String(), "/")
+		if other := upstreams[base]; other != "" {
+			k.warn("server.forwardProxy", "the routes "+other+" and "+r.Name+" have the same upstream: calls by its URL take "+
+				"the route "+other+", with its rules and scopes")
+			continue
+		}
+		upstreams[base] = r.Name
+	}
+}
+
+func (a *Admin) check(k *check) {
+	a.Listen.check(k, "admin.listen")
+	for i, l := range a.Listen {
+		if l.Open {
+			k.fail(k.listenerAt("admin.listen", i)+".open", "open is for server.listen: the admin listener is read-only "+
+				"without tokenFile anyway")
+		}
+		for _, other := range k.c.Server.Listen {
+			if l.Address == other.Address && !strings.HasSuffix(l.Address, ":0") {
+				k.fail(k.listenerAt("admin.listen", i), "%s is the address of server.listen as well: give the admin listener "+
+					"another port", l.Address)
+			}
+		}
+	}
+}
+
+// listenerAt is the path of a listener: one alone is no item of a list.
+func (k *check) listenerAt(at string, i int) string {
+	if item := item(at, i); k.given(item) {
+		return item
+	}
+	return at
+}
+
+func (list Listeners) check(k *check, at string) {
+	if len(list) == 0 {
+		k.fail(at, "an empty list: at least one address is expected, or leave the key out")
+	}
+	names, addresses := make(map[string]bool), make(map[string]bool)
+	for i := range list {
+		l, path := &list[i], k.listenerAt(at, i)
+		if l.Address == "" {
+			continue // reported as missing or unreadable
+		}
+		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
+			k.fail(path, "the address %s is given twice", l.Address)
+		}
+		if names[l.Name] && l.Name != l.Address {
+			k.fail(path, "two listeners are named %s: give each a name of its own", quote(l.Name))
+		}
+		names[l.Name], addresses[l.Address] = true, true
+		if l.TLS == nil {
+			continue
+		}
+		auth := path + ".tls.clientAuth"
+		switch {
+		case l.TLS.ClientAuth == "" && l.TLS.ClientCAFile != "":
+			l.TLS.ClientAuth = ClientAuthRequire
+		case l.TLS.ClientAuth == "":
+			l.TLS.ClientAuth = ClientAuthNone
+		case l.TLS.ClientAuth == ClientAuthNone && l.TLS.ClientCAFile != "":
+			k.fail(auth, "clientCaFile is given and nobody is asked for a certificate: write request or require, "+
+				"or leave clientCaFile out")
+		case l.TLS.ClientAuth != ClientAuthNone && l.TLS.ClientCAFile == "":
+			k.fail(auth, "certificates are asked for and none can be verified: add clientCaFile")
+		}
+	}
+}
+
+// OnLoopback reports whether a listener can be reached from this machine alone.
+func (l Listener) OnLoopback() bool {
+	host, _, err := net.SplitHostPort(l.Address)
+	return err == nil && IsLoopbackHost(host)
 }

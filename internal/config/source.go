@@ -23,7 +23,7 @@ type source struct {
 	content  []byte
 	order    int   // files are reported in the order in which they were read
 	root     *node // nil for files that are not YAML
-	unparsed bool  // YAML whose syntax is wrong, so that no node says where secrets are
+	unparsed bool  // YAML whose syntax is wrong, so that no node tells where secrets are
 	// secrets are nodes whose values are never shown.
 	secrets map[*node]bool
 	lines   []string // the text with secrets hidden; made when first needed
@@ -186,7 +186,7 @@ func textOf(name string, content []byte, m *mistakes) *source {
 	return src
 }
 
-// node is a piece of YAML that knows where it stands.
+// node is a piece of YAML, with its position.
 type node = yaml.Node
 
 // parseYAML reads the one document in content. Without a document the node is

@@ -6,10 +6,12 @@
 package demo
 
 import (
+	_ "embed"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -49,69 +51,16 @@ func Start(dir string) (*simulator.Simulator, error) {
 	return simulator.Start(simulator.Options{ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
 }
 
+//go:embed config.yaml
+var configuration string
+
 // Config is a configuration whose upstreams are those of a simulator.
 func Config(sim *simulator.Simulator, listen, admin string) string {
-	return fmt.Sprintf(`environment: custom
-server: {listen: %q, drain: {delay: 0s, timeout: 5s}}
-admin: {listen: %q}
-log: {format: text}
-oauth:
-  tokenUrl: %s
-  clients:
-    demo: {clientId: %s, enterprise: %s, keystore: {file: client.p12, password: %s}}
-tenancy:
-  enterprises:
-    - {number: 0206.731.645, name: With a mandate}
-    - {number: 0212.148.896, name: With a mandate as well}
-    - {number: 0474.028.805, name: Whose mandate has ended}
-registry:
-  url: %s/messageRegistries
-  scopes: [%q]
-  allowedHosts: [%q, %q]
-  allowHttp: true
-  allowPrivateNetworks: true
-routes:
-  - name: ebox-providers
-    kind: ebox
-    path: /ebox/providers/{providerId}
-    upstream: {registry: true}
-    scopes: [%q]
-    rules:
-      - methods: [POST]
-        paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages]
-        for: own
-        scopes: [%q]
-      - methods: [POST]
-        paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages]
-        for: another
-        scopes: [%q]
-      - {methods: [GET], paths: [/ebox], apiVersions: ["2"], scopes: [%q]}
-      - {paths: [/ebox/messages/**], apiVersions: ["2"], scopes: [%q]}
-      - {paths: [/referenceData/**], apiVersions: ["2"], scopes: [%q]}
-  - name: ebox-registry
-    kind: registry
-    path: /ebox/registry
-    upstream: %q
-    scopes: [%q]
-    enterprise: none
-    methods: [GET]
-  - {name: ebox-partition, kind: ebox, path: /ebox/partition, upstream: %q, scopes: [%q]}
-  - name: ebox-federation
-    kind: ebox
-    path: /ebox/federation
-    upstream: %q
-    scopes: [%q]
-    rules: [{paths: [/messageProviders/**], scopes: [%q]}]
-  - {name: grant-citizen, kind: mandates, path: /grant/citizen, upstream: %q, scopes: [%q]}
-`,
-		listen, admin, sim.TokenURL(), clientID, Office, password,
-		sim.RegistryURL(), simulator.ScopeRegistry, Host(sim.RegistryURL()), Host(sim.ProviderURL("regional")),
-		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication,
-		simulator.ScopeSummaryOwnEbox,
-		simulator.ScopeMessagesFull, simulator.ScopeReferenceData,
-		sim.RegistryURL(), simulator.ScopeRegistry, sim.PartitionURL(), simulator.ScopeDocumentConsumer,
-		sim.FederationURL(), simulator.ScopePreference, simulator.ScopeRegistry, sim.GrantURL(),
-		simulator.ScopeCitizenMandates)
+	return strings.NewReplacer(
+		"<listen>", listen, "<admin>", admin, "<token>", sim.TokenURL(),
+		"<registry>", sim.RegistryURL(), "<host>", Host(sim.RegistryURL()), "<regional>", Host(sim.ProviderURL("regional")),
+		"<partition>", sim.PartitionURL(), "<federation>", sim.FederationURL(), "<grant>", sim.GrantURL(),
+	).Replace(configuration)
 }
 
 // Host is host:port of a URL.

@@ -51,7 +51,7 @@ type Shared interface {
 
 // Options is what a Directory needs.
 type Options struct {
-	// Registry is what the configuration says: where the list is, how often the list is fetched, what its
+	// Registry is what the configuration says: where the list is, how often it is fetched, what its
 	// members are called, which hosts are allowed, and providers of its own. The URLs of
 	// these are the operator's own word and are not held against AllowedHosts; a
 	// registry's provider of the same id is hidden by them.
@@ -69,10 +69,8 @@ type Options struct {
 
 // Directory is the list of Document Providers. It is safe for concurrent use.
 type Directory struct {
-	o      Options
-	parser parser
-	static []*Provider
-	broken []string // why providers of the configuration cannot be used
+	o   Options
+	own []*Provider // the configuration's
 	// inForce is what Lookup and List read, without a lock.
 	inForce atomic.Pointer[snapshot]
 	// lastTry is when the registry was last asked, and why in vain.
@@ -97,9 +95,8 @@ type try struct {
 	error string // empty if there is a list of that time
 }
 
-// New makes a Directory that has the static providers and, once Run or Refresh
-// has fetched the list, the registry's. What cannot be used of the configuration's providers
-// is left out and named in Status.
+// New makes a Directory that has the configuration's providers and, once Run or Refresh
+// has fetched the list, the registry's.
 func New(o Options) *Directory {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -108,12 +105,15 @@ func New(o Options) *Directory {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Directory{o: o}
-	d.parser = parser{o.Registry.Fields, hostList{o.Registry.AllowedHosts, o.Registry.AllowHTTP}}
-	d.static, d.broken = staticProviders(o.Registry.Providers)
+	for _, p := range o.Registry.Providers {
+		d.own = append(d.own, &Provider{
+			ID: p.ID, Name: map[string]string{"": p.Name}, Base: p.URL, APIVersion: p.APIVersion,
+		})
+	}
 	d.lastTry.Store(new(try))
-	first := &snapshot{list: d.static, byID: byID(d.static)}
-	if len(d.static) > 0 {
-		first.source = SourceConfiguration
+	first := &snapshot{list: d.own, byID: byID(d.own)}
+	if len(d.own) > 0 {
+		first.source = fromConfiguration
 	}
 	d.inForce.Store(first)
 	return d
@@ -157,9 +157,9 @@ func (d *Directory) ActiveIDs() []string {
 
 // Where the list in force comes from.
 const (
-	SourceConfiguration = "configuration"
-	SourceRegistry      = "registry"
-	SourceShared        = "shared"
+	fromConfiguration = "configuration"
+	fromRegistry      = "registry"
+	fromShared        = "shared"
 )
 
 // Status is how the Directory is doing, for the platform team: its texts name
@@ -172,13 +172,13 @@ type Status struct {
 	Age                  time.Duration
 	// LastError is why the last try failed; empty if it did not.
 	LastError string
-	// Source is one of the Source… constants, or empty before there is a list.
+	// Source is where the list in force comes from: configuration, registry, shared (the copy elsewhere), or
+	// empty before there is one.
 	Source string
 	// Providers counts the providers known, States the same by state.
 	Providers int
 	States    map[State]int
-	// Problems are what could not be used, of the configuration and of the list,
-	// and why.
+	// Problems are what could not be used of the list, and why.
 	Problems []string
 }
 
@@ -187,7 +187,7 @@ func (d *Directory) Status() Status {
 	now, tried, in := d.o.Now(), d.lastTry.Load(), d.inForce.Load()
 	s := Status{
 		LastTry: tried.at, LastError: tried.error, LastSuccess: in.fetched, Source: in.source,
-		Providers: len(in.list), States: make(map[State]int), Problems: slices.Concat(d.broken, in.problems),
+		Providers: len(in.list), States: make(map[State]int), Problems: slices.Clone(in.problems),
 	}
 	if !s.LastSuccess.IsZero() {
 		s.Age = now.Sub(s.LastSuccess)

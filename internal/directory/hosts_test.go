@@ -1,12 +1,22 @@
-package directory
+package directory_test
 
 import (
-	"net/url"
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/testkit"
 )
+
+// providerAt is the one provider of a list, which has a URL, where these hosts are allowed.
+func providerAt(t *testing.T, link string, http bool, allowed ...string) *directory.Provider {
+	t.Helper()
+	r := federation()
+	r.AllowedHosts, r.AllowHTTP = allowed, http
+	list, _, err := read(t, r, "["+linked(link)+"]")
+	testkit.Must(t, err)
+	return list[0]
+}
 
 func TestWhichHostsAreAllowed(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -34,11 +44,8 @@ func TestWhichHostsAreAllowed(t *testing.T) {
 		"an IPv4-mapped form of one":           {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hosts := hostList{c.allowed, c.http}
-			u, err := cleanURL(c.link)
-			testkit.Must(t, err)
-			if refusal := hosts.refusal(u); (refusal == "") != c.believed {
-				t.Errorf("%s: %q", u, refusal)
+			if p := providerAt(t, c.link, c.http, c.allowed...); (p.Refusal == "") != c.believed {
+				t.Errorf("%s: %q", p.Base, p.Refusal)
 			}
 		})
 	}
@@ -50,10 +57,7 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 		"https://docs.example.eu/v2", "https://docs.example.eu:8443/v2", "https://192.0.2.7/v2", "https://192.0.2.7:8443/v2",
 		"https://[2001:db8::7]/", "https://[2001:db8::7]:8443/",
 	} {
-		given := []string{"*.socialsecurity.be"}
-		hosts := hostList{given, false}
-		u, _ := url.Parse(link)
-		refusal := hosts.refusal(u)
+		refusal := providerAt(t, link, false, "*.socialsecurity.be").Refusal
 		_, line, found := strings.Cut(refusal, "allowedHosts: [")
 		if !found || !strings.Contains(line, `"*.socialsecurity.be"`) {
 			t.Fatalf("%s: %q", link, refusal)
@@ -62,20 +66,17 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 		for part := range strings.SplitSeq(strings.TrimSuffix(line, "]"), ", ") {
 			lines = append(lines, strings.Trim(part, `"`))
 		}
-		hosts = hostList{lines, false}
-		if refusal := hosts.refusal(u); refusal != "" {
-			t.Errorf("%s: with %q still %q", link, lines, refusal)
+		if p := providerAt(t, link, false, lines...); p.Refusal != "" {
+			t.Errorf("%s: with %q still %q", link, lines, p.Refusal)
 		}
 	}
 }
 
 func TestARefusalNeverAdvisesTheImpossible(t *testing.T) {
-	hosts := hostList{nil, false}
-	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://0.0.0.0/",
-		"https://224.0.0.1/", "http://a.example/"} {
-		u, _ := url.Parse(link)
-		if refusal := hosts.refusal(u); refusal == "" || strings.Contains(refusal, "allowedHosts") {
-			t.Errorf("%s: %q", link, refusal)
+	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://[2001:db8::1%25eth0]/",
+		"https://0.0.0.0/", "https://224.0.0.1/", "http://a.example/"} {
+		if p := providerAt(t, link, false); p.Refusal == "" || strings.Contains(p.Refusal, "allowedHosts") {
+			t.Errorf("%s: %q", link, p.Refusal)
 		}
 	}
 }

@@ -26,18 +26,12 @@ const (
 	mostProblems = 100
 )
 
-// parser reads the registry's list.
-type parser struct {
-	fields config.Fields
-	hosts  hostList
-}
-
 type object = map[string]json.RawMessage
 
-// parse reads a list in either shape. Entries that cannot be used are left out and
+// parse reads the list of a registry in either shape. Entries that cannot be used are left out and
 // named in problems. An error means that nothing of it is to be used.
-func (p *parser) parse(body []byte) (list []*Provider, problems []string, err error) {
-	entries, guesses, err := p.entries(body)
+func parse(body []byte, r *config.Registry) (list []*Provider, problems []string, err error) {
+	entries, guesses, err := entriesOf(body)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,16 +44,16 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 	}
 	seen := make(map[string]bool, len(entries))
 	for i, raw := range entries {
-		provider, remarks, err := p.provider(raw)
+		provider, remarks, err := parseProvider(raw, r)
 		name := fmt.Sprintf("entry %d of the registry's list", i+1)
 		if provider != nil {
 			name = fmt.Sprintf("provider %s", provider.ID)
 		}
-		for _, r := range remarks {
-			if !strings.HasPrefix(r, guess) {
-				problems = append(problems, name+": "+r)
-			} else if !slices.Contains(guesses, r) { // each is told once
-				guesses = append(guesses, r)
+		for _, remark := range remarks {
+			if !strings.HasPrefix(remark, guess) {
+				problems = append(problems, name+": "+remark)
+			} else if !slices.Contains(guesses, remark) { // each is told once
+				guesses = append(guesses, remark)
 			}
 		}
 		if err == nil && seen[provider.ID] {
@@ -110,9 +104,9 @@ func membersOf(raw json.RawMessage) string {
 // shown is a foreign name for a log: quoted, printable and short.
 func shown(name string) string { return strconv.QuoteToGraphic(problem.Clip(name)) }
 
-// entries finds the list in an array or an object. A guess says where it was found, if
+// entriesOf finds the list in an array or an object. A guess says where it was found, if
 // not where it was to be.
-func (p *parser) entries(body []byte) (entries []json.RawMessage, guesses []string, err error) {
+func entriesOf(body []byte) (entries []json.RawMessage, guesses []string, err error) {
 	if len(body) > MaxBody {
 		return nil, nil, fmt.Errorf("its list is longer than %d MB", MaxBody>>20)
 	}
@@ -175,12 +169,12 @@ func onlyMember(o object, fits func(name string, raw json.RawMessage) bool) (nam
 // guessed gives the members of a provider under their known names, where those are missing
 // and the shape of another member leaves no doubt: the one https URL, the one id, and,
 // by what their names say, the dates, the version and the maintenance.
-func (p *parser) guessed(entry object) (_ object, remarks []string) {
+func guessed(entry object, fields *config.Fields) (_ object, remarks []string) {
 	named := config.OfficialFields()
-	_, hasID := entry[p.fields.ID]
-	_, hasURL := entry[p.fields.URL]
-	if hasID && hasURL || p.fields.ID != named.ID || p.fields.URL != named.URL {
-		return entry, nil // the names that are known are in use, or the operator knows better
+	_, hasID := entry[fields.ID]
+	_, hasURL := entry[fields.URL]
+	if hasID && hasURL || fields.ID != named.ID || fields.URL != named.URL {
+		return entry, nil // the official names are in use, or the operator has named others
 	}
 	entry = maps.Clone(entry)
 	says := func(words ...string) func(string, json.RawMessage) bool {
@@ -202,12 +196,12 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 		known, what string
 		fits        func(string, json.RawMessage) bool
 	}{
-		{p.fields.ID, "id", calledID}, {p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
-		{p.fields.DeactivationDate, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
-		{p.fields.ActivationDate, "activation", func(name string, raw json.RawMessage) bool {
+		{fields.ID, "id", calledID}, {fields.ID, "id", isID}, {fields.URL, "URL", isURL},
+		{fields.DeactivationDate, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
+		{fields.ActivationDate, "activation", func(name string, raw json.RawMessage) bool {
 			return says("activation", "startdate", "validfrom")(name, raw) && !says("deactivation")(name, raw)
 		}},
-		{p.fields.APIVersion, "version", says("version")}, {p.fields.Maintenance, "maintenance", says("maintenance")},
+		{fields.APIVersion, "version", says("version")}, {fields.Maintenance, "maintenance", says("maintenance")},
 	} {
 		if _, there := entry[m.known]; there {
 			continue
@@ -221,68 +215,69 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 	return entry, remarks
 }
 
-// provider reads one entry. An error means that it cannot be used; the provider is
+// parseProvider reads one entry. An error means that it cannot be used; the provider is
 // returned all the same if its id is known. Remarks are about parts that it can do
 // without.
-func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, err error) {
+func parseProvider(raw json.RawMessage, r *config.Registry) (_ *Provider, remarks []string, err error) {
 	var entry object
 	if err := json.Unmarshal(raw, &entry); err != nil || entry == nil {
 		return nil, nil, errors.New("it is not an object")
 	}
-	entry, remarks = p.guessed(entry)
-	id, err := text(entry[p.fields.ID])
+	fields := &r.Fields
+	entry, remarks = guessed(entry, fields)
+	id, err := text(entry[fields.ID])
 	if err != nil {
-		return nil, nil, fmt.Errorf("its %s %w", p.fields.ID, err)
+		return nil, nil, fmt.Errorf("its %s %w", fields.ID, err)
 	}
 	if err := checkID(id); err != nil {
 		return nil, nil, err
 	}
 	out := &Provider{ID: id}
-	link, err := text(entry[p.fields.URL])
+	link, err := text(entry[fields.URL])
 	if err != nil || link == "" {
-		return out, nil, fmt.Errorf("its %s is missing or no text", p.fields.URL)
+		return out, nil, fmt.Errorf("its %s is missing or no text", fields.URL)
 	}
-	if out.Base, err = cleanURL(link); err != nil {
-		return out, nil, err
+	if out.Base, err = config.BaseURL(link); err != nil {
+		return out, nil, fmt.Errorf("its URL %w", err)
 	}
-	out.Refusal = p.hosts.refusal(out.Base)
+	out.Refusal = refusal(out.Base, r)
 
 	// A life that cannot be read could be over: the entry is not used.
-	if out.Activation, err = moment(entry[p.fields.ActivationDate], false); err != nil {
-		return out, nil, fmt.Errorf("its %s %w", p.fields.ActivationDate, err)
+	if out.Activation, err = moment(entry[fields.ActivationDate], false); err != nil {
+		return out, nil, fmt.Errorf("its %s %w", fields.ActivationDate, err)
 	}
-	if out.Deactivation, err = moment(entry[p.fields.DeactivationDate], true); err != nil {
-		return out, nil, fmt.Errorf("its %s %w", p.fields.DeactivationDate, err)
+	if out.Deactivation, err = moment(entry[fields.DeactivationDate], true); err != nil {
+		return out, nil, fmt.Errorf("its %s %w", fields.DeactivationDate, err)
 	}
 
-	out.Name, out.Description = translated(entry[p.fields.Name]), translated(entry[p.fields.Description])
-	out.APIVersion, _ = text(entry[p.fields.APIVersion])
-	out.Contact, _ = text(entry[p.fields.Contact])
-	windows, ignored := p.maintenance(entry[p.fields.Maintenance])
+	out.Name, out.Description = translated(entry[fields.Name]), translated(entry[fields.Description])
+	out.APIVersion, _ = text(entry[fields.APIVersion])
+	out.Contact, _ = text(entry[fields.Contact])
+	windows, ignored := maintenance(entry[fields.Maintenance], fields)
 	out.Maintenance = windows
 	return out, append(remarks, ignored...), nil
 }
 
 // maintenance reads the windows. One that cannot be read is left out: at worst the
 // provider is called while it is down, and says so itself.
-func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remarks []string) {
+func maintenance(raw json.RawMessage, fields *config.Fields) (windows []ebox.Window, remarks []string) {
 	if absent(raw) {
 		return nil, nil
 	}
 	var list []object
 	if json.Unmarshal(raw, &list) != nil {
-		return nil, []string{"its " + p.fields.Maintenance + " is no list of windows and is ignored"}
+		return nil, []string{"its " + fields.Maintenance + " is no list of windows and is ignored"}
 	}
 	for _, w := range list {
-		start, err := moment(w[p.fields.MaintenanceStart], false)
-		end, errEnd := moment(w[p.fields.MaintenanceEnd], true)
+		start, err := moment(w[fields.MaintenanceStart], false)
+		end, errEnd := moment(w[fields.MaintenanceEnd], true)
 		if err == nil && errEnd == nil && !start.IsZero() && !end.IsZero() {
 			windows = append(windows, ebox.Window{Start: start, End: end})
 		}
 	}
 	if n := len(list) - len(windows); n > 0 {
 		remarks = append(remarks, fmt.Sprintf("maintenance windows that are ignored: %d, whose %s and %s are not both "+
-			"date-times", n, p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
+			"date-times", n, fields.MaintenanceStart, fields.MaintenanceEnd))
 	}
 	windows, backwards := merged(windows)
 	if backwards > 0 {

@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 )
 
@@ -123,20 +122,4 @@ func checkID(id string) error {
 		return fmt.Errorf("its id %q holds control characters or spaces at its ends", id)
 	}
 	return nil
-}
-
-// staticProviders gives the providers of the configuration, which has checked them, the form
-// that those of the registry have.
-func staticProviders(given []config.StaticProvider) (list []*Provider, problems []string) {
-	for _, p := range given {
-		base, err := cleanURL(p.URL.String())
-		if err != nil {
-			problems = append(problems, fmt.Sprintf("configured provider %q left out: %v", p.ID, err))
-			continue
-		}
-		list = append(list, &Provider{
-			ID: p.ID, Name: map[string]string{"": p.Name}, Base: base, APIVersion: p.APIVersion,
-		})
-	}
-	return list, problems
 }

@@ -92,7 +92,7 @@ func (d *Directory) renew(ctx context.Context, began time.Time) (body []byte, er
 	if body, err = d.fetch(ctx); err != nil {
 		return nil, err
 	}
-	if err = d.use(body, SourceRegistry, began); err != nil {
+	if err = d.use(body, fromRegistry, began); err != nil {
 		return nil, fmt.Errorf("the registry gave no usable answer: %w", err)
 	}
 	return body, nil
@@ -149,15 +149,15 @@ func lists(target string) []string {
 // mostPages bounds the pages of a list.
 const mostPages = 100
 
-// further follows the links of the first page, at a URL, to the next pages and gives the entries of all as one array; a
-// list of one page stays as it came. A list that does not end, or whose next page leads
-// elsewhere, is an error: a part of it would look like the whole.
+// further follows the links of the first page, at a URL, to the next pages and gives the entries of
+// all as one array; a list of one page stays as it came. A list that does not end, or whose next
+// page leads elsewhere, is an error: a part of it would look like the whole.
 func (d *Directory) further(ctx context.Context, first string, body []byte) ([]byte, error) {
 	next := nextPage(body)
 	if next == "" {
 		return body, nil
 	}
-	all, _, err := d.parser.entries(body)
+	all, _, err := entriesOf(body)
 	if err != nil {
 		return nil, fmt.Errorf("the registry gave no usable answer: %w", err)
 	}
@@ -178,7 +178,7 @@ func (d *Directory) further(ctx context.Context, first string, body []byte) ([]b
 		if size += len(body); size > MaxBody {
 			return nil, fmt.Errorf("the registry's list is longer than %d MB", MaxBody>>20)
 		}
-		entries, _, err := d.parser.entries(body)
+		entries, _, err := entriesOf(body)
 		if err != nil {
 			return nil, fmt.Errorf("page %d of the registry's list cannot be used: %w", len(seen), err)
 		}
@@ -248,7 +248,7 @@ func (d *Directory) Warm(ctx context.Context) {
 		fetched = now
 	}
 	if fetched.After(d.inForce.Load().fetched) {
-		d.useCopy(body, SourceShared, fetched)
+		d.useCopy(body, fromShared, fetched)
 	}
 }
 
@@ -269,14 +269,14 @@ func (d *Directory) useCopy(body []byte, source string, fetched time.Time) {
 
 // use reads a list and puts it in force. The error says why it cannot be used.
 func (d *Directory) use(body []byte, source string, fetched time.Time) error {
-	registry, problems, err := d.parser.parse(body)
+	registry, problems, err := parse(body, &d.o.Registry)
 	if err != nil {
 		return err
 	}
 	old := d.inForce.Load()
-	list := append(make([]*Provider, 0, len(d.static)+len(registry)), d.static...)
+	list := append(make([]*Provider, 0, len(d.own)+len(registry)), d.own...)
 	for _, p := range registry {
-		if slices.ContainsFunc(d.static, func(own *Provider) bool { return own.ID == p.ID }) {
+		if slices.ContainsFunc(d.own, func(own *Provider) bool { return own.ID == p.ID }) {
 			problems = append(problems, "provider "+p.ID+": the configuration's own entry is used instead of the registry's")
 			continue
 		}

@@ -1,4 +1,4 @@
-package directory
+package directory_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -24,22 +25,26 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // registry answers what the test tells it to, and keeps when it was asked.
 type registry struct {
 	sync.Mutex
-	answer Answer
+	answer directory.Answer
 	err    error
+	panics bool
 	asked  []time.Time
 }
 
-func (r *registry) fetch(context.Context, string) (Answer, error) {
+func (r *registry) fetch(context.Context, string) (directory.Answer, error) {
 	r.Lock()
 	defer r.Unlock()
 	r.asked = append(r.asked, time.Now())
+	if r.panics {
+		panic("what the registry wrote")
+	}
 	return r.answer, r.err
 }
 
 func (r *registry) say(status int, body string, err error) {
 	r.Lock()
 	defer r.Unlock()
-	r.answer, r.err = Answer{Status: status, Body: []byte(body)}, err
+	r.answer, r.err = directory.Answer{Status: status, Body: []byte(body)}, err
 }
 
 // registryOf has these providers.
@@ -50,9 +55,9 @@ func registryOf(ids ...string) *registry {
 }
 
 // refreshed is a directory that has fetched the list.
-func refreshed(t *testing.T, o Options) *Directory {
+func refreshed(t *testing.T, o directory.Options) *directory.Directory {
 	t.Helper()
-	d := New(o)
+	d := directory.New(o)
 	testkit.Must(t, d.Refresh(t.Context()))
 	return d
 }
@@ -65,7 +70,7 @@ func list(ids ...string) string {
 	return "[" + strings.Join(entries, ",") + "]"
 }
 
-func ids(d *Directory) string {
+func ids(d *directory.Directory) string {
 	var out []string
 	for _, p := range d.List() {
 		out = append(out, p.ID)
@@ -80,24 +85,23 @@ func federation() config.Registry {
 		Refresh: 5 * time.Minute}
 }
 
-func options(r *registry) Options {
-	return Options{Fetch: r.fetch, Registry: federation()}
+func options(r *registry) directory.Options {
+	return directory.Options{Fetch: r.fetch, Registry: federation()}
 }
 
-// start runs the directory until the returned function is called.
-func start(d *Directory) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); d.Run(ctx) }()
+// start runs the directory until it is stopped or the test ends.
+func start(t *testing.T, d *directory.Directory) (stop func()) {
+	t.Helper()
+	stop = testkit.Running(t, d.Run)
 	synctest.Wait()
-	return func() { cancel(); <-done }
+	return stop
 }
 
 func TestTheListIsFetchedAtOnceAndThenEveryRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := registryOf("a", "b")
-		d := New(options(r))
-		defer start(d)()
+		d := directory.New(options(r))
+		start(t, d)
 		if ids(d) != "a b" {
 			t.Fatalf("at once: %q", ids(d))
 		}
@@ -125,7 +129,7 @@ func TestReplicasDriftApart(t *testing.T) {
 		waits := make(map[time.Duration]bool)
 		for range 8 {
 			r := registryOf("a")
-			stop := start(New(options(r)))
+			stop := start(t, directory.New(options(r)))
 			time.Sleep(6 * time.Minute)
 			stop()
 			wait := r.asked[1].Sub(r.asked[0])
@@ -152,8 +156,8 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 		"half a list":                    {200, list("x")[:40], nil, "not whole"},
 	}, func(t *testing.T, c row) {
 		r := registryOf("a", "b")
-		d := New(options(r))
-		defer start(d)()
+		d := directory.New(options(r))
+		start(t, d)
 		began := time.Now()
 		r.say(c.status, c.body, c.err)
 		time.Sleep(24 * time.Hour)
@@ -163,7 +167,7 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 		}
 		s := d.Status()
 		if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour ||
-			s.Source != SourceRegistry {
+			s.Source != "registry" {
 			t.Errorf("%+v", s)
 		}
 		r.say(200, list("c"), nil)
@@ -179,13 +183,13 @@ func TestFailuresAreRetriedEverMoreSlowly(t *testing.T) {
 		var asked []time.Time
 		o := options(new(registry))
 		o.Registry.Refresh = 10 * time.Second
-		o.Fetch = func(context.Context, string) (Answer, error) {
+		o.Fetch = func(context.Context, string) (directory.Answer, error) {
 			if asked = append(asked, time.Now()); len(asked) == 7 {
-				return Answer{Status: 200, Body: []byte(list("a"))}, nil
+				return directory.Answer{Status: 200, Body: []byte(list("a"))}, nil
 			}
-			return Answer{Status: 500}, nil
+			return directory.Answer{Status: 500}, nil
 		}
-		stop := start(New(o))
+		stop := start(t, directory.New(o))
 		time.Sleep(time.Minute)
 		stop()
 		for i, want := range []float64{1, 2, 4, 8, 10, 10, 10, 1} { // after a success a second again
@@ -198,11 +202,11 @@ func TestFailuresAreRetriedEverMoreSlowly(t *testing.T) {
 
 func TestAPanicOverTheListFailsThatTryAlone(t *testing.T) {
 	var logged strings.Builder
-	o := options(registryOf("a"))
-	o.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	r, shared := registryOf("a"), new(copyElsewhere)
+	o := options(r)
+	o.Log, o.Shared = slog.New(slog.NewTextHandler(&logged, nil)), shared
 	d := refreshed(t, o)
-	d.o.Fetch = func(context.Context, string) (Answer, error) { panic("what the registry wrote") }
-	d.o.Shared = panicking{}
+	r.panics, shared.panics = true, true
 	d.Warm(t.Context())
 	if err := d.Refresh(t.Context()); err == nil || ids(d) != "a" || d.Status().LastError == "" {
 		t.Errorf("%v, providers %q", err, ids(d))
@@ -211,11 +215,6 @@ func TestAPanicOverTheListFailsThatTryAlone(t *testing.T) {
 		t.Error(text)
 	}
 }
-
-// panicking is a copy elsewhere that nobody can read.
-type panicking struct{ Shared }
-
-func (panicking) Load(context.Context) ([]byte, time.Time, error) { panic("what Redis wrote") }
 
 func TestAnUnchangedListIsNoChange(t *testing.T) {
 	r := registryOf("a", "b")
@@ -236,27 +235,27 @@ func TestAnUnchangedListIsNoChange(t *testing.T) {
 }
 
 func TestProvidersOfTheConfiguration(t *testing.T) {
-	link, _ := url.Parse("http://LOCALHOST:8080/v3/")
+	link, err := config.BaseURL("http://LOCALHOST:8080/v3/")
+	testkit.Must(t, err)
 	o := options(registryOf("a", "lab"))
-	o.Registry.Providers = []config.StaticProvider{{ID: "lab", URL: link}, {ID: "nowhere", URL: new(url.URL)}}
-	d := New(o)
+	o.Registry.Providers = []config.StaticProvider{{ID: "lab", URL: link}}
+	d := directory.New(o)
 	p, ok := d.Lookup("lab")
-	if !ok || p.State(time.Now()) != Active || p.Base.String() != "http://localhost:8080/v3" ||
-		link.Host != "LOCALHOST:8080" {
+	if !ok || p.State(time.Now()) != directory.Active || p.Base.String() != "http://localhost:8080/v3" {
 		t.Fatalf("before the registry: %+v", p)
 	}
-	if s := d.Status(); s.Source != SourceConfiguration || s.Providers != 1 || len(s.Problems) != 1 {
+	if s := d.Status(); s.Source != "configuration" || s.Providers != 1 || len(s.Problems) != 0 {
 		t.Fatalf("%+v", s)
 	}
 	d.Refresh(t.Context())
 	if again, _ := d.Lookup("lab"); ids(d) != "lab a" || again != p {
 		t.Fatalf("after the registry: %q", ids(d))
 	}
-	if s := d.Status(); s.Source != SourceRegistry || len(s.Problems) != 2 ||
-		!strings.Contains(s.Problems[1], "configuration's own") {
+	if s := d.Status(); s.Source != "registry" || len(s.Problems) != 1 ||
+		!strings.Contains(s.Problems[0], "configuration's own") {
 		t.Fatalf("%q", s.Problems)
 	}
-	alone := New(Options{Registry: config.Registry{Providers: o.Registry.Providers[:1]}})
+	alone := directory.New(directory.Options{Registry: config.Registry{Providers: o.Registry.Providers}})
 	if err := alone.Refresh(t.Context()); err != nil || ids(alone) != "lab" {
 		t.Fatalf("without a registry: %v, %q", err, ids(alone))
 	}
@@ -271,7 +270,8 @@ func TestStatusCountsStatesAndNamesRefusals(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	d := refreshed(t, o)
 	s := d.Status()
-	if s.Providers != 3 || s.States[Active] != 1 || s.States[Deactivated] != 1 || s.States[HostNotAllowed] != 1 {
+	if s.Providers != 3 || s.States[directory.Active] != 1 || s.States[directory.Deactivated] != 1 ||
+		s.States[directory.HostNotAllowed] != 1 {
 		t.Errorf("%+v", s.States)
 	}
 	if len(s.Problems) != 1 || !strings.Contains(s.Problems[0], `"docs.example.eu"`) {
@@ -294,6 +294,7 @@ type copyElsewhere struct {
 	sync.Mutex
 	list    string
 	fetched time.Time
+	panics  bool
 }
 
 func (c *copyElsewhere) set(list string, fetched time.Time) {
@@ -305,6 +306,9 @@ func (c *copyElsewhere) set(list string, fetched time.Time) {
 func (c *copyElsewhere) Load(context.Context) ([]byte, time.Time, error) {
 	c.Lock()
 	defer c.Unlock()
+	if c.panics {
+		panic("what Redis wrote")
+	}
 	return []byte(c.list), c.fetched, nil
 }
 
@@ -317,9 +321,9 @@ func TestTheSharedCopyHelpsWhileTheRegistryIsDown(t *testing.T) {
 		shared.set(list("a", "b"), time.Now().Add(-time.Hour))
 		o := options(r)
 		o.Shared = shared
-		d := New(o)
-		defer start(d)()
-		if s := d.Status(); ids(d) != "a b" || s.Source != SourceShared || s.Age != time.Hour || s.LastError == "" {
+		d := directory.New(o)
+		start(t, d)
+		if s := d.Status(); ids(d) != "a b" || s.Source != "shared" || s.Age != time.Hour || s.LastError == "" {
 			t.Fatalf("at the start: %q %+v", ids(d), s)
 		}
 		step := func(what, want string) {
@@ -351,10 +355,10 @@ func TestADirectoryThatTakesAnothersPlaceHasItsListAtOnce(t *testing.T) {
 	r.say(503, "", nil)
 	others := options(r)
 	others.Registry.AllowedHosts = nil
-	same, stricter := New(options(r)), New(others)
-	for _, next := range []*Directory{same, stricter} {
+	same, stricter := directory.New(options(r)), directory.New(others)
+	for _, next := range []*directory.Directory{same, stricter} {
 		next.Adopt(before)
-		if s := next.Status(); ids(next) != "a" || s.Source != SourceRegistry ||
+		if s := next.Status(); ids(next) != "a" || s.Source != "registry" ||
 			!s.LastSuccess.Equal(before.Status().LastSuccess) {
 			t.Fatalf("%q %+v", ids(next), s)
 		}
@@ -365,8 +369,8 @@ func TestADirectoryThatTakesAnothersPlaceHasItsListAtOnce(t *testing.T) {
 	if p, _ := stricter.Lookup("a"); p.Refusal == "" {
 		t.Error("a host that the new configuration does not allow is called")
 	}
-	fresh := New(options(r))
-	if fresh.Adopt(New(options(r))); fresh.Status().Source != "" {
+	fresh := directory.New(options(r))
+	if fresh.Adopt(directory.New(options(r))); fresh.Status().Source != "" {
 		t.Error("there was no list to take over")
 	}
 }
@@ -376,14 +380,17 @@ func TestWhatHangsHoldsNothingUp(t *testing.T) {
 		shared := new(copyElsewhere)
 		shared.set(list("a"), time.Now().Add(-time.Hour))
 		o := options(nil)
-		o.Fetch = func(ctx context.Context, _ string) (Answer, error) { <-ctx.Done(); return Answer{}, ctx.Err() }
+		o.Fetch = func(ctx context.Context, _ string) (directory.Answer, error) {
+			<-ctx.Done()
+			return directory.Answer{}, ctx.Err()
+		}
 		o.Shared = shared
-		d := New(o)
-		defer start(d)()
+		d := directory.New(o)
+		start(t, d)
 		if ids(d) != "a" {
 			t.Fatalf("while the registry is silent: %q", ids(d))
 		}
-		time.Sleep(fetchLimit)
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		if s := d.Status(); !strings.Contains(s.LastError, context.DeadlineExceeded.Error()) {
 			t.Errorf("it is waited for: %+v", s)
@@ -392,9 +399,9 @@ func TestWhatHangsHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options(registryOf("a"))
 		o.Shared = frozen{}
-		d := New(o)
-		defer start(d)()
-		time.Sleep(sharedLimit)
+		d := directory.New(o)
+		start(t, d)
+		time.Sleep(250 * time.Millisecond)
 		synctest.Wait()
 		if ids(d) != "a" {
 			t.Errorf("while the shared copy is frozen: %q", ids(d))
@@ -418,14 +425,14 @@ type paged struct {
 	asked []string
 }
 
-func (p *paged) options() Options {
-	return Options{Registry: federation(), Fetch: func(_ context.Context, url string) (Answer, error) {
+func (p *paged) options() directory.Options {
+	return directory.Options{Registry: federation(), Fetch: func(_ context.Context, url string) (directory.Answer, error) {
 		p.asked = append(p.asked, url)
 		body, ok := p.pages[url]
 		if !ok {
-			return Answer{Status: 404}, nil
+			return directory.Answer{Status: 404}, nil
 		}
-		return Answer{Status: 200, Body: []byte(body)}, nil
+		return directory.Answer{Status: 200, Body: []byte(body)}, nil
 	}}
 }
 
@@ -435,7 +442,7 @@ func TestTheListIsFoundBelowTheBaseOfItsAPI(t *testing.T) {
 		p := &paged{pages: map[string]string{at: list("a")}}
 		o := p.options()
 		o.Registry.URL, _ = url.Parse(base)
-		d := New(o)
+		d := directory.New(o)
 		if err := d.Refresh(t.Context()); err != nil || ids(d) != "a" || p.asked[len(p.asked)-1] != at {
 			t.Errorf("%v, %q, asked %q", err, ids(d), p.asked)
 		}
@@ -458,14 +465,16 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 			kept := new(copyElsewhere)
 			o := p.options()
 			o.Shared = kept
-			d := New(o)
+			d := directory.New(o)
 			if err := d.Refresh(t.Context()); err != nil || ids(d) != "a b c" {
 				t.Fatalf("%v, %q, asked %q", err, ids(d), p.asked)
 			}
 			// What other replicas get is the whole list.
-			other := New(Options{Registry: federation(), Shared: kept, Fetch: func(context.Context, string) (Answer, error) {
-				return Answer{}, errors.New("down")
-			}})
+			down := new(registry)
+			down.say(0, "", errors.New("down"))
+			o = options(down)
+			o.Shared = kept
+			other := directory.New(o)
 			other.Warm(t.Context())
 			if ids(other) != "a b c" {
 				t.Errorf("another replica has %q", ids(other))
@@ -484,7 +493,7 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &paged{pages: map[string]string{first: entries("a") + `, "next": "` + c.link + `"}`}}
-			d := New(p.options())
+			d := directory.New(p.options())
 			if err := d.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), c.says) || ids(d) != "" {
 				t.Errorf("%v, %q", err, ids(d))
 			}
@@ -498,11 +507,11 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 	t.Run("without end", func(t *testing.T) {
 		n := 0
 		o := (&paged{}).options()
-		o.Fetch = func(context.Context, string) (Answer, error) {
+		o.Fetch = func(context.Context, string) (directory.Answer, error) {
 			n++
-			return Answer{Status: 200, Body: fmt.Appendf(nil, `{"items": [], "next": "?page=%d"}`, n+1)}, nil
+			return directory.Answer{Status: 200, Body: fmt.Appendf(nil, `{"items": [], "next": "?page=%d"}`, n+1)}, nil
 		}
-		if err := New(o).Refresh(t.Context()); err == nil || n != mostPages {
+		if err := directory.New(o).Refresh(t.Context()); err == nil || n != 100 {
 			t.Errorf("%v after %d pages", err, n)
 		}
 	})

@@ -43,7 +43,8 @@ func TestClassify(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]ebox.Action{
-		"/health": ebox.None, "/health/": ebox.None, "/mandates": ebox.Mandates, "/health/x": ebox.Mandates, "": ebox.Mandates,
+		"/health": ebox.None, "/health/": ebox.None,
+		"/mandates": ebox.Mandates, "/health/x": ebox.Mandates, "": ebox.Mandates,
 		"/health%3F/x": ebox.Mandates, "/health;x": ebox.Mandates, "/health.x": ebox.Mandates,
 	} {
 		if got := ebox.ClassifyMandates("GET", ebox.ParsePath(path)); got != want {

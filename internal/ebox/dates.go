@@ -2,6 +2,8 @@ package ebox
 
 import (
 	"cmp"
+	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,24 +89,16 @@ func dateText(s string, zone *time.Location) (t time.Time, day, ok bool) {
 }
 
 func dateArray(raw []byte, zone *time.Location) (t time.Time, day, ok bool) {
-	var part [7]int
-	n := 0
-	for e := range jsonscan.Elements(raw) {
-		number, err := strconv.Atoi(string(e))
-		if err != nil || number < 0 || n == len(part) {
-			return time.Time{}, false, false
-		}
-		part[n] = number
-		n++
-	}
-	if n < 3 || n == 4 {
+	var list []int
+	if json.Unmarshal(raw, &list) != nil || len(list) < 3 || len(list) == 4 || len(list) > 7 || slices.Min(list) < 0 {
 		return time.Time{}, false, false
 	}
+	part := [7]int(append(list, 0, 0, 0, 0)[:7])
 	t = time.Date(part[0], time.Month(part[1]), part[2], part[3], part[4], part[5], part[6], zone)
 	// time.Date takes the 30th of February for the 2nd of March.
 	ok = part[0] > 0 && part[0] <= 9999 && t.Month() == time.Month(part[1]) && t.Day() == part[2] && part[3] < 24 &&
 		part[4] < 60 && part[5] < 60 && part[6] < 1e9
-	return t, n == 3, ok
+	return t, len(list) == 3, ok
 }
 
 // dateNumber reads seconds, or milliseconds where seconds would be beyond the year 5000.

@@ -27,7 +27,8 @@ func FuzzMatches(f *testing.F) {
 				t.Fatalf("%q has the segment %q", escaped, segment)
 			}
 		}
-		if want := len(got) == 4 && got[0] == "ebox" && got[1] == "messages" && got[3] == "body"; ebox.Matches(one, got) != want {
+		want := len(got) == 4 && got[0] == "ebox" && got[1] == "messages" && got[3] == "body"
+		if ebox.Matches(one, got) != want {
 			t.Fatalf("%q, read as %q, matches: %v", escaped, got, !want)
 		}
 		if want := len(got) > 0 && got[0] == "referencedata"; ebox.Matches(below, got) != want {

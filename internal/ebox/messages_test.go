@@ -1,15 +1,18 @@
-package ebox
+package ebox_test
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/ebox"
 )
 
 func TestMessagesThatABodyNames(t *testing.T) {
+	const most, mostBytes = 1000, 64 << 10
 	many := `{"items":[`
-	for i := range mostMessages + 1 {
+	for i := range most + 1 {
 		many += fmt.Sprintf(`{"messageId":"%d"},`, i)
 	}
 	const one = `{"items":[{"messageId":"M1"}]}`
@@ -27,7 +30,7 @@ func TestMessagesThatABodyNames(t *testing.T) {
 		"a name in other letters": {"PATCH", "/messages", `{"MessageID":"M1"}`, []string{"M1"}, false},
 		"no JSON":                 {"PATCH", "/v3/ebox/messages", `{"items":[{"messageId":"M1"`, []string{"M1"}, true},
 		"more than is recorded":   {"PATCH", "/v3/ebox/messages", many, nil, true},
-		"a long one hides no other": {"PATCH", "/messages", `[{"messageId":"` + strings.Repeat("x", mostMessageBytes) +
+		"a long one hides no other": {"PATCH", "/messages", `[{"messageId":"` + strings.Repeat("x", mostBytes) +
 			`1"},{"messageId":"M1"}]`, []string{"M1"}, true},
 		"a publication":         {"POST", "/v3/ebox/messages", one, nil, false},
 		"a path that ends in /": {"PATCH", "/ebox/messages/", one, []string{"M1"}, false},
@@ -38,8 +41,8 @@ func TestMessagesThatABodyNames(t *testing.T) {
 		"a suffix":              {"PATCH", "/ebox/messages.json", one, []string{"M1"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ids, more := MessagesIn(c.method, ParsePath(c.path), []byte(c.body))
-			if name == "more than is recorded" && len(ids) == mostMessages {
+			ids, more := ebox.MessagesIn(c.method, ebox.ParsePath(c.path), []byte(c.body))
+			if name == "more than is recorded" && len(ids) == most {
 				ids = nil
 			}
 			if !slices.Equal(ids, c.ids) || more != c.more {

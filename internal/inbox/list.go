@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -26,7 +27,7 @@ func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	w := merge(limited, q, streams)
-	for n := 0; n < maxRestarts && slices.ContainsFunc(streams, func(s *stream) bool { return s.shrank }); n++ {
+	for n := 0; n < maxRestarts && slices.ContainsFunc(streams, (*stream).shrank); n++ {
 		for i, s := range streams {
 			streams[i] = s.anew()
 		}
@@ -39,7 +40,7 @@ func (r *Round) List(ctx context.Context, q *Query, self string) (*Result, error
 	var missing []*Missing
 	answered := 0
 	for _, s := range streams {
-		if s.full {
+		if errors.Is(s.err, errFull) {
 			return result, memory.Full()
 		}
 		if s.missing != nil {

@@ -1,11 +1,10 @@
-package inbox
+package inbox_test
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,8 +16,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/testkit"
 )
+
+// What docs/inbox.md and the API say, and how many pages in a row may bring nothing new.
+const largestPage, mostRestarts, mostRepeats = 100, 2, 3
 
 // noon is the latest date of a message that is there from the beginning.
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -63,7 +66,7 @@ type mailbox struct {
 
 // drawMailbox draws one with as much of everything as the properties can bear: a
 // provider that neither counts nor links cannot be told from one that gives the same
-// page for ever if maxRepeats pages of messages come in.
+// page for ever if mostRepeats pages of messages come in.
 func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 	m := &mailbox{
 		id: id, limit: rapid.IntRange(1, 12).Draw(t, "limit"), counts: rapid.Bool().Draw(t, "counts"),
@@ -75,7 +78,7 @@ func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 		at = at.Add(-time.Duration(rapid.SampledFrom([]int{0, 1, 1, 7200}).Draw(t, "gap")) * time.Second)
 		m.letters = append(m.letters, &letter{provider: id, id: strconv.Itoa(1000 + n), received: at})
 	}
-	spare := maxRepeats - 1 // on pages of one
+	spare := mostRepeats - 1 // on pages of one
 	if m.counts || m.links {
 		spare *= m.limit
 	}
@@ -139,7 +142,7 @@ func (m *mailbox) move(q url.Values) {
 	}
 }
 
-func (m *mailbox) answer(raw string) *Answer {
+func (m *mailbox) answer(raw string) *inbox.Answer {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
 		panic(err)
@@ -160,7 +163,7 @@ func (m *mailbox) answer(raw string) *Answer {
 		if m.v2 {
 			body, kind = `{"id":"1","code":"NOT_FOUND"}`, "application/json"
 		}
-		return &Answer{ID: "x", Status: http.StatusNotFound, ContentType: kind, Body: io.NopCloser(strings.NewReader(body))}
+		return answering(http.StatusNotFound, kind, body)()
 	}
 	var b strings.Builder
 	b.WriteString(`{"items":[`)
@@ -195,12 +198,12 @@ func (m *mailbox) answer(raw string) *Answer {
 // mailboxes are the providers of one enterprise. Each is asked by one goroutine.
 type mailboxes map[string]*mailbox
 
-func (a mailboxes) Ask(_ context.Context, r *Request) (*Answer, error) {
+func (a mailboxes) Ask(_ context.Context, r *inbox.Request) (*inbox.Answer, error) {
 	return a[r.Provider].answer(r.Query), nil
 }
 
 // drawn draws up to three of them, with a round that asks them.
-func drawn(t *rapid.T, moves bool) (mailboxes, *Round) {
+func drawn(t *rapid.T, moves bool) (mailboxes, *inbox.Round) {
 	boxes := make(mailboxes)
 	ids := []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "providers")]
 	clock := new(atomic.Int64)
@@ -222,10 +225,12 @@ type shown struct {
 }
 
 // look asks for a page and holds it against all that is true of one page.
-func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
+func (a mailboxes) look(t *rapid.T, round *inbox.Round, query string) *shown {
 	values, err := url.ParseQuery(query)
 	testkit.Must(t, err)
 	q := queryOf(t, query)
+	skip, _ := strconv.Atoi(values.Get("skip"))
+	last := skip + q.Page*q.PageSize // the position of the page's last message
 	s := &shown{missing: make(map[string]bool)}
 	asks, arrived := make(map[string]int), make(map[string]int)
 	for id, m := range a {
@@ -253,12 +258,12 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 	}
 	slices.SortStableFunc(s.was, (*letter).before)
 	for id, m := range a {
-		size := min(q.last(), maxPageSize, m.limit)
-		most := (maxRestarts + 1) * ((q.last()+m.arrived+len(m.letters))/size + maxRepeats)
+		size := min(last, largestPage, m.limit)
+		most := (mostRestarts + 1) * ((last+m.arrived+len(m.letters))/size + mostRepeats)
 		if n := m.asks - asks[id]; n < 1 || n > most {
-			t.Fatalf("%s was asked %d times for %d messages, %d a page", id, n, q.last(), size)
+			t.Fatalf("%s was asked %d times for %d messages, %d a page", id, n, last, size)
 		}
-		if shrunk <= maxRestarts && m.arrived-arrived[id] < maxRepeats*size && s.missing[id] {
+		if shrunk <= mostRestarts && m.arrived-arrived[id] < mostRepeats*size && s.missing[id] {
 			t.Fatalf("%s is named for a list that became shorter %d times: %s", id, m.shrunk, result.Body)
 		}
 	}
@@ -384,4 +389,55 @@ func TestThePagesOfAListThatMovesGiveEachMessageOnce(t *testing.T) {
 			t.Fatalf("%d of %d messages on %d pages, and %d went away", len(all), len(first), pages, gone)
 		}
 	})
+}
+
+// moving gives a list of one provider that is read while it moves: its ids, what it says
+// beside them, and what is missing.
+func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, l listed, missing string) {
+	t.Helper()
+	m.id, m.counts, m.clock = "p", true, new(atomic.Int64)
+	for n := range letters {
+		m.letters = append(m.letters, &letter{provider: "p", id: strconv.Itoa(n),
+			received: noon.Add(-time.Duration(n) * time.Second)})
+	}
+	r, l := listOf(t, roundOf(mailboxes{"p": m}, "p"), query)
+	return l.ids(), l, inbox.HeaderOf(r.Missing)
+}
+
+// What a provider counts on its second page is one more than the list has that was begun
+// with the first; and with a moment to cut at, what came in cannot be told from the rest.
+func TestACountOfAListThatMovedIsNotGiven(t *testing.T) {
+	const cut = "&receivedBefore=2026-11-20T11:59:5"
+	for _, c := range []struct {
+		query string
+		limit int
+		change
+		counted int // -1 for no count
+	}{
+		{"pageSize=4", 3, change{ask: 2, arrive: 1}, -1},
+		{"pageSize=4" + cut + "9Z", 3, change{ask: 2, arrive: 3}, -1},
+		{"pageSize=3", 2, change{ask: 2, leave: []int{0}}, 8}, // the list is begun anew
+		// One that is cut out goes away for one that comes in, so that the count stays.
+		{"pageSize=1" + cut + "8Z", 2, change{ask: 2, arrive: 1, leave: []int{2}}, -1},
+		{"pageSize=9", 3, change{ask: 2, arrive: 1}, 9}, // all nine were read
+	} {
+		m := &mailbox{limit: c.limit, changes: []change{c.change}}
+		ids, l, missing := moving(t, m, 9, c.query)
+		counted := -1
+		if l.Total != nil {
+			counted = int(*l.Total)
+		}
+		if counted != c.counted || missing != "" {
+			t.Errorf("%s: %q and a count of %d, missing %q", c.query, ids, counted, missing)
+		}
+	}
+}
+
+func TestAProviderThatCountsTooManyIsReadToItsEnd(t *testing.T) {
+	page := `{"items":[{"messageId":"0","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":5}`
+	asker := &scripted{answers: []string{page, "404", page, "404"}}
+	if r, l := listOf(t, roundOf(asker, "p"), ""); len(r.Missing) > 0 || len(asker.answers) > 0 || len(l.Items) != 1 ||
+		l.Total == nil || *l.Total != 1 {
+		t.Errorf("%s, %d answers left", r.Body, len(asker.answers))
+	}
 }

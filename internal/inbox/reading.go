@@ -50,6 +50,9 @@ var (
 	errLong      error = unusable(fmt.Sprintf("is larger than a summary may be: %d bytes", maxSummary))
 )
 
+// errFull is a message for which there is no memory.
+var errFull = errors.New("keeping a message: there is no memory for it")
+
 // message is one message of a provider's list.
 type message struct {
 	id string
@@ -80,78 +83,112 @@ type listing struct {
 // readList reads a page as it comes, one message at a time, and calls each for every message,
 // whose raw is only good until each returns. An error of each ends the reading.
 func readList(body io.Reader, each func(*message) error) (l listing, err error) {
-	s := jsonscan.NewStream(body, maxAnswer, maxMessage)
-	if err = l.read(s, each); err == nil {
+	in := &bounded{from: body, whole: maxAnswer}
+	r := &reading{Decoder: json.NewDecoder(in), in: in}
+	r.UseNumber() // not all numbers fit into a float64
+	if err = r.list(&l, each); err == nil {
 		// Whatever stands behind is read as well: an answer that was not read to its end
 		// costs its connection and is kept by no cache.
-		err = s.End()
+		if _, err = r.Token(); err == io.EOF {
+			err = nil
+		} else if err == nil {
+			err = errBroken
+		}
 	}
+	syntax := new(json.SyntaxError)
 	switch {
-	case errors.Is(err, jsonscan.ErrTooLarge):
-		err = errTooLarge
-	case errors.Is(err, jsonscan.ErrSyntax):
+	case in.err != nil:
+		err = in.err
+	case errors.As(err, &syntax), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = errBroken
 	}
 	return l, err
 }
 
-func (l *listing) read(s *jsonscan.Stream, each func(*message) error) error {
-	if err := expect(s, '{'); err != nil {
+// bounded is an answer of which no more is read than it may have, and no more ahead of what was
+// taken than one message may have.
+type bounded struct {
+	from         io.Reader
+	whole, ahead int // how many bytes may still be read
+	err          error
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.whole == 0 || b.ahead <= 0 {
+		b.err = errTooLarge
+		return 0, b.err
+	}
+	n, err := b.from.Read(p[:min(len(p), b.whole)])
+	b.whole, b.ahead = b.whole-n, b.ahead-n
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// reading takes a list apart while it comes. It holds no more of it than one message.
+type reading struct {
+	*json.Decoder
+	in  *bounded
+	raw json.RawMessage
+}
+
+// value takes the next value. Its bytes are good until the next one is taken.
+func (r *reading) value() (json.RawMessage, error) {
+	r.in.ahead = maxMessage
+	err := r.Decode(&r.raw)
+	if err == nil && len(r.raw) > maxMessage {
+		err = errTooLarge
+	}
+	return r.raw, err
+}
+
+// begin takes the beginning of an object or array; errNoList if something else comes.
+func (r *reading) begin(with json.Delim) error {
+	r.in.ahead = maxMessage
+	token, err := r.Token()
+	if err == nil && token != with {
+		err = errNoList
+	}
+	return err
+}
+
+func (r *reading) list(l *listing, each func(*message) error) error {
+	if err := r.begin('{'); err != nil {
 		return err
 	}
 	found := false
-	err := s.Object(func(key string) error {
-		if key == "items" {
-			found = true
-			return readItems(s, each)
+	for r.More() {
+		r.in.ahead = maxMessage
+		key, err := r.Token()
+		if err == nil && key == "items" {
+			found, err = true, r.items(each)
+		} else if err == nil {
+			var value json.RawMessage
+			if value, err = r.value(); err == nil {
+				l.member(key, value)
+			}
 		}
-		value, err := s.Value()
 		if err != nil {
 			return err
 		}
-		switch key {
-		case "totalItems", "total": // before version 3, and in the Belgif guide
-			if string(value) != "null" {
-				l.counted = json.Unmarshal(value, &l.total) == nil && l.total >= 0 && l.total <= maxCount
-			}
-		case "_links":
-			var links map[string]json.RawMessage
-			if json.Unmarshal(value, &links) != nil {
-				return nil
-			}
-			for _, relation := range []string{"first", "last", "prev", "next"} {
-				if links[relation] != nil {
-					l.link(relation, links[relation])
-				}
-			}
-		case "first", "last", "prev", "next":
-			if value[0] == '"' {
-				l.link(key, value)
-			}
-		}
-		return nil
-	})
-	if err == nil && !found && !(l.counted && l.total == 0) {
-		err = errNoList
 	}
-	return err
-}
-
-// expect reports whether what comes next begins so; errNoList if not.
-func expect(s *jsonscan.Stream, first byte) error {
-	c, err := s.Next()
-	if err == nil && c != first {
-		err = errNoList
-	}
-	return err
-}
-
-func readItems(s *jsonscan.Stream, each func(*message) error) error {
-	if err := expect(s, '['); err != nil {
+	if _, err := r.Token(); err != nil {
 		return err
 	}
-	return s.Array(func() error {
-		raw, err := s.Value()
+	if !found && !(l.counted && l.total == 0) {
+		return errNoList
+	}
+	return nil
+}
+
+func (r *reading) items(each func(*message) error) error {
+	if err := r.begin('['); err != nil {
+		return err
+	}
+	for r.More() {
+		raw, err := r.value()
 		if err != nil {
 			return err
 		}
@@ -159,8 +196,36 @@ func readItems(s *jsonscan.Stream, each func(*message) error) error {
 		if err != nil {
 			return err
 		}
-		return each(&m)
-	})
+		if err := each(&m); err != nil {
+			return err
+		}
+	}
+	_, err := r.Token()
+	return err
+}
+
+// member notes a member that stands beside the messages.
+func (l *listing) member(key json.Token, value json.RawMessage) {
+	switch key {
+	case "totalItems", "total": // before version 3, and in the Belgif guide
+		if string(value) != "null" {
+			l.counted = json.Unmarshal(value, &l.total) == nil && l.total >= 0 && l.total <= maxCount
+		}
+	case "_links":
+		var links map[string]json.RawMessage
+		if json.Unmarshal(value, &links) != nil {
+			return
+		}
+		for _, relation := range []string{"first", "last", "prev", "next"} {
+			if links[relation] != nil {
+				l.link(relation, links[relation])
+			}
+		}
+	case "first", "last", "prev", "next":
+		if value[0] == '"' {
+			l.link(key.(string), value)
+		}
+	}
 }
 
 // newMessage takes what is needed out of a message, which is valid JSON.

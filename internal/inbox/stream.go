@@ -3,13 +3,12 @@ package inbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
 	"time"
-
-	"ebox-gateway/internal/memory"
 )
 
 const (
@@ -38,49 +37,38 @@ type stream struct {
 	q        *Query
 	provider string
 
-	// unread are messages that were read and not yet taken; need is how many are wanted
-	// in all, count how many there have been, left how many the window has left out.
+	// unread are messages that were read and not yet taken; count is how many there have
+	// been, left how many the window has left out.
 	unread []message
-	need   int
 	count  int
 	left   int
 	seen   map[string]struct{}
 	known  int // how many bytes the ids in seen take, about
 
 	// last is where the latest message stands, newest the latest date of all, and before that of
-	// the pages before the one that is read.
-	last, newest, before time.Time
+	// the pages before the one that is read. dated is the first date that any message has: without one,
+	// nobody knows how the list is ordered.
+	last, newest, before, dated time.Time
 
-	// size is the page size that is asked for, page the number of the next page, query
-	// its query.
-	size, page int
-	query      string
-	pages      int
-	repeats    int
+	query   string  // of the next page
+	pages   int     // that were asked for
+	repeats int     // of them in a row that brought nothing new
+	came    int     // messages in all of them, whatever became of them
+	page    listing // what the latest said
+	moved   bool    // the total was another on an earlier page, or a message came again
+	denied  int     // the total that a 404 was at odds with
 
-	ended   bool // there are no more messages
-	shrank  bool // messages went away while it was read, so that it has to be read anew
-	beyond  bool // there were messages beyond what is needed
-	full    bool // there was no memory for one
+	beyond bool // there were messages beyond what is needed
+	// ended says that there are no more messages, or no more can be had: then err is why, and
+	// missing what callers are told.
+	ended   bool
+	err     error
 	missing *Missing
-
-	// dated is the first date that any of its messages has: without one, nobody knows how
-	// it is ordered.
-	dated time.Time
-
-	came    int // messages in all pages, whatever became of them
-	total   int
-	counted bool
-	moved   bool // the total was another on an earlier page, or a message came again
-	denied  int  // the total that a 404 was at odds with
 }
 
 func newStream(round *Round, provider string, q *Query) *stream {
-	s := &stream{
-		round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize), page: 1,
-		seen: make(map[string]struct{}), last: distant,
-	}
-	s.query = s.pageQuery()
+	s := &stream{round: round, q: q, provider: provider, seen: make(map[string]struct{}), last: distant}
+	s.turn("")
 	return s
 }
 
@@ -93,14 +81,13 @@ func (s *stream) anew() *stream {
 	return fresh
 }
 
-func (s *stream) pageQuery() string {
-	return join(s.q.sent, "page="+strconv.Itoa(s.page)+"&pageSize="+strconv.Itoa(s.size))
-}
+// shrank reports whether messages went away while the list was read.
+func (s *stream) shrank() bool { return errors.Is(s.err, errChanging) }
 
 // head gives the next message without taking it; nil at the end of the list, or of what
 // can be had of it. It asks the provider if it has to.
 func (s *stream) head(ctx context.Context) *message {
-	for len(s.unread) == 0 && !s.ended && s.missing == nil {
+	for len(s.unread) == 0 && !s.ended {
 		s.load(ctx)
 	}
 	if len(s.unread) == 0 {
@@ -115,18 +102,18 @@ func (s *stream) take() {
 }
 
 // more reports whether there may be messages behind those that were taken.
-func (s *stream) more() bool { return len(s.unread) > 0 || s.beyond || !s.ended && s.missing == nil }
+func (s *stream) more() bool { return len(s.unread) > 0 || s.beyond || !s.ended }
 
 // load asks for one more page. It has an end, whatever the provider does: the list ends,
 // something is missing, or the pages are used up.
 func (s *stream) load(ctx context.Context) {
 	if s.pages++; s.pages > maxPages {
-		s.missing = s.round.broken(ctx, s.provider, &Answer{ID: s.round.ID}, errEndless)
+		s.fail(s.round.broken(ctx, s.provider, &Answer{ID: s.round.ID}, errEndless), errEndless)
 		return
 	}
 	a, missing := s.round.get(ctx, s.provider, MessagesPath, s.query)
 	if missing != nil {
-		s.missing = missing
+		s.fail(missing, nil)
 		return
 	}
 	defer a.Body.Close()
@@ -140,26 +127,23 @@ func (s *stream) load(ctx context.Context) {
 	case a.Status == http.StatusNotFound && a.Reason == "" && s.pages > 1:
 		err = s.advance(s.none(), false, 0) // so the API says that a page has no messages
 	default:
-		s.missing = s.round.refused(s.provider, a)
+		s.fail(s.round.refused(s.provider, a), nil)
 	}
 	if err != nil {
-		s.missing, s.shrank = s.round.broken(ctx, s.provider, a, err), err == errChanging
+		s.fail(s.round.broken(ctx, s.provider, a, err), err)
 	}
 }
+
+func (s *stream) fail(missing *Missing, err error) { s.ended, s.missing, s.err = true, missing, err }
 
 // read reads a page.
 func (s *stream) read(a *Answer) error {
 	fresh, came := false, 0
 	l, err := readList(a.Body, func(m *message) error {
 		came++
-		fresh = s.admit(m) || fresh
-		if s.full {
-			return memory.Full()
-		}
-		if s.known > maxSeen {
-			return errTooLarge
-		}
-		return nil
+		isNew, err := s.admit(m)
+		fresh = fresh || isNew
+		return err
 	})
 	if came > 0 && s.dated.IsZero() {
 		s.unread, s.count, s.beyond = nil, 0, false
@@ -175,9 +159,9 @@ func (s *stream) read(a *Answer) error {
 		}
 	}
 	if err == nil {
-		return s.advance(&l, fresh, came)
+		return s.advance(l, fresh, came)
 	}
-	s.counted, s.beyond = false, s.count >= s.need
+	s.page.counted, s.beyond = false, s.count >= s.q.last()
 	if s.beyond {
 		return nil // what came is good, and is enough
 	}
@@ -186,42 +170,44 @@ func (s *stream) read(a *Answer) error {
 
 // none is what a 404 says in place of a page: there are no more messages than came. A
 // provider that says so again, and counts the same as before, is bad at counting.
-func (s *stream) none() *listing {
-	l := &listing{total: s.total, counted: s.counted}
-	if s.came < s.total && s.total != s.denied {
-		s.denied, l.total = s.total, s.came
+func (s *stream) none() listing {
+	l := listing{total: s.page.total, counted: s.page.counted}
+	if s.came < s.page.total && s.page.total != s.denied {
+		s.denied, l.total = s.page.total, s.came
 	}
 	return l
 }
 
 // admit takes a message in, if it is new and within the window; it reports whether it is
 // new. m and its raw are the reader's.
-func (s *stream) admit(m *message) bool {
+func (s *stream) admit(m *message) (isNew bool, err error) {
 	if s.dated.IsZero() {
 		s.dated = m.received
 	}
 	if _, twice := s.seen[m.id]; twice {
 		s.moved = true // down, from the page before
-		return false
+		return false, nil
 	}
-	if s.count == s.need {
+	if s.count == s.q.last() {
 		s.beyond = true
-		return true // of no interest, but a sign of life
+		return true, nil // of no interest, but a sign of life
 	}
 	const entry = 40 // what the map itself takes for one
-	if s.full = !s.round.Memory.Hold(int64(len(m.id) + entry)); s.full {
-		return false
+	switch s.known += len(m.id) + entry; {
+	case s.known > maxSeen:
+		return false, errTooLarge
+	case !s.round.Memory.Hold(int64(len(m.id) + entry)):
+		return false, errFull
 	}
-	s.known += len(m.id) + entry
 	s.seen[m.id] = struct{}{}
 	if !s.before.IsZero() && m.received.After(s.before) {
 		// Newer than the newest of the pages before, it came in after the first of them,
 		// and is beyond the moment to which links hold the list.
-		return true
+		return true, nil
 	}
 	if !s.q.window.admits(m) {
 		s.left++
-		return true
+		return true, nil
 	}
 	if m.received.After(s.newest) {
 		s.newest = m.received
@@ -232,24 +218,26 @@ func (s *stream) admit(m *message) bool {
 		s.last = m.received
 	}
 	m.at = s.last
-	if s.full = !s.round.Memory.Hold(m.size()); s.full {
-		return false
+	if !s.round.Memory.Hold(m.size()) {
+		return false, errFull
 	}
 	kept := *m
 	kept.raw = bytes.Clone(m.raw)
 	s.unread = append(s.unread, kept)
 	s.count++
-	return true
+	return true, nil
 }
 
 // advance decides from a page what comes next: nothing, since the list has ended, never will,
 // or became shorter; or the page behind.
-func (s *stream) advance(l *listing, fresh bool, came int) error {
-	s.moved = s.moved || s.pages > 1 && l.total != s.total
-	if s.page > 1 && l.counted && s.counted && l.total < s.total {
-		return errChanging
+func (s *stream) advance(l listing, fresh bool, came int) error {
+	if s.pages > 1 {
+		s.moved = s.moved || l.total != s.page.total
+		if l.counted && s.page.counted && l.total < s.page.total {
+			return errChanging
+		}
 	}
-	s.total, s.counted = l.total, l.counted
+	s.page = l
 	s.came += came
 	if s.repeats++; fresh {
 		s.repeats = 0
@@ -269,8 +257,7 @@ func (s *stream) advance(l *listing, fresh bool, came int) error {
 
 // turn goes to the next page.
 func (s *stream) turn(next string) {
-	s.page++
-	s.query = s.pageQuery()
+	s.query = join(s.q.sent, "page="+strconv.Itoa(s.pages+1)+"&pageSize="+strconv.Itoa(min(s.q.last(), maxPageSize)))
 	if next == "" {
 		return
 	}
@@ -297,8 +284,8 @@ func (s *stream) sum() (int, bool) {
 		return s.count, true // they have all been counted
 	}
 	// The count of a list that moved is in part one of messages that came in meanwhile.
-	if !s.counted || s.moved || s.missing != nil || !s.q.window.countable() {
+	if !s.page.counted || s.moved || s.missing != nil || !s.q.window.countable() {
 		return 0, false
 	}
-	return max(s.total-s.left, s.count), true
+	return max(s.page.total-s.left, s.count), true
 }

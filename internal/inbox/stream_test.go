@@ -1,4 +1,4 @@
-package inbox
+package inbox_test
 
 import (
 	"bytes"
@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // scripted answers with one text after the other, and notes the queries.
@@ -24,7 +26,7 @@ type scripted struct {
 	queries []string
 }
 
-func (s *scripted) Ask(_ context.Context, r *Request) (*Answer, error) {
+func (s *scripted) Ask(_ context.Context, r *inbox.Request) (*inbox.Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queries = append(s.queries, r.Query)
@@ -37,12 +39,7 @@ func (s *scripted) Ask(_ context.Context, r *Request) (*Answer, error) {
 	if text == "404" {
 		status = http.StatusNotFound
 	}
-	return &Answer{Status: status, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(text))}, nil
-}
-
-// stream is the list that it answers with.
-func (s *scripted) stream(t *testing.T, query string) *stream {
-	return newStream(roundOf(s), "p", queryOf(t, query))
+	return &inbox.Answer{Status: status, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(text))}, nil
 }
 
 func TestStreamFollowsItsProvider(t *testing.T) {
@@ -73,23 +70,15 @@ func TestStreamFollowsItsProvider(t *testing.T) {
 		{"neither count nor links", []string{page("", 1), page("", 2), page("")},
 			[]string{first, second, "page=3&pageSize=25"}, 2, ""},
 		{"the API's word for no messages on a page", []string{page("", 1), "404"}, []string{first, second}, 1, ""},
-		{"no messages at all", []string{"404"}, []string{first}, 0, ReasonRefused},
+		{"no messages at all", []string{"404"}, []string{first}, 0, "p;reason=refused"},
 		{"an empty box", []string{`{"totalItems":0}`}, []string{first}, 0, ""},
-		{"a next page that fails", []string{page(`,"totalItems":5`, 1)}, []string{first, second}, 1, ReasonUnavailable},
+		{"a next page that fails", []string{page(`,"totalItems":5`, 1)}, []string{first, second}, 1, "p;reason=unavailable"},
 		{"a count that is a text", []string{page(`,"totalItems":"1"`, 1), page("")}, []string{first, second}, 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asker := &scripted{answers: c.answers}
-			s := asker.stream(t, "")
-			n := 0
-			for s.head(t.Context()) != nil {
-				s.take()
-				n++
-			}
-			missing := ""
-			if s.missing != nil {
-				missing = s.missing.Reason
-			}
+			r, _ := roundOf(asker, "p").List(t.Context(), queryOf(t, ""), "list") // of one that refuses it is a problem
+			n, missing := strings.Count(string(r.Body), `"messageId"`), inbox.HeaderOf(r.Missing)
 			if n != c.count || missing != c.missing || !slices.Equal(asker.queries, c.queries) {
 				t.Errorf("%d messages, missing %q, asked for %q", n, missing, asker.queries)
 			}
@@ -99,12 +88,12 @@ func TestStreamFollowsItsProvider(t *testing.T) {
 
 // noting notes what each provider is asked.
 type noting struct {
-	Asker
+	inbox.Asker
 	mu       sync.Mutex
-	requests map[string][]*Request
+	requests map[string][]*inbox.Request
 }
 
-func (n *noting) Ask(ctx context.Context, r *Request) (*Answer, error) {
+func (n *noting) Ask(ctx context.Context, r *inbox.Request) (*inbox.Answer, error) {
 	n.mu.Lock()
 	n.requests[r.Provider] = append(n.requests[r.Provider], r)
 	n.mu.Unlock()
@@ -123,7 +112,7 @@ func TestNoMoreIsAskedForThanThePageTakes(t *testing.T) {
 				received: noon.Add(-time.Duration(n) * time.Minute)})
 		}
 		boxes["few"].letters = []*letter{{id: "1", received: noon.AddDate(0, -6, 0)}}
-		asked := &noting{Asker: boxes, requests: make(map[string][]*Request)}
+		asked := &noting{Asker: boxes, requests: make(map[string][]*inbox.Request)}
 		listOf(t, roundOf(asked, "many", "few"), query)
 		got := ""
 		for _, r := range asked.requests["many"] {
@@ -168,15 +157,15 @@ func (*flood) Close() error { return nil }
 // A caller has two megabytes here, and the mailbox seventy.
 func TestALargeMailboxTakesNoMoreMemoryThanThePage(t *testing.T) {
 	all := &flood{messages: 100_000}
-	round := answers{"a": says(honest), "b": func() *Answer {
-		return &Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json", Body: all}
+	round := answers{"a": says(honest), "b": func() *inbox.Answer {
+		return &inbox.Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json", Body: all}
 	}}.round()
 	budget := memory.NewBudget(4 << 20)
 	round.Memory = new(memory.Account)
 	round.Memory.Open(budget, memory.Party{Caller: "hr"})
 	r, l := listOf(t, round, "pageSize=100&page=10")
-	if len(l.Items) != 100 || HeaderOf(r.Missing) != "" || all.read > maxAnswer {
-		t.Errorf("%d messages after %d bytes, missing %q", len(l.Items), all.read, HeaderOf(r.Missing))
+	if len(l.Items) != 100 || inbox.HeaderOf(r.Missing) != "" || all.read > 8<<20 {
+		t.Errorf("%d messages after %d bytes, missing %q", len(l.Items), all.read, inbox.HeaderOf(r.Missing))
 	}
 	if held := budget.State().Held; held > 1<<20 {
 		t.Errorf("%d bytes are held for a page", held)
@@ -184,7 +173,7 @@ func TestALargeMailboxTakesNoMoreMemoryThanThePage(t *testing.T) {
 }
 
 func TestHeaderOfWhatIsMissing(t *testing.T) {
-	got := HeaderOf([]*Missing{{Provider: "nsso", Reason: "timeout"}, {Provider: "é 1", Reason: "busy"},
+	got := inbox.HeaderOf([]*inbox.Missing{{Provider: "nsso", Reason: "timeout"}, {Provider: "é 1", Reason: "busy"},
 		{Provider: "7", Reason: "x"}, {Provider: "*", Reason: "registry"}})
 	if want := `nsso;reason=timeout, "%C3%A9%201";reason=busy, "7";reason=x, *;reason=registry`; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -192,31 +181,37 @@ func TestHeaderOfWhatIsMissing(t *testing.T) {
 }
 
 func TestWhoHasToWaitHowLong(t *testing.T) {
-	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
-	round := &Round{Now: func() time.Time { return now }}
-	soon, late, unknown := &Missing{Provider: "a", Reason: "x", retry: now.Add(10 * time.Second)},
-		&Missing{Provider: "b", Reason: "x", retry: now.Add(time.Minute)}, &Missing{Provider: "c", Reason: "x"}
-	never := &Missing{Provider: "d", Reason: "x", retry: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}
-	for _, m := range []*Missing{soon, late, unknown, never} {
-		m.Problem, m.Status = []byte("{}"), 503
+	const never = "Fri, 31 Dec 9999 23:59:59 GMT"
+	busy := func(retryAfter string) func() *inbox.Answer {
+		return func() *inbox.Answer {
+			a := refuses(503)()
+			a.RetryAfter = retryAfter
+			return a
+		}
 	}
 	for _, c := range []struct {
-		name    string
-		missing []*Missing
-		some    bool
-		want    string
+		name string
+		answers
+		want string
 	}{
-		{"for all of them, until the last is back", []*Missing{soon, late}, true, "60"},
-		{"for all of them, one of which does not say", []*Missing{soon, unknown}, true, ""},
-		{"for any of them, until the first is back", []*Missing{late, unknown, soon}, false, "10"},
-		{"for nobody in particular", []*Missing{unknown}, false, ""},
-		{"for longer than durations last", []*Missing{never}, false, "9223372037"},
+		{"for all of them, until the last is back", answers{"a": busy("10"), "b": busy("60"), "c": says(honest)}, "60"},
+		{"for all of them, one of which does not say", answers{"a": busy("10"), "b": busy(""), "c": says(honest)}, ""},
+		{"for any of them, until the first is back", answers{"a": busy("60"), "b": busy(""), "c": busy("10")}, "10"},
+		{"for nobody in particular", answers{"a": busy("")}, ""},
+		{"for longer than durations last", answers{"a": busy(never)}, "9223372037"},
 	} {
-		if got := round.refusal(c.missing, c.some).Header.Get("Retry-After"); got != c.want {
+		round := c.round()
+		round.Now = func() time.Time { return noon }
+		_, err := round.List(t.Context(), queryOf(t, "partial=false"), "list")
+		if got := problem.From(err).Header.Get("Retry-After"); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-	if got := round.refusalOfAll([]*Missing{never}, nil).Header.Get("Retry-After"); got != "9223372037" {
+	round := answers{"a": busy(never)}.round()
+	changes, err := inbox.ParseChanges([]byte(`{"items":[{"providerId":"a"}]}`), nil, round.Providers, nil)
+	testkit.Must(t, err)
+	_, err = round.Change(t.Context(), changes)
+	if got := problem.From(err).Header.Get("Retry-After"); got != "9223372037" {
 		t.Errorf("changes that nobody takes before the end of time: %q", got)
 	}
 }
@@ -227,11 +222,8 @@ func TestAPanicEndsTheCallersGoroutine(t *testing.T) {
 			t.Error("the panic was lost")
 		}
 	}()
-	each(3, func(i int) {
-		if i == 1 {
-			panic("fault")
-		}
-	})
+	_, _ = answers{"a": says(honest), "b": func() *inbox.Answer { panic("fault") }, "c": says(honest)}.round().
+		List(t.Context(), queryOf(t, ""), "list")
 }
 
 func TestAListIsReadInEitherVersion(t *testing.T) {
@@ -266,7 +258,7 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 				"a": says(`{"items":[` + c.items + `]` + c.behind + `}`),
 				"b": says(`{"items":[{"messageId":"b","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":1}`),
 			}, "")
-			ids, missing := l.ids(), HeaderOf(r.Missing)
+			ids, missing := l.ids(), inbox.HeaderOf(r.Missing)
 			if strings.Join(ids, " ") != c.want || missing != c.missing || !strings.Contains(string(r.Body), c.total) ||
 				(c.total == "") == strings.Contains(string(r.Body), `"total`) {
 				t.Errorf("%v, missing %q, %s", ids, missing, r.Body)

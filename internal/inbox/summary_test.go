@@ -1,10 +1,11 @@
-package inbox
+package inbox_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"testing"
 
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -22,7 +23,7 @@ func TestASummaryIsOfAllProvidersThatAnswered(t *testing.T) {
 		sum := fmt.Sprint(doc["numberOfMessages"], " ", doc["numberOfUnreadMessages"], " ", doc["lastReceiptDate"], " ",
 			doc["eboxSize"], " ", doc["lastConsultationDate"])
 		if len(r.Missing) > 0 {
-			sum += " " + HeaderOf(r.Missing)
+			sum += " " + inbox.HeaderOf(r.Missing)
 		}
 		if sum != want || (doc["incomplete"] != nil) != (len(r.Missing) > 0) {
 			t.Errorf("%s: %s, want %s: %s", other, sum, want, r.Body)

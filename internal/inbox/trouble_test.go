@@ -1,4 +1,4 @@
-package inbox
+package inbox_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 )
 
@@ -40,8 +41,8 @@ func TestAProviderInTroubleIsNamedWithItsReason(t *testing.T) {
 		{"giving the same page for ever", 200, jsonType, `{"items":[` + item + `],"totalItems":1000}`, "malformed", 502},
 	} {
 		r, l := list(t, answers{"a": says(honest), "b": answering(c.status, c.contentType, c.body)}, "pageSize=100")
-		if HeaderOf(r.Missing) != "b;reason="+c.reason || l.Items[0].ID != "H" || l.Total != nil {
-			t.Errorf("%s: missing %q, total %v, %v", c.name, HeaderOf(r.Missing), l.Total, l.Items)
+		if inbox.HeaderOf(r.Missing) != "b;reason="+c.reason || l.Items[0].ID != "H" || l.Total != nil {
+			t.Errorf("%s: missing %q, total %v, %v", c.name, inbox.HeaderOf(r.Missing), l.Total, l.Items)
 			continue
 		}
 		var doc map[string]any
@@ -54,27 +55,29 @@ func TestAProviderInTroubleIsNamedWithItsReason(t *testing.T) {
 // unanswered has no answer of any provider.
 type unanswered struct{ why error }
 
-func (u unanswered) Ask(context.Context, *Request) (*Answer, error) { return nil, u.why }
+func (u unanswered) Ask(context.Context, *inbox.Request) (*inbox.Answer, error) { return nil, u.why }
 
 func TestAProviderThatSendsNoHeaderIsNamedWithWhatIsTrue(t *testing.T) {
 	for want, why := range map[string]*problem.Problem{
-		ReasonTimeout: problem.Timeout("too slow", problem.ProxyResponseTimeout), ReasonRefused: problem.Forbidden("no"),
-		ReasonUnavailable: problem.Internal(errors.New("fault")),
+		inbox.ReasonTimeout:     problem.Timeout("too slow", problem.ProxyResponseTimeout),
+		inbox.ReasonRefused:     problem.Forbidden("no"),
+		inbox.ReasonUnavailable: problem.Internal(errors.New("fault")),
 	} {
 		round := roundOf(unanswered{why}, "a")
 		r, err := round.List(t.Context(), queryOf(t, ""), "list")
-		if HeaderOf(r.Missing) != "a;reason="+want || err == nil {
-			t.Errorf("%s: list lacks %q, %v", want, HeaderOf(r.Missing), err)
+		if inbox.HeaderOf(r.Missing) != "a;reason="+want || err == nil {
+			t.Errorf("%s: list lacks %q, %v", want, inbox.HeaderOf(r.Missing), err)
 		}
-		if r, err = round.Summary(t.Context(), queryOf(t, ""), "self", "list"); HeaderOf(r.Missing) != "a;reason="+want {
-			t.Errorf("%s: summary lacks %q, %v", want, HeaderOf(r.Missing), err)
+		r, err = round.Summary(t.Context(), queryOf(t, ""), "self", "list")
+		if inbox.HeaderOf(r.Missing) != "a;reason="+want {
+			t.Errorf("%s: summary lacks %q, %v", want, inbox.HeaderOf(r.Missing), err)
 		}
 	}
 }
 
 // A message whose date cannot be read stands where its provider gives it.
 func TestMessagesWithoutADateStayInTheirPlace(t *testing.T) {
-	dated := func(dates ...string) func() *Answer {
+	dated := func(dates ...string) func() *inbox.Answer {
 		var items []string
 		for i, date := range dates {
 			items = append(items, fmt.Sprintf(`{"messageId":"%d","receiptDate":%s}`, i, date))

@@ -1,7 +1,8 @@
 package jsonscan
 
 import (
-	"bytes"
+	"iter"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -67,9 +68,8 @@ func Letters(name []byte, room *Name) []byte {
 	return room[:n]
 }
 
-// Spells reports whether the letters of s are those of name, as Letters reads both.
-func Spells(s, name string) bool {
-	var room Name
-	letters := Letters([]byte(s), &room)
-	return letters != nil && bytes.EqualFold(letters, []byte(name))
+// Segments gives the parts of a dotted or bracketed name, such as filter[eboxId].value. For some servers a name
+// ends at a NUL.
+func Segments(name string) iter.Seq[string] {
+	return strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:\x00", r) })
 }

@@ -107,6 +107,21 @@ func (r *reading) pointer() string {
 	return at
 }
 
+// pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
+func pointer(at, key string) string {
+	const most = 64
+	if len(key) > most {
+		key = strings.ToValidUTF8(key[:most], "") + "…"
+	}
+	if strings.ContainsAny(key, "~/") {
+		key = escapes.Replace(key)
+	}
+	return at + "/" + key
+}
+
+// escapes are those of a JSON pointer (RFC 6901, section 3).
+var escapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 func (r *reading) blanks() {
 	for r.i < len(r.text) && isBlank(r.text[r.i]) {
 		r.i++

@@ -1,30 +1,16 @@
 // Package jsonscan walks JSON texts (RFC 8259) that are known to be valid, and takes
 // them apart without changing or copying a byte. Check and Read are where a text from
-// elsewhere becomes one that is known to be valid, and Stream where its values do while it
-// comes.
+// elsewhere becomes one that is known to be valid.
 package jsonscan
 
 import (
 	"bytes"
 	"encoding/json"
 	"iter"
-	"strings"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
 )
-
-// pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
-func pointer(at, key string) string {
-	const most = 64
-	if len(key) > most {
-		key = strings.ToValidUTF8(key[:most], "") + "…"
-	}
-	if strings.ContainsAny(key, "~/") {
-		key = escapes.Replace(key)
-	}
-	return at + "/" + key
-}
-
-// escapes are those of a JSON pointer (RFC 6901, section 3).
-var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // blanks returns b without the white space in front.
 func blanks(b []byte) []byte {
@@ -38,59 +24,43 @@ func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\
 
 // valueEnd gives the length of the value that b begins with.
 func valueEnd(b []byte) int {
-	var scan valueScan
-	if n, whole := scan.end(b); whole {
-		return n
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			if i += textEnd(b[i:]); depth == 0 {
+				return i
+			}
+			i--
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 { // behind a number or a word
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
 	}
 	return len(b) // a number or a word
 }
 
-// valueScan looks for the end of a value in a text that may grow.
-type valueScan struct {
-	i, depth     int
-	text, escape bool // within a string, behind its backslash
-}
-
-// end gives the length of the value that b begins with, as far as it was looked through; whole
-// is false if it may go on behind b. A value that is not valid may end anywhere.
-func (v *valueScan) end(b []byte) (n int, whole bool) {
-	for ; v.i < len(b); v.i++ {
-		c := b[v.i]
-		if v.text {
-			if plain[c] && !v.escape { // as most are
-				continue
-			}
-			switch {
-			case v.escape:
-				v.escape = false
-			case c == '\\':
-				v.escape = true
-			case c == '"':
-				if v.text = false; v.depth == 0 {
-					return v.i + 1, true
-				}
-			}
-			continue
-		}
-		switch c {
-		case '"':
-			v.text = true
-		case '{', '[':
-			v.depth++
-		case '}', ']':
-			if v.depth == 0 { // behind a number or a word
-				return v.i, true
-			}
-			if v.depth--; v.depth == 0 {
-				return v.i + 1, true
-			}
-		case ',', ' ', '\t', '\r', '\n':
-			if v.depth == 0 {
-				return v.i, true
-			}
+// textEnd gives the length of the string that b begins with.
+func textEnd(b []byte) int {
+	for i := 1; ; i++ {
+		switch {
+		case plain[b[i]]: // as most are
+		case b[i] == '\\':
+			i++
+		default:
+			return i + 1
 		}
 	}
-	return 0, false
 }
 
 // Member is one member of an object: its key without escapes, its value as written,
@@ -122,21 +92,6 @@ func Members(object []byte) iter.Seq[Member] {
 	}
 }
 
-// Elements gives the elements of an array.
-func Elements(array []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for rest := blanks(array[1:]); rest[0] != ']'; {
-			n := valueEnd(rest)
-			if !yield(rest[:n]) {
-				return
-			}
-			if rest = blanks(rest[n:]); rest[0] == ',' {
-				rest = blanks(rest[1:])
-			}
-		}
-	}
-}
-
 // Deepest is how many objects and arrays of what a provider says may stand in one
 // another: the API's messages have six, and common readers give up at 64.
 const Deepest = 32
@@ -149,7 +104,7 @@ func Readable(value []byte) bool {
 	for i := 0; i < len(value); i++ {
 		switch value[i] {
 		case '"':
-			n := valueEnd(value[i:])
+			n := textEnd(value[i:])
 			if !isText(value[i : i+n]) {
 				return false
 			}
@@ -172,37 +127,26 @@ func isText(quoted []byte) bool {
 		if i < 0 {
 			return true
 		}
-		escape := quoted[i:]
-		if escape[1] != 'u' {
-			quoted = escape[2:]
+		quoted = quoted[i:]
+		first := unit(quoted)
+		if !utf16.IsSurrogate(first) {
+			quoted = quoted[len(`\"`):] // what else an escape has are plain signs
 			continue
 		}
-		switch half(escape) {
-		case 'h':
-			if half(escape[6:]) != 'l' {
-				return false
-			}
-			escape = escape[6:]
-		case 'l':
+		if utf16.DecodeRune(first, unit(quoted[len(`\ud83d`):])) == utf8.RuneError {
 			return false
 		}
-		quoted = escape[6:]
+		quoted = quoted[len(`\ud83d\ude00`):]
 	}
 }
 
-// half says which half of a surrogate pair b begins with, the high ('h') or the low ('l');
-// 0 if neither.
-func half(b []byte) byte {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
+// unit gives the code unit of UTF-16 that an escape at the beginning of b stands for; 0 if there is none.
+func unit(b []byte) rune {
+	if len(b) < len(`\ud83d`) || b[0] != '\\' || b[1] != 'u' {
 		return 0
 	}
-	switch c := b[3] | 0x20; {
-	case c == '8' || c == '9' || c == 'a' || c == 'b':
-		return 'h'
-	case c >= 'c' && c <= 'f':
-		return 'l'
-	}
-	return 0
+	n, _ := strconv.ParseUint(string(b[2:6]), 16, 16) // valid, as the whole is; 0 for what is another escape
+	return rune(n)
 }
 
 // inside gives what a string means, without its escapes.
@@ -222,23 +166,23 @@ func Text(quoted []byte) string { return string(inside(quoted)) }
 // what stands between its braces. It is empty if nothing is left. Many readers take
 // ProviderId for providerId, and the last of them for the one that counts.
 func Without(object []byte, key string) []byte {
-	all := bytes.TrimRight(blanks(object[1:len(object)-1]), " \t\r\n")
-	name, there := []byte(key), false
+	const between = ", \t\r\n"
+	name, whole := []byte(key), true
+	var kept []byte
 	for m := range Members(object) {
-		there = there || bytes.EqualFold(m.Key, name)
-	}
-	if !there {
-		return all
-	}
-	kept := make([]byte, 0, len(all))
-	for m := range Members(object) {
-		if bytes.EqualFold(m.Key, name) {
-			continue
+		switch is := bytes.EqualFold(m.Key, name); {
+		case is && whole: // all in front of it is kept
+			whole = false
+			kept = append(make([]byte, 0, len(object)), bytes.Trim(object[1:m.Start], between)...)
+		case !is && !whole:
+			if len(kept) > 0 {
+				kept = append(kept, ',')
+			}
+			kept = append(kept, object[m.Start:m.End]...)
 		}
-		if len(kept) > 0 {
-			kept = append(kept, ',')
-		}
-		kept = append(kept, object[m.Start:m.End]...)
+	}
+	if whole {
+		return bytes.Trim(object[1:len(object)-1], between)
 	}
 	return kept
 }

@@ -1,4 +1,4 @@
-package jsonscan
+package jsonscan_test
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // FuzzScan compares what is found in a text with what encoding/json finds there.
@@ -26,49 +28,32 @@ func FuzzScan(f *testing.F) {
 			return
 		}
 		raw = bytes.TrimSpace(raw)
-		if n := valueEnd(raw); n != len(raw) {
-			t.Fatalf("%q ends at %d", raw, n)
+		object := raw
+		if raw[0] != '{' {
+			object = []byte(`{"whole": ` + string(raw) + `}`)
 		}
-		switch raw[0] {
-		case '[':
-			var want []json.RawMessage
-			if err := json.Unmarshal(raw, &want); err != nil {
-				return // deeper than encoding/json goes
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal(object, &want); err != nil {
+			return // deeper than encoding/json goes
+		}
+		got := make(map[string]json.RawMessage)
+		for m := range jsonscan.Members(object) {
+			got[string(m.Key)] = json.RawMessage(bytes.Clone(m.Value))
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q: %v, want %v", object, got, want)
+		}
+		var rest map[string]json.RawMessage
+		if err := json.Unmarshal([]byte("{"+string(jsonscan.Without(object, "providerId"))+"}"), &rest); err != nil {
+			t.Fatalf("%q without providerId: %v", object, err)
+		}
+		for key := range want {
+			if strings.EqualFold(key, "providerId") {
+				delete(want, key)
 			}
-			i := 0
-			for e := range Elements(raw) {
-				if i >= len(want) || !bytes.Equal(e, want[i]) {
-					t.Fatalf("element %d of %q is %q", i, raw, e)
-				}
-				i++
-			}
-			if i != len(want) {
-				t.Fatalf("%d elements of %d in %q", i, len(want), raw)
-			}
-		case '{':
-			var want map[string]json.RawMessage
-			if err := json.Unmarshal(raw, &want); err != nil {
-				return
-			}
-			got := make(map[string]json.RawMessage)
-			for m := range Members(raw) {
-				got[string(m.Key)] = json.RawMessage(bytes.Clone(m.Value))
-			}
-			if !reflect.DeepEqual(got, want) {
-				t.Fatalf("%q: %v, want %v", raw, got, want)
-			}
-			var rest map[string]json.RawMessage
-			if err := json.Unmarshal([]byte("{"+string(Without(raw, "providerId"))+"}"), &rest); err != nil {
-				t.Fatalf("%q without providerId: %v", raw, err)
-			}
-			for key := range want {
-				if strings.EqualFold(key, "providerId") {
-					delete(want, key)
-				}
-			}
-			if !reflect.DeepEqual(rest, want) {
-				t.Fatalf("%q became %q", raw, rest)
-			}
+		}
+		if !reflect.DeepEqual(rest, want) {
+			t.Fatalf("%q became %q", object, rest)
 		}
 	})
 }
@@ -88,8 +73,8 @@ func TestCheckRefusesWhatTwoReadersReadInTwoWays(t *testing.T) {
 		{"invalid JSON", `{"a":}`, "", "JSON"},
 		{"nothing", "", "", "JSON"},
 	} {
-		fault := new(Fault)
-		err := Check([]byte(c.text))
+		fault := new(jsonscan.Fault)
+		err := jsonscan.Check([]byte(c.text))
 		errors.As(err, &fault)
 		if (err == nil) != (c.says == "") || c.at != "" && fault.At != c.at || !strings.Contains(fault.Detail, c.says) {
 			t.Errorf("%s: %v", c.name, err)
@@ -97,13 +82,14 @@ func TestCheckRefusesWhatTwoReadersReadInTwoWays(t *testing.T) {
 	}
 }
 
-func TestSpellsAsSomeServersFold(t *testing.T) {
-	for s, want := range map[string]bool{
-		"eboxId": true, "EBOXID": true, "ebox_id": true, "ebox-ıd": true, "ebox.id": false, "eboxIds": false,
-		"ebox": false, "": false,
+func TestLettersAreThoseThatSomeServerReads(t *testing.T) {
+	for name, want := range map[string]string{
+		"eboxId": "eboxid", "EBOX_ID": "eboxid", "ebox-\u0131d\u200b": "eboxid", "\u017fender": "sender", "n\u00b02": "n2",
+		"": "", "-_": "", "ebox.id": "", "ebox[id]": "", "\u00e9box": "", strings.Repeat("x", 65): "",
 	} {
-		if got := Spells(s, "eboxId"); got != want {
-			t.Errorf("%q: %t", s, got)
+		var room jsonscan.Name
+		if got := string(jsonscan.Letters([]byte(name), &room)); got != want {
+			t.Errorf("%q: %q", name, got)
 		}
 	}
 }
@@ -118,9 +104,9 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var seen scalars
-		err := Read(raw, &seen)
+		err := jsonscan.Read(raw, &seen)
 		if valid := json.Valid(raw) && utf8.Valid(raw); err != nil {
-			var fault *Fault
+			var fault *jsonscan.Fault
 			if !errors.As(err, &fault) ||
 				valid && fault.Detail != "the key is repeated within its object" && !strings.Contains(fault.Detail, "nested") {
 				t.Fatalf("%q is refused: %v", raw, err)
@@ -168,11 +154,11 @@ func TestRepeatedKeysAreFoundAmongMany(t *testing.T) {
 	for i := range 1000 {
 		b.WriteString(`,"k` + strconv.Itoa(i) + `":{"k":0}`)
 	}
-	if err := Check([]byte(b.String() + "}")); err != nil {
+	if err := jsonscan.Check([]byte(b.String() + "}")); err != nil {
 		t.Error(err)
 	}
 	for _, again := range []string{"FIRST", "k7", "K999", "k50", "F\u0131rst"} {
-		if err := Check([]byte(b.String() + `,"` + again + `":0}`)); err == nil {
+		if err := jsonscan.Check([]byte(b.String() + `,"` + again + `":0}`)); err == nil {
 			t.Errorf("%s is not found", again)
 		}
 	}

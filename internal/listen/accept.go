@@ -3,7 +3,6 @@ package listen
 import (
 	"errors"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
@@ -14,8 +13,11 @@ import (
 
 // accept takes the connections of a socket until b.stop is closed.
 func (s *Server) accept(b *bound) {
-	defer close(b.stopped)
-	defer b.socket.Close()
+	defer func() {
+		_ = b.socket.Close()
+		b.aside.Wait()
+		close(b.stopped)
+	}()
 	s.working.Go(func() {
 		<-b.stop
 		_ = b.socket.SetDeadline(unknown) // it ends the wait for a connection
@@ -52,10 +54,10 @@ func (s *Server) accept(b *bound) {
 			}
 		}
 		if s.place(c.socket, b) {
-			s.start(c, b, false)
+			s.start(c, b)
 			s.working.Go(c.serve)
 		} else {
-			s.working.Go(func() { s.waitAside(c, b) })
+			s.setAside(c, b)
 		}
 	}
 }
@@ -96,36 +98,40 @@ func (s *Server) place(c *socket, b *bound) bool {
 	return s.slots.wait(c, false, b.stop)
 }
 
-// waitAside has a connection wait while others are accepted, unless too many do.
-func (s *Server) waitAside(c *conn, b *bound) {
-	crowded := s.aside.Add(1) > s.slots.mostAside()
-	if crowded {
+// setAside has a connection wait while others are accepted. It is closed if too many do, or if the listener goes.
+func (s *Server) setAside(c *conn, b *bound) {
+	if s.aside.Add(1) > s.slots.mostAside() {
+		s.aside.Add(-1)
 		s.turnedAt.Store(time.Now().UnixNano())
 		if s.o.TurnedAway != nil {
 			s.o.TurnedAway()
 		}
-	}
-	got := !crowded && s.slots.wait(c.socket, true, b.stop)
-	s.aside.Add(-1)
-	if !got || !s.start(c, b, true) {
-		_ = c.socket.Close() // too many wait, or it came too late
+		_ = c.socket.Close()
 		return
 	}
-	c.serve()
+	b.aside.Add(1)
+	s.working.Go(func() {
+		got := s.slots.wait(c.socket, true, b.stop)
+		if got {
+			s.start(c, b)
+		}
+		s.aside.Add(-1)
+		b.aside.Done()
+		if got {
+			c.serve()
+		} else {
+			_ = c.socket.Close()
+		}
+	})
 }
 
-// start makes a connection that has a place one of the server's. It is false for one that
-// waited aside until nobody would end it any more: its listener has been taken away.
-func (s *Server) start(c *conn, b *bound, aside bool) bool {
+// start makes a connection that has a place one of the server's.
+func (s *Server) start(c *conn, b *bound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if aside && !slices.Contains(s.bound, b) {
-		return false
-	}
 	c.generation = b.generation.Load()
 	c.socket.pace = paceOf(&c.generation.limits)
 	s.conns[c] = struct{}{}
-	return true
 }
 
 // isShort notes that the process has used up its file descriptors, and has one given back:

@@ -1,20 +1,24 @@
-package listen
+package listen_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/testkit"
-	"ebox-gateway/internal/wire"
 )
 
 const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -260,6 +264,7 @@ func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
 // come, and the time for it is over.
 type standsStill struct {
 	*net.TCPConn
+	t       *testing.T
 	refused bool
 }
 
@@ -270,24 +275,25 @@ func (c *standsStill) CloseWrite() error {
 
 func (c *standsStill) SetReadDeadline(at time.Time) error {
 	if c.refused {
-		c.refused, at = false, unknown
-		for pending := false; !pending; time.Sleep(time.Millisecond) {
-			pending, _, _ = (&socket{Conn: c.TCPConn}).state()
-		}
+		c.refused, at = false, time.Unix(1, 0)
+		raw, err := c.SyscallConn()
+		testkit.Must(c.t, err)
+		testkit.Eventually(c.t, "bytes of the caller", func() (came bool) {
+			_ = raw.Control(func(fd uintptr) {
+				n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+				came = n > 0
+			})
+			return came
+		})
 	}
 	return c.TCPConn.SetReadDeadline(at)
 }
 
 func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	defer l.Close()
 	f := newFront(t, status(413))
-	f.addr = l.Addr().String()
+	f.wrap = func(c *net.TCPConn) net.Conn { return &standsStill{TCPConn: c, t: t} }
+	f.listen(nil)
 	who := f.dial()
-	ours, err := l.Accept()
-	testkit.Must(t, err)
-	f.take(&standsStill{TCPConn: ours.(*net.TCPConn)})
 	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n")
 	who.send(strings.Repeat("x", 16<<20))
 	if a := who.read("POST"); a.StatusCode != 413 {
@@ -295,14 +301,40 @@ func TestARefusalReachesTheCallerOfAProcessThatStoodStill(t *testing.T) {
 	}
 }
 
+// halfCloses is a pipe whose server can say that nothing more comes.
+type halfCloses struct{ net.Conn }
+
+func (halfCloses) CloseWrite() error { return nil }
+
 func TestRefusedCallersAreNotReadForEver(t *testing.T) {
-	f := listening(t, status(413), func(l *config.Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
-	f.dial().send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
-	testkit.Eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
-	f.lingering.Store(mostLingering)
-	f.linger(func() bool { return false }, func([]byte, time.Duration) error {
-		t.Error("beyond the limit one is read from")
-		return io.EOF
+	synctest.Test(t, func(t *testing.T) {
+		const most = 500 // at once
+		f := piped(t, status(413))
+		var refused []net.Conn
+		for range most + 1 {
+			who := f.pipe(func(c net.Conn) net.Conn { return halfCloses{c} })
+			_, _ = io.WriteString(who, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+			if a, err := http.ReadResponse(bufio.NewReader(who), nil); err != nil || a.StatusCode != 413 {
+				t.Fatal(a, err)
+			}
+			synctest.Wait()
+			refused = append(refused, who)
+		}
+		isRead := func(who net.Conn) bool { _, err := who.Write([]byte("x")); return err == nil }
+		if isRead(refused[most]) {
+			t.Error("too many are read from")
+		}
+		for i := range 29 {
+			if time.Sleep(time.Second); !isRead(refused[0]) {
+				t.Fatalf("after %d seconds of 30 a caller is not read from", i)
+			}
+		}
+		if isRead(refused[1]) {
+			t.Error("one that sends nothing is waited for")
+		}
+		if time.Sleep(2 * time.Second); isRead(refused[0]) {
+			t.Error("after 30 seconds a caller is still read from")
+		}
 	})
 }
 
@@ -389,44 +421,39 @@ func TestAReadOfTheBodyEndsWithTheHandler(t *testing.T) {
 	}
 }
 
-// lateDeadline sets a deadline that is to come only after one that is over has been set.
+// lateDeadline sets a deadline that is to come, once it is armed, only after one that is over has been set.
 type lateDeadline struct {
 	net.Conn
+	armed        atomic.Bool
 	arming, over chan struct{}
-	once         sync.Once
 }
 
 func (c *lateDeadline) SetReadDeadline(at time.Time) error {
-	if at.After(time.Now()) {
+	future := at.After(time.Now())
+	if future && c.armed.CompareAndSwap(true, false) {
 		close(c.arming)
 		<-c.over
+		return c.Conn.SetReadDeadline(at)
 	}
 	err := c.Conn.SetReadDeadline(at)
-	if !at.After(time.Now()) {
-		c.once.Do(func() { close(c.over) })
+	if !future && !at.IsZero() {
+		close(c.over)
 	}
 	return err
 }
 
 func TestAReadThatHasJustBegunEndsWithTheHandler(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	late := &lateDeadline{Conn: ours, arming: make(chan struct{}), over: make(chan struct{})}
-	c := newConn(New(Options{}), late)
-	c.generation, c.reading, c.upload = &generation{limits: limits}, readBody, paceOf(&limits)
-	e := &exchange{c: c, req: &http.Request{ContentLength: 5}}
-	e.body.e, e.body.in = e, wire.NewBody(c.r, 5)
-	go e.body.Read(make([]byte, 5))
-	<-late.arming
-	back := make(chan struct{})
-	go func() {
-		e.body.takeBack()
-		close(back)
-	}()
-	select {
-	case <-back:
-	case <-time.After(testkit.Patience):
-		t.Error("the handler's end waits for the caller")
+	late := &lateDeadline{arming: make(chan struct{}), over: make(chan struct{})}
+	f := piped(t, func(_ http.ResponseWriter, r *http.Request) {
+		late.armed.Store(true)
+		go r.Body.Read(make([]byte, 5))
+		<-late.arming
+	})
+	f.listen(nil, func(l *config.Limits) { l.BodyIdleTimeout = time.Hour })
+	who := f.caller(f.pipe(func(c net.Conn) net.Conn { late.Conn = c; return late }))
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+	if a, err := who.tryRead("POST"); err != nil {
+		t.Errorf("%v, %v: the handler's end waits for the caller", a, err)
 	}
 }
 
@@ -447,38 +474,43 @@ func TestHalfABodyIsAnError(t *testing.T) {
 }
 
 func TestACallerThatClosesItsSendingSideIsServed(t *testing.T) {
+	begun, release := make(chan struct{}, 10), make(chan struct{})
 	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/opening" {
-			KeepServing(wrapped{w})
+			listen.KeepServing(wrapped{w})
 		}
-		e := w.(*exchange)
-		// Until it has come through the loopback, or the connection is cut under a second request.
-		for closing := false; !closing && r.Context().Err() == nil; time.Sleep(time.Millisecond) {
-			_, closing, _ = e.c.socket.state()
-		}
-		e.lookForCaller()
-		if r.Context().Err() == nil {
+		begun <- struct{}{}
+		select {
+		case <-r.Context().Done():
+		case <-release:
 			_, _ = io.WriteString(w, "served")
 		}
 	})
-	for _, c := range []struct {
-		name, request string
-		served        bool
-	}{
-		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", true},
-		{"a write", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", true},
-		{"an opening", "GET /opening HTTP/1.1\r\nHost: a\r\n\r\n", true},
-		{"another read", get, false},
-		{"another read with bytes behind it", get + get, false},
+	begin := func(request string) *caller {
+		who := f.dial()
+		who.send(request)
+		_ = who.conn.(*net.TCPConn).CloseWrite()
+		<-begun
+		return who
+	}
+	served := map[string]*caller{}
+	for name, request := range map[string]string{
+		"HTTP/1.0": "GET / HTTP/1.0\r\n\r\n", "a write": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+		"an opening": "GET /opening HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			who := f.dial()
-			who.send(c.request)
-			_ = who.conn.(*net.TCPConn).CloseWrite()
-			if a := who.read("GET"); (a.body == "served") != c.served {
-				t.Errorf("%q", a.body)
-			}
-		})
+		served[name] = begin(request)
+	}
+	// Once these have been seen to leave, one after the other, those have been looked at, too.
+	for _, request := range []string{get, get + get} {
+		if a := begin(request).read("GET"); a.body != "" {
+			t.Errorf("%q", a.body)
+		}
+	}
+	close(release)
+	for name, who := range served {
+		if a := who.read("GET"); a.body != "served" {
+			t.Errorf("%s: %q", name, a.body)
+		}
 	}
 }
 
@@ -500,7 +532,7 @@ func TestACallerThatIsGoneEndsItsRequest(t *testing.T) {
 			begun, ended := make(chan struct{}), make(chan struct{})
 			f := newFront(t, func(w http.ResponseWriter, r *http.Request) {
 				if !c.tls {
-					KeepServing(w)
+					listen.KeepServing(w)
 				}
 				close(begun)
 				for c.writes && r.Context().Err() == nil {

@@ -1,4 +1,4 @@
-package listen
+package listen_test
 
 import (
 	"io"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -40,8 +41,9 @@ func BenchmarkServer(b *testing.B) {
 			}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
-			testkit.Must(b, (&front{Server: s}).Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute))
+			s := listen.New(listen.Options{
+				Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+			testkit.Must(b, (&front{Server: s}).Listen([]listen.Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute))
 			defer s.Shutdown(ended()) // it says what was open
 			conn, err := net.Dial("tcp", s.Addrs()[0].String())
 			testkit.Must(b, err)

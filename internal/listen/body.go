@@ -99,7 +99,7 @@ func (b *body) skip() bool {
 	c := b.e.c
 	c.reading = readBegun
 	c.readBy.Passed()
-	if c.socket.SetReadDeadline(time.Now().Add(c.generation.stillness())) != nil {
+	if c.socket.SetReadDeadline(time.Now().Add(c.generation.bodyIdle())) != nil {
 		return false
 	}
 	_, err := io.Copy(io.Discard, &b.in)

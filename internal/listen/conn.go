@@ -77,7 +77,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		sock.source = tcp.AddrPort().Addr().Unmap()
 	}
-	sock.rests()
+	sock.becomesIdle()
 	conn.socket, conn.nc = sock, sock
 	conn.r = wire.NewReader(conn, func(n int) bool { // for a head, beside what it has
 		conn.grown = true
@@ -148,13 +148,13 @@ func (c *conn) next() bool {
 	if c.socket.over.Load() { // it was cut before there was a request to cancel
 		return false
 	}
-	if c.socket.idleSince.Swap(0) == expelled {
+	if c.socket.idleSince.Swap(0) == evicted {
 		e.closes = true // it was to be closed just then: the answer does it
 	}
 	c.upload, c.socket.pace = paceOf(&c.generation.limits), paceOf(&c.generation.limits)
 	goesOn := e.serve()
 	c.current.Store(nil)
-	c.socket.rests()
+	c.socket.becomesIdle()
 	e.ctx.cancel()
 	if c.grown {
 		c.grown = false
@@ -228,7 +228,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	case readBody:
-		if err := c.arm(c.upload.patience()); err != nil {
+		if err := c.arm(c.upload.limit()); err != nil {
 			return 0, err
 		}
 		if c.taken.Load() {
@@ -257,8 +257,12 @@ func (c *conn) closeWhenIdle() {
 	}
 }
 
-// expel closes the connection for another one, unless a request has come.
-func (c *conn) expel() {
+// evict closes the connection for another one, unless a request has come.
+func (c *conn) evict() {
+	if c.handed.Load() {
+		_ = c.socket.Close() // an error would be that it is closed
+		return
+	}
 	c.mu.Lock()
 	waiting := c.waiting
 	c.mu.Unlock()

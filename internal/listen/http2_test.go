@@ -1,4 +1,4 @@
-package listen
+package listen_test
 
 import (
 	"bytes"
@@ -141,7 +141,7 @@ func TestHTTP2ConnectionsLeaveWithTheirListener(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	testkit.Eventually(t, "one connection", func() bool { open, _ := f.places(); return open == 1 })
+	testkit.Eventually(t, "one connection", func() bool { return f.open.Load() == 1 })
 }
 
 // The window of a stream is the caller's to open. One that never does held the answer, and the request
@@ -205,7 +205,7 @@ func TestARefusalByHTTP2ReachesACallerThatSendsEverythingFirst(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := paced(t, handler)
+				conn := piped(t, handler).pipe(nil)
 				room, ended := make(chan int, length), make(chan bool, 3)
 				send := upload(t, conn, length, func() {
 					frames := http2.NewFramer(io.Discard, conn)

@@ -1,4 +1,4 @@
-package listen
+package listen_test
 
 import (
 	"context"
@@ -13,9 +13,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -83,12 +85,12 @@ func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
 	who := f.dial()
 	who.ask(get)
 	free := testkit.Address(t)
-	_, err := f.Prepare([]Listener{{Address: free}, {Address: taken.addr}}, limits, 0)
+	_, err := f.Prepare([]listen.Listener{{Address: free}, {Address: taken.addr}}, limits, 0)
 	if err == nil || len(f.Addrs()) != 1 || f.Addrs()[0].String() != f.addr {
 		t.Errorf("%v, listening on %v", err, f.Addrs())
 	}
 	wantClosed(t, free)
-	change, err := f.Prepare([]Listener{{Address: free}}, limits, time.Minute)
+	change, err := f.Prepare([]listen.Listener{{Address: free}}, limits, time.Minute)
 	testkit.Must(t, err)
 	change.Discard()
 	wantClosed(t, free)
@@ -104,7 +106,7 @@ func TestAConnectionWhoseListenerGoesIsServedAndClosed(t *testing.T) {
 		begun <- struct{}{}
 		echo(w, r)
 	})
-	two := []Listener{{Name: "stays", Address: "127.0.0.1:0"}, {Name: "goes", Address: "127.0.0.1:0"}}
+	two := []listen.Listener{{Name: "stays", Address: "127.0.0.1:0"}, {Name: "goes", Address: "127.0.0.1:0"}}
 	testkit.Must(t, f.Listen(two, limits, time.Minute))
 	f.addr = f.Addrs()[1].String()
 	idle, busy := f.dial(), f.dial()
@@ -130,7 +132,7 @@ func TestAfterTheGraceConnectionsAreClosed(t *testing.T) {
 			<-r.Context().Done()
 		}
 	})
-	testkit.Must(t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0"}}, limits, 10*time.Millisecond))
+	testkit.Must(t, f.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0"}}, limits, 10*time.Millisecond))
 	idle, busy := f.dial(), f.dial()
 	idle.ask(get)
 	busy.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -149,7 +151,7 @@ func TestACertificateChangesWithoutClosingTheAddress(t *testing.T) {
 		t.Error("it closes")
 	}
 	next := tlsConfig(t)
-	testkit.Must(t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits, time.Minute))
+	testkit.Must(t, f.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits, time.Minute))
 	if f.Addrs()[0].String() != f.addr {
 		t.Fatal("the address is another")
 	}
@@ -218,19 +220,39 @@ func TestShutdownCutsWhatIsLeft(t *testing.T) {
 	who.wantReset()
 }
 
+// cutInRead is a connection that is cut while a Read is under way that then gives a whole request.
+type cutInRead struct {
+	net.Conn
+	cut    func()
+	closed chan struct{}
+}
+
+func (c *cutInRead) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	go c.cut()
+	<-c.closed
+	return n, err
+}
+
+func (c *cutInRead) Close() error {
+	select {
+	case <-c.closed:
+	default:
+		close(c.closed)
+	}
+	return c.Conn.Close()
+}
+
 // Nobody would cancel it: it was not there yet when its connection was cut.
 func TestARequestBufferedWhenItsConnectionIsCutIsNotServed(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	f := newFront(t, func(http.ResponseWriter, *http.Request) { t.Error("it is served") })
-	c := newConn(f.Server, ours)
-	c.generation, c.base = &generation{limits: limits}, t.Context()
-	go func() { _, _ = io.WriteString(theirs, get) }()
-	testkit.Must(t, c.r.Fill())
-	c.cut()
-	if c.next() {
-		t.Error("the connection goes on")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := piped(t, func(http.ResponseWriter, *http.Request) { t.Error("it is served") })
+		who := f.pipe(func(c net.Conn) net.Conn {
+			return &cutInRead{c, func() { _ = f.Shutdown(ended()) }, make(chan struct{})}
+		})
+		_, _ = io.WriteString(who, get)
+		synctest.Wait()
+	})
 }
 
 // A request that comes while the connection is closed for idleness is answered, or the
@@ -288,14 +310,22 @@ func TestConnectionsThatWaitToBeAcceptedAreServedWhenAListenerGoes(t *testing.T)
 	}
 }
 
-func TestAConnectionThatWaitedTooLongIsNotServedBehindItsListenersEnd(t *testing.T) {
-	f := listening(t, echo)
-	b := f.bound[0]
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	testkit.Must(t, f.Listen(nil, limits, time.Minute))
-	if f.start(newConn(f.Server, ours), b, true) || len(f.of(nil)) > 0 {
-		t.Error("a connection is served that nobody ends")
+func TestConnectionsThatWaitForAPlaceEndWithTheirListener(t *testing.T) {
+	begun := make(chan struct{})
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		_, _ = io.ReadAll(r.Body)
+	}, func(l *config.Limits) { l.MaxConnections = 1 })
+	who, waits := f.dial(), f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+	<-begun
+	testkit.Eventually(t, "the other to wait", func() bool { return f.open.Load() == 2 })
+	l := limits
+	l.MaxConnections = 1
+	testkit.Must(t, f.Listen(nil, l, time.Minute))
+	waits.closesSoon()
+	if a := who.ask("b"); a.StatusCode != 200 || !a.Close {
+		t.Errorf("%s %v", a.Status, a.Header)
 	}
 }
 
@@ -314,16 +344,17 @@ func (l *exhausted) Accept() (net.Conn, error) {
 }
 
 func TestAcceptingGoesOnSoonAfterDescriptorsRanOut(t *testing.T) {
-	f := listening(t, echo)
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	b := newBound(&exhausted{TCPListener: socket.(*net.TCPListener)})
-	b.generation.Store(f.bound[0].generation.Load())
-	f.working.Go(func() { f.accept(b) })
-	f.addr = socket.Addr().String()
+	f := newFront(t, echo)
+	f.OpenBy(func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		testkit.Must(t, err)
+		return &exhausted{TCPListener: l.(*net.TCPListener)}, nil
+	})
+	f.listen(nil)
 	f.dial().ask(get)
-	close(b.stop)
-	<-b.stopped
+	if !f.Short() {
+		t.Error("nobody is told that descriptors are short")
+	}
 }
 
 func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
@@ -366,10 +397,7 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	testkit.Eventually(t, "the end of all connections", func() bool {
-		open, _ := f.places()
-		return open == 0 && f.lingering.Load() == 0 && len(f.of(nil)) == 0
-	})
+	testkit.Eventually(t, "the end of all connections", func() bool { return f.open.Load() == 0 })
 	if log := f.log.String(); strings.Contains(log, "panicked") || strings.Contains(log, "garbage") {
 		t.Error(log)
 	}

@@ -20,24 +20,24 @@ const (
 	mostLingering = 500
 )
 
-// stillness is how long a caller may send nothing of what nobody wants.
-func (g *generation) stillness() time.Duration {
+// bodyIdle is how long a caller may send nothing of what nobody wants.
+func (g *generation) bodyIdle() time.Duration {
 	if still := g.limits.BodyIdleTimeout; still > 0 {
 		return min(still, lingerIdle)
 	}
 	return lingerIdle
 }
 
-var waste = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+var discards = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // linger calls read, with the time that is left, to throw away what comes.
-func (s *Server) linger(ends func() bool, read func(waste []byte, left time.Duration) error) {
+func (s *Server) linger(ends func() bool, read func(buf []byte, left time.Duration) error) {
 	defer s.lingering.Add(-1)
 	if s.lingering.Add(1) > mostLingering {
 		return
 	}
-	buf := waste.Get().(*[32 << 10]byte)
-	defer waste.Put(buf)
+	buf := discards.Get().(*[32 << 10]byte)
+	defer discards.Put(buf)
 	for start := time.Now(); ; {
 		total := lingerTotal
 		if ends() {
@@ -61,7 +61,7 @@ func (c *conn) linger() {
 	if c.socket.closeWrite() != nil {
 		return
 	}
-	c.socket.rests() // it may be closed for another one
+	c.socket.becomesIdle() // it may be closed for another one
 	c.r.Discard()
 	c.mu.Lock()
 	c.lingers = time.Now()
@@ -71,12 +71,12 @@ func (c *conn) linger() {
 		defer c.mu.Unlock()
 		return c.closing
 	}
-	c.s.linger(ends, func(waste []byte, left time.Duration) error {
-		if err := c.socket.SetReadDeadline(time.Now().Add(min(c.generation.stillness(), left))); err != nil {
+	c.s.linger(ends, func(buf []byte, left time.Duration) error {
+		if err := c.socket.SetReadDeadline(time.Now().Add(min(c.generation.bodyIdle(), left))); err != nil {
 			return err
 		}
 		// Beneath TLS: it is thrown away, so there is no need to decrypt it.
-		_, err := c.socket.Read(waste)
+		_, err := c.socket.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			// What came in time is there although the deadline is over, if the process itself stood still.
 			if pending, _, gone := c.socket.state(); pending && !gone {
@@ -92,13 +92,13 @@ func (c *conn) linger() {
 // told, without an error (RFC 9113, section 8.1), that nobody reads on. Many take that for the
 // failure of the request, or wait for room to send the rest.
 func (h *streams) linger(b *streamBody) {
-	still := h.c.stillness()
+	still := h.c.bodyIdle()
 	if !b.begun.Load() {
 		still = lingerShort // the caller may wait for a 100, which it does not get behind an answer
 	}
-	h.s.linger(h.leaving, func(waste []byte, left time.Duration) error {
-		err := b.skip(waste, min(still, left))
-		still = h.c.stillness()
+	h.s.linger(h.leaving, func(buf []byte, left time.Duration) error {
+		err := b.skip(buf, min(still, left))
+		still = h.c.bodyIdle()
 		return err
 	})
 }

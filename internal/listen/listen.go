@@ -31,7 +31,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"ebox-gateway/internal/config"
@@ -72,6 +71,7 @@ type Options struct {
 // Server serves one handler on a set of listeners that can be changed while it serves.
 type Server struct {
 	o     Options
+	open  func(network, address string) (net.Listener, error) // net.Listen
 	slots slots
 	// aside counts the connections that wait aside (see slots).
 	aside atomic.Int32
@@ -105,7 +105,6 @@ type Server struct {
 // listener is what a *net.TCPListener is.
 type listener interface {
 	net.Listener
-	syscall.Conn
 	SetDeadline(time.Time) error
 }
 
@@ -113,7 +112,8 @@ type listener interface {
 type bound struct {
 	socket     listener
 	generation atomic.Pointer[generation] // what new connections get
-	// stop ends accepting; stopped is closed when it has ended and the socket is closed.
+	aside      sync.WaitGroup             // of those that have come and wait aside
+	// stop ends accepting; stopped is closed when it has ended, the socket is closed and nobody waits aside.
 	stop, stopped chan struct{}
 }
 
@@ -133,7 +133,7 @@ type generation struct {
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	return &Server{
-		o: o, slots: slots{open: make(map[*socket]struct{}), of: make(map[netip.Addr]int)},
+		o: o, open: net.Listen, slots: slots{open: make(map[*socket]struct{}), of: make(map[netip.Addr]int)},
 		conns: make(map[*conn]struct{}), generations: make(map[*generation]struct{}),
 		closed: make(chan struct{}), ended: make(chan struct{}),
 	}

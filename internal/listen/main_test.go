@@ -1,4 +1,4 @@
-package listen
+package listen_test
 
 import (
 	"bufio"
@@ -9,11 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -25,30 +29,124 @@ var limits = config.Limits{
 	ReadHeaderTimeout: testkit.Patience, IdleTimeout: testkit.Patience, BodyIdleTimeout: time.Minute,
 }
 
-// front is a Server that listens on loopback.
+// front is a Server that listens on loopback, or in a bubble of synctest takes pipes.
 type front struct {
-	*Server
+	*listen.Server
 	t    *testing.T
 	addr string
 	log  *testkit.Log
+	open atomic.Int32 // sockets that the server has accepted and not closed
+	// wrap, unless nil, changes what is accepted.
+	wrap  func(*net.TCPConn) net.Conn
+	pipes *pipes
 }
 
 const testID = "11111111-2222-4333-8444-555555555555"
 
 // newFront makes a server that is shut down with the test.
-func newFront(t *testing.T, h http.HandlerFunc) *front {
+func newFront(t *testing.T, h http.HandlerFunc, edits ...func(*listen.Options)) *front {
 	t.Helper()
 	f := &front{t: t, log: new(testkit.Log)}
-	f.Server = New(Options{
+	o := listen.Options{
 		Handler: h, NewID: func() string { return testID },
 		Log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, edit := range edits {
+		edit(&o)
+	}
+	f.Server = listen.New(o)
+	f.OpenBy(f.openSocket)
 	t.Cleanup(func() {
 		if err := f.Shutdown(ended()); err != nil && !strings.Contains(err.Error(), "canceled") {
 			t.Errorf("shutting down: %v", err)
 		}
 	})
 	return f
+}
+
+func (f *front) openSocket(network, address string) (net.Listener, error) {
+	if f.pipes != nil {
+		return f.pipes, nil
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &counting{l.(*net.TCPListener), f}, nil
+}
+
+// counting is a socket that counts what it accepts.
+type counting struct {
+	*net.TCPListener
+	f *front
+}
+
+func (l *counting) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	if l.f.wrap != nil {
+		return l.f.wrap(c), nil
+	}
+	l.f.open.Add(1)
+	return &counted{TCPConn: c, f: l.f}, nil
+}
+
+type counted struct {
+	*net.TCPConn
+	f    *front
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.f.open.Add(-1) })
+	return c.TCPConn.Close()
+}
+
+// pipes is a socket that accepts what it is given.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, os.ErrDeadlineExceeded
+	}
+}
+
+// SetDeadline is how the server ends the wait of Accept.
+func (p *pipes) SetDeadline(at time.Time) error {
+	if !at.IsZero() {
+		close(p.closed)
+	}
+	return nil
+}
+
+func (p *pipes) Close() error   { return nil }
+func (p *pipes) Addr() net.Addr { return new(net.TCPAddr) }
+
+// piped makes a server that takes pipes, within a bubble of synctest, and wants 600 bytes a minute.
+func piped(t *testing.T, h http.HandlerFunc, edits ...func(*listen.Options)) *front {
+	f := newFront(t, h, edits...)
+	f.pipes = &pipes{make(chan net.Conn), make(chan struct{})}
+	f.listen(nil, func(l *config.Limits) { l.IdleTimeout, l.MinBodyRate, l.MaxConnections = time.Hour, 600, 0 })
+	return f
+}
+
+// pipe connects to a server that takes pipes. wrap, unless nil, changes the server's end.
+func (f *front) pipe(wrap func(net.Conn) net.Conn) (theirs net.Conn) {
+	ours, theirs := net.Pipe()
+	if wrap != nil {
+		ours = wrap(ours)
+	}
+	f.pipes.conns <- ours
+	f.t.Cleanup(func() { _ = theirs.Close() })
+	return theirs
 }
 
 // listening makes a server that listens without TLS, with limits that edits change.
@@ -65,12 +163,12 @@ func (f *front) listen(config *tls.Config, edits ...func(*config.Limits)) {
 	for _, edit := range edits {
 		edit(&l)
 	}
-	testkit.Must(f.t, f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute))
+	testkit.Must(f.t, f.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute))
 	f.addr = f.Addrs()[0].String()
 }
 
 // Listen puts a set of listeners in force.
-func (f *front) Listen(listeners []Listener, l config.Limits, grace time.Duration) error {
+func (f *front) Listen(listeners []listen.Listener, l config.Limits, grace time.Duration) error {
 	c, err := f.Prepare(listeners, l, grace)
 	if err == nil {
 		c.Commit()

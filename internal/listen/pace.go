@@ -24,8 +24,8 @@ type pace struct {
 // mostSlow is how long a caller is waited for in all that sends or takes less than it must.
 const mostSlow = time.Minute
 
-// patience is how long the caller may be waited for now; 0 is for ever.
-func (p *pace) patience() time.Duration {
+// limit is how long the caller may be waited for now; 0 is for ever.
+func (p *pace) limit() time.Duration {
 	if p.rate <= 0 {
 		return p.idle
 	}
@@ -50,7 +50,7 @@ func (p *pace) note(waited time.Duration, n int) {
 	p.used = max(p.used-worth, 0)
 }
 
-// share is how many bytes, n at most, a caller that is as fast as it must be moves within half of its patience.
+// share is how many bytes, n at most, a caller that is as fast as it must be moves within half of its limit.
 func (p *pace) share(n int) int {
 	if p.rate <= 0 {
 		return n

@@ -1,4 +1,4 @@
-package listen
+package listen_test
 
 import (
 	"bytes"
@@ -18,26 +18,6 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
-
-// paced serves one connection, within a bubble of synctest, that is a pipe.
-func paced(t *testing.T, h http.HandlerFunc) (theirs net.Conn) {
-	ours, theirs := net.Pipe()
-	newFront(t, h).take(ours)
-	t.Cleanup(func() { _ = theirs.Close() })
-	return theirs
-}
-
-// take serves a connection that no socket has accepted.
-func (f *front) take(ours net.Conn) {
-	b := newBound(nil)
-	l := limits
-	l.IdleTimeout, l.MinBodyRate = time.Hour, 600
-	f.put(b, Listener{Name: "test"}, l, time.Minute)
-	c := newConn(f.Server, ours)
-	f.slots.try(c.socket)
-	f.start(c, b, false)
-	f.working.Go(c.serve)
-}
 
 // uploads has the body of each request read to its end.
 func uploads(ended chan<- error) http.HandlerFunc {
@@ -105,7 +85,7 @@ func atEveryPace(t *testing.T, begin func(t *testing.T, byHTTP2 bool, total int,
 
 func TestABodyIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 	atEveryPace(t, func(t *testing.T, byHTTP2 bool, total int, ended chan<- error) (net.Conn, func(int) error) {
-		conn := paced(t, uploads(ended))
+		conn := piped(t, uploads(ended)).pipe(nil)
 		discard := func() { _, _ = io.Copy(io.Discard, conn) }
 		if byHTTP2 {
 			send := upload(t, conn, total, discard)
@@ -119,11 +99,11 @@ func TestABodyIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 
 func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 	atEveryPace(t, func(t *testing.T, byHTTP2 bool, total int, ended chan<- error) (net.Conn, func(int) error) {
-		conn := paced(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn := piped(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(total))
 			_, err := w.Write(make([]byte, total))
 			ended <- err
-		})
+		}).pipe(nil)
 		if byHTTP2 {
 			return conn, download(t, conn)
 		}
@@ -161,7 +141,7 @@ func download(t *testing.T, conn net.Conn) func(n int) error {
 func TestTheTimeOfTheUpstreamIsNotCountedAsTheCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error, 1)
-		conn := paced(t, func(w http.ResponseWriter, r *http.Request) {
+		conn := piped(t, func(w http.ResponseWriter, r *http.Request) {
 			var err error
 			for range 10 {
 				time.Sleep(10 * time.Minute)
@@ -172,7 +152,7 @@ func TestTheTimeOfTheUpstreamIsNotCountedAsTheCallers(t *testing.T) {
 				err = errors.Join(err, http.NewResponseController(w).Flush())
 			}
 			ended <- err
-		})
+		}).pipe(nil)
 		go func() { _, _ = io.Copy(io.Discard, conn) }()
 		fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789")
 		if err := <-ended; err != nil {
@@ -199,5 +179,5 @@ func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
 	open := openStream(t, who.conn, "GET", 0, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 	testkit.Must(t, open.WriteWindowUpdate(0, 1<<30))
 	<-begun
-	testkit.Eventually(t, "the connection's end", func() bool { open, _ := f.places(); return open == 0 })
+	testkit.Eventually(t, "the connection's end", func() bool { return f.open.Load() == 0 })
 }

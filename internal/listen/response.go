@@ -23,12 +23,12 @@ import (
 type response struct {
 	header http.Header
 
-	mu     sync.Mutex
-	over   bool  // the handler has returned
-	failed error // the caller cannot be written to any more
-	status int   // 0 until the header was written
-	closes bool  // the connection ends with this answer
-	how    how
+	mu      sync.Mutex
+	over    bool  // the handler has returned
+	failed  error // the caller cannot be written to any more
+	status  int   // 0 until the header was written
+	closes  bool  // the connection ends with this answer
+	framing framing
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
 	length, written int64
 
@@ -38,12 +38,12 @@ type response struct {
 	space   [2][]byte // of buffers
 }
 
-// how an answer's body is framed.
-type how int
+// framing is how the end of an answer's body is told.
+type framing int
 
 const (
-	undecided how = iota // it is held back until it ends, or is too long for that
-	plain                // by Content-Length, or else the end of the connection
+	undecided framing = iota // it is held back until it ends, or is too long for that
+	plain                    // by Content-Length, or else the end of the connection
 	chunked
 	noBody // of HEAD, 204 and 304
 )
@@ -102,7 +102,7 @@ func (e *exchange) writeHeader(status int) {
 		e.out = append(time.Now().UTC().AppendFormat(append(e.out, "Date: "...), http.TimeFormat), "\r\n"...)
 	}
 	e.text = len(e.out)
-	if e.how != undecided {
+	if e.framing != undecided {
 		e.frame()
 	}
 }
@@ -140,11 +140,11 @@ func (e *exchange) decide() {
 	e.length = declared(h, e.status, e.isHead)
 	switch {
 	case e.isHead || !bodyAllowed(e.status):
-		e.how = noBody
+		e.framing = noBody
 	case e.length >= 0:
-		e.how = plain
+		e.framing = plain
 	case !e.http10 && len(h["Trailer"]) > 0:
-		e.how = chunked
+		e.framing = chunked
 	}
 }
 
@@ -183,7 +183,7 @@ func (e *exchange) omits(name string) bool {
 	case "Connection", "Transfer-Encoding", "Keep-Alive":
 		return true
 	case "Trailer":
-		return e.how != chunked
+		return e.framing != chunked
 	}
 	return strings.HasPrefix(name, http.TrailerPrefix)
 }
@@ -202,7 +202,7 @@ func (e *exchange) field(name string, values []string) {
 func (e *exchange) frame() {
 	var lines [room]byte
 	b, held := lines[:0], len(e.out)-e.text
-	switch e.how {
+	switch e.framing {
 	case undecided: // all of it is here
 		e.length = int64(held)
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), e.length, 10), "\r\n"...)
@@ -219,7 +219,7 @@ func (e *exchange) frame() {
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	b = append(b, "\r\n"...)
-	if e.how == chunked && held > 0 {
+	if e.framing == chunked && held > 0 {
 		b = wire.AppendChunkSize(b, held)
 		e.out = append(e.out, "\r\n"...)
 	}
@@ -243,18 +243,18 @@ func (e *exchange) Write(p []byte) (int, error) {
 		return 0, nil
 	case e.isHead:
 		return len(p), nil
-	case e.how == noBody:
+	case e.framing == noBody:
 		return 0, http.ErrBodyNotAllowed
 	case e.length >= 0 && e.written+int64(len(p)) > e.length:
 		return 0, http.ErrContentLength
 	}
 	e.written += int64(len(p))
 	fits := len(e.out)+len(p)+room <= cap(e.out)
-	if e.how == undecided && !fits {
+	if e.framing == undecided && !fits {
 		e.stream()
 	}
 	switch {
-	case e.how == chunked:
+	case e.framing == chunked:
 		e.writeChunk(p)
 	case fits:
 		e.out = append(e.out, p...)
@@ -266,9 +266,9 @@ func (e *exchange) Write(p []byte) (int, error) {
 
 // stream frames a body whose end is not known.
 func (e *exchange) stream() {
-	e.how = chunked
+	e.framing = chunked
 	if e.http10 {
-		e.how = plain
+		e.framing = plain
 	}
 	e.frame()
 }
@@ -298,7 +298,7 @@ func (e *exchange) FlushError() error {
 	if e.status == 0 {
 		e.writeHeader(http.StatusOK)
 	}
-	if e.how == undecided {
+	if e.framing == undecided {
 		e.stream()
 	}
 	e.send(nil)
@@ -310,13 +310,13 @@ func (e *exchange) end() {
 	if e.status == 0 {
 		e.writeHeader(http.StatusOK)
 	}
-	if e.how == undecided && !e.http10 && e.hasTrailer() {
+	if e.framing == undecided && !e.http10 && e.hasTrailer() {
 		e.stream()
 	}
 	switch {
-	case e.how == undecided:
+	case e.framing == undecided:
 		e.frame()
-	case e.how == chunked:
+	case e.framing == chunked:
 		e.endChunks()
 	case e.written < e.length && e.failed == nil:
 		e.send(nil)

@@ -45,7 +45,7 @@ func (l *slots) take(s *socket) bool {
 		return false
 	}
 	l.open[s] = struct{}{}
-	s.rests() // it may have waited long, and is left its moment from here
+	s.becomesIdle() // it may have waited long, and is left its moment from here
 	l.of[s.source]++
 	return true
 }
@@ -85,7 +85,7 @@ func (l *slots) wait(s *socket, aside bool, done <-chan struct{}) bool {
 		}
 		l.mu.Unlock()
 		if idlest != nil {
-			idlest.expel()
+			idlest.owner.evict()
 		}
 		select {
 		case <-freed:
@@ -101,7 +101,7 @@ func (l *slots) wait(s *socket, aside bool, done <-chan struct{}) bool {
 // soon reports whether a connection is about to close, or one of a source can be closed in a moment.
 func (l *slots) soon(source netip.Addr) bool {
 	for s := range l.open {
-		if at := s.idleSince.Load(); at == expelled || at != 0 && s.source == source {
+		if at := s.idleSince.Load(); at == evicted || at != 0 && s.source == source {
 			return true
 		}
 	}
@@ -114,7 +114,7 @@ func (l *slots) makeRoom() {
 	idlest := l.idlest(netip.Addr{})
 	l.mu.Unlock()
 	if idlest != nil {
-		idlest.expel()
+		idlest.owner.evict()
 	}
 }
 
@@ -137,7 +137,7 @@ func (l *slots) idlest(source netip.Addr) *socket {
 			best, bestLarge, since = s, large, at
 		}
 	}
-	if best == nil || !best.idleSince.CompareAndSwap(since, expelled) { // a request has just come
+	if best == nil || !best.idleSince.CompareAndSwap(since, evicted) { // a request has just come
 		return nil
 	}
 	return best

@@ -1,4 +1,4 @@
-package listen
+package listen_test
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -25,12 +26,6 @@ func (f *front) dialFrom(source string) *caller {
 	conn, err := d.Dial("tcp", f.addr)
 	testkit.Must(f.t, err)
 	return f.caller(conn)
-}
-
-func (f *front) places() (open, aside int) {
-	f.slots.mu.Lock()
-	defer f.slots.mu.Unlock()
-	return len(f.slots.open), int(f.aside.Load())
 }
 
 func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
@@ -71,9 +66,7 @@ func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
 					}
 				}
 				idle[0].closesSoon()
-				if open, _ := f.places(); open > places {
-					t.Errorf("%d connections are open", open)
-				}
+				testkit.Eventually(t, "no more connections than places", func() bool { return f.open.Load() <= places })
 			}
 		})
 	}
@@ -82,15 +75,15 @@ func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
 func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 	const places = 16
 	release, under := make(chan struct{}), make(chan struct{}, 10*places)
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+	var turnedAway atomic.Int32
+	f := newFront(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
 			under <- struct{}{}
 			<-release
 		}
 		echo(w, r)
-	}, func(l *config.Limits) { l.MaxConnections = places })
-	var turnedAway atomic.Int32
-	f.o.TurnedAway = func() { turnedAway.Add(1) }
+	}, func(o *listen.Options) { o.TurnedAway = func() { turnedAway.Add(1) } })
+	f.listen(nil, func(l *config.Limits) { l.MaxConnections = places })
 	const long = "GET /long HTTP/1.1\r\nHost: a\r\n\r\n"
 	var many []*caller
 	for range places - places/8 + places/4 {
@@ -101,7 +94,6 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 	for range places - places/8 {
 		<-under
 	}
-	testkit.Eventually(t, "the others to wait aside", func() bool { _, aside := f.places(); return aside == places/4 })
 	for range 5 * places {
 		c := f.dialFrom("127.0.0.1")
 		c.ask(get)
@@ -130,16 +122,16 @@ func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
 func TestALowerLimitIsReachedAndAHigherOneIsUsed(t *testing.T) {
 	f := newFront(t, echo)
 	l := limits
-	both := []Listener{{Name: "a", Address: "127.0.0.1:0"}, {Name: "b", Address: "127.0.0.1:0"}}
+	both := []listen.Listener{{Name: "a", Address: "127.0.0.1:0"}, {Name: "b", Address: "127.0.0.1:0"}}
 	for _, l.MaxConnections = range []int{5, 2, 0, 3} {
 		testkit.Must(t, f.Listen(both, l, time.Minute))
 		for i := range 10 {
 			f.addr = f.Addrs()[i%2].String()
 			f.dial().ask(get)
 		}
-		if open, _ := f.places(); l.MaxConnections > 0 && open > l.MaxConnections {
-			t.Errorf("%d of %d connections are open", open, l.MaxConnections)
-		}
+		testkit.Eventually(t, "no more connections than places", func() bool {
+			return l.MaxConnections == 0 || int(f.open.Load()) <= l.MaxConnections
+		})
 	}
 }
 
@@ -156,8 +148,7 @@ func withFew(t *testing.T) *exec.Cmd {
 
 // reserving makes a server that keeps descriptors free.
 func reserving(t *testing.T, h http.HandlerFunc) *front {
-	f := newFront(t, h)
-	f.Server = New(Options{Handler: h, NewID: f.o.NewID, Log: f.o.Log, Reserve: true})
+	f := newFront(t, h, func(o *listen.Options) { o.Reserve = true })
 	f.listen(nil, func(l *config.Limits) { l.MaxConnections = 10_000 })
 	return f
 }

@@ -23,14 +23,14 @@ type socket struct {
 	// over reports whether it is closed, or just about to be.
 	over atomic.Bool
 	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
-	// there is one, expelled once the socket was chosen to be closed for another.
+	// there is one, evicted once the socket was chosen to be closed for another.
 	idleSince atomic.Int64
 	// pace is how long writers wait. Only they, who take turns, know it and their deadline.
 	pace    pace
 	writeBy wire.Deadline
 }
 
-const expelled = -1
+const evicted = -1
 
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (n int, err error) {
@@ -65,7 +65,7 @@ func (s *socket) writeBuffers(b *net.Buffers) error {
 // arm sets the deadline for the next write, and gives the time.
 func (s *socket) arm() (now time.Time, err error) {
 	now = time.Now()
-	return now, s.writeBy.Arm(now, s.pace.patience(), s.SetWriteDeadline)
+	return now, s.writeBy.Arm(now, s.pace.limit(), s.SetWriteDeadline)
 }
 
 // goesOn tells, of a write that took n bytes, whether the rest is to be tried again: the
@@ -82,17 +82,8 @@ func (s *socket) goesOn(began time.Time, n int, err error) bool {
 	return false
 }
 
-// rests notes that there is no request from now on.
-func (s *socket) rests() { s.idleSince.Store(time.Now().UnixNano()) }
-
-// expel closes the connection, which has no request, for another one.
-func (s *socket) expel() {
-	if s.owner.handed.Load() {
-		_ = s.Close() // an error would be that it is closed
-	} else {
-		s.owner.expel()
-	}
-}
+// becomesIdle notes that there is no request from now on.
+func (s *socket) becomesIdle() { s.idleSince.Store(time.Now().UnixNano()) }
 
 // socketOf is the socket beneath a connection of an http.Server, nil if it is another's.
 func socketOf(nc net.Conn) *socket {

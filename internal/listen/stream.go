@@ -92,8 +92,8 @@ func (b *streamBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	began := time.Now()
-	if patience := b.pace.patience(); patience > 0 {
-		if err := b.control.SetReadDeadline(began.Add(patience)); err != nil {
+	if limit := b.pace.limit(); limit > 0 {
+		if err := b.control.SetReadDeadline(began.Add(limit)); err != nil {
 			return 0, err
 		}
 		defer b.control.SetReadDeadline(time.Time{})
@@ -135,7 +135,7 @@ func (b *streamBody) takeBack() {
 }
 
 // mostAtOnce is how much of an answer goes to a caller on HTTP/2 at once, in bytes: one frame as large as any
-// receiver must accept. It has to be taken whole within the patience, and is less where that would be more than the
+// receiver must accept. It has to be taken whole within the limit, and is less where that would be more than the
 // pace asks for.
 const mostAtOnce = 16 << 10
 
@@ -159,7 +159,7 @@ type stream struct {
 
 func (s *stream) arm() (began time.Time) {
 	began = time.Now()
-	_ = s.writeBy.Arm(began, s.pace.patience(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
+	_ = s.writeBy.Arm(began, s.pace.limit(), s.control.SetWriteDeadline) // HTTP/2 has deadlines
 	return began
 }
 

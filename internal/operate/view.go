@@ -9,6 +9,7 @@
 package operate
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -42,7 +43,7 @@ type View struct {
 	Now            func() time.Time
 
 	Config    *config.Config
-	Tokens    *authn.Tokens
+	Tokens    Tokens
 	Directory *directory.Directory
 	Egress    *egress.Egress
 	Redis     *redisstore.Store // nil if there is none
@@ -53,7 +54,7 @@ type View struct {
 
 	Switches *maintenance.Switches
 	Activity *activity.Recent
-	Cache    *cache.Cache
+	Cache    func() cache.Stats
 	// Evidence is nil if none is kept.
 	Evidence *audit.Status
 
@@ -87,6 +88,12 @@ type View struct {
 	// Assume is the target of a call to a provider that is not known, by the route of
 	// that index, as if the provider had that base URL. What is sent there fails.
 	Assume func(route int, base *url.URL, c *call.Call) (server.Target, error)
+}
+
+// Tokens are the tokens of all OAuth clients: how they stand, and one that is only tried.
+type Tokens interface {
+	Status() []authn.ClientStatus
+	Try(ctx context.Context, client string, scopes []string, another *config.Client) (authn.Token, error)
 }
 
 // Forwarder takes a call with everything decided.

@@ -83,22 +83,8 @@ func (x *exchange) forward(route *Route) error {
 	}
 	path := ebox.ParsePath(x.below())
 	c.Target, c.Segments = path.Escaped, path.Segments
-	c.Action = route.classify(c.Method, path)
-	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(path)
-	c.MaxBody = int64(route.MaxBody)
-
-	if err := x.sameOrigin(); err != nil {
-		return err
-	}
-	if c.Opening {
-		listen.KeepServing(x) // a document is marked read, whoever gets it
-	}
-
-	claim := x.claim()
-	if err := x.named(caller, route, path, &claim); err != nil {
-		return err
-	}
-	tenant, err := x.resolve(caller, &route.Route, claim)
+	c.MaxBody, c.Document = int64(route.MaxBody), ebox.IsDocument(path)
+	tenant, _, err := x.judge(caller, route, path, c.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -120,6 +106,26 @@ func (x *exchange) forward(route *Route) error {
 	}
 	x.e.o.Proxy.Serve(x, x.r, c)
 	return nil
+}
+
+// judge decides whether the caller may make a call to a route, by all that the call says, and for whom it is. most
+// bounds the body that is read for that, in bytes; 0 for no bound of the route's own.
+func (x *exchange) judge(caller *tenancy.Caller, route *Route, path ebox.Path, most int64,
+) (tenant tenancy.Tenant, body []byte, err error) {
+	c := x.c
+	c.Action = route.classify(c.Method, path)
+	if c.Opening = c.Action == ebox.Open; c.Opening {
+		listen.KeepServing(x) // a document is marked read, whoever gets it
+	}
+	if err := x.sameOrigin(); err != nil {
+		return tenant, nil, err
+	}
+	claim := x.claim()
+	if body, err = x.named(caller, route, path, &claim, most); err != nil {
+		return tenant, nil, err
+	}
+	tenant, err = x.resolve(caller, &route.Route, claim)
+	return tenant, body, err
 }
 
 // check refuses what can be refused before the body is read.

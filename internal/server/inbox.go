@@ -42,41 +42,44 @@ var (
 	listMethods    = []string{http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodOptions}
 )
 
-// serveInbox answers for all providers at once. It resolves the call as one to a provider is
-// resolved, once for all of them.
+// serveInbox answers for all providers at once. It judges the call as one to a provider is
+// judged, once for all of them.
 func (x *exchange) serveInbox(path string) error {
 	c, in := x.c, x.e.o.Inbox
 	caller, err := x.identify()
 	if err != nil {
 		return err
 	}
-	parsed := ebox.ParsePath(path)
-	c.Action = in.Route.classify(c.Method, parsed)
-	if err := x.sameOrigin(); err != nil {
-		return err
+	if c.Method == http.MethodPatch {
+		if err := inbox.CheckChanges(x.r.Header); err != nil {
+			return err
+		}
 	}
-	claim := x.claim()
-	if err := x.readNames(in.Route, parsed, nil, &claim); err != nil {
-		return err
-	}
-	tenant, err := x.resolve(caller, &in.Route.Route, claim)
+	tenant, body, err := x.judge(caller, in.Route, ebox.ParsePath(path), inbox.MaxChanges)
 	if err != nil {
 		return err
 	}
 	x.represent(tenant)
+	c.Record.BytesIn = int64(len(body))
+	providers, err := in.Providers()
+	if err != nil {
+		return err
+	}
 	b := &bundle{x: x, tenant: tenant, prefix: c.Path[:len(c.Path)-len(x.rest)]}
 	if c.Method == http.MethodPatch {
-		return b.change(caller)
+		changes, err := inbox.ParseChanges(body, x.r.Header["Content-Type"], providers, &x.memory)
+		if err != nil {
+			return err
+		}
+		return b.ask(caller, providers, noStore, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
+			return round.Change(ctx, changes)
+		})
 	}
 	query, err := inbox.ParseQuery(c.Query)
 	if err != nil {
 		return err
 	}
 	query.Whole = query.Whole || caller.Partial != nil && !*caller.Partial
-	providers, err := in.Providers()
-	if err != nil {
-		return err
-	}
 	return b.ask(caller, providers, noCache, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
 		if path == inbox.SummaryPath {
 			return round.Summary(ctx, query, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
@@ -139,37 +142,6 @@ func (b *bundle) ask(caller *tenancy.Caller, providers []inbox.Provider, cacheCo
 	}
 	x.answer(result.Status, result.Body)
 	return nil
-}
-
-// change sends each provider its own part of the changes.
-func (b *bundle) change(caller *tenancy.Caller) error {
-	in := b.x.e.o.Inbox
-	if err := inbox.CheckChanges(b.x.r.Header); err != nil {
-		return err
-	}
-	providers, err := in.Providers()
-	if err != nil {
-		return err
-	}
-	body, err := b.x.readBody(caller, inbox.MaxChanges)
-	if err != nil {
-		return err
-	}
-	b.x.c.Record.BytesIn = int64(len(body))
-	claim := b.x.claim()
-	if err := b.x.readNames(in.Route, ebox.ParsePath(inbox.MessagesPath), body, &claim); err != nil {
-		return err
-	}
-	if _, err := b.x.resolve(caller, &in.Route.Route, claim); err != nil {
-		return err
-	}
-	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers, &b.x.memory)
-	if err != nil {
-		return err
-	}
-	return b.ask(caller, providers, noStore, func(ctx context.Context, round *inbox.Round) (*inbox.Result, error) {
-		return round.Change(ctx, changes)
-	})
 }
 
 // together has the providers asked, and leaves nothing running when it returns, be it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -200,6 +201,9 @@ func TestInboxChangesAreSharedOut(t *testing.T) {
 		!strings.Contains(got.Body.String(), `{"providerId":"nsso","status":200,"items":1}`) {
 		t.Errorf("%d %v %s", got.Code, got.Header(), got.Body)
 	}
+	if own := f.records[2]; own.Route != server.InboxRoute || !slices.Equal(own.Messages, []string{"2", "1"}) {
+		t.Errorf("the record of the whole names %q", own.Messages)
+	}
 	for id, message := range map[string]string{"nsso": "1", "b": "2"} {
 		q := f.asked[id]
 		if len(q) != 1 || q[0].Method != "PATCH" || q[0].body != `{"items":[{"messageId":"`+message+`"}]}` ||
@@ -209,6 +213,7 @@ func TestInboxChangesAreSharedOut(t *testing.T) {
 		}
 	}
 	for _, fields := range [][]string{{body, merge, `If-Match: "1"`}, {"\n{}", merge}, {body, "Content-Type: text/plain"},
+		{"\n" + `{"items":[{"providerId":"b","ProviderId":"nsso","messageId":"2"}]}`, merge}, {"\n\ufeff" + body[1:], merge},
 		{body + strings.Repeat(" ", inbox.MaxChanges), merge}} {
 		if got := f.ask("PATCH "+inboxPath, fields...); got.Code != 400 && got.Code != 413 || len(f.asked["b"]) != 1 {
 			t.Errorf("%.100q: %d %s", fields, got.Code, got.Body)

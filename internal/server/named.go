@@ -20,12 +20,14 @@ import (
 const mostRead = 4 << 20
 
 // named adds to the claim the enterprises that a call names in its path, its query and its
-// body. What can be refused without the body is, before the caller is asked for it.
-func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, claim *tenancy.Claim) (err error) {
+// body, and gives the body if it was read. What can be refused without the body is, before the caller is asked for it.
+// most bounds the body, in bytes; 0 for no bound but that of what is read.
+func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, claim *tenancy.Claim, most int64,
+) (body []byte, err error) {
 	c := x.c
 	if route.EnterpriseIn != "" {
 		if claim.Target, _, err = ebox.EnterpriseIn(route.EnterpriseIn, path); err != nil {
-			return err
+			return nil, err
 		}
 		if claim.Target != 0 {
 			c.Record.Named = []string{claim.Target.String()}
@@ -36,35 +38,34 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 	}
 	switch {
 	case route.Kind == config.KindMandates:
-		return x.namedInMandate(caller, route, claim)
-	case route.named == nil:
-		return nil
+		return nil, x.namedInMandate(caller, route, claim, most)
+	case !route.namesEnterprises:
+		return nil, nil
 	case !c.HasBody:
-		return x.readNames(route, path, nil, claim)
+		return nil, x.readNames(path, nil, claim)
 	}
 	if err := x.check(caller, route, *claim); err != nil {
-		return err
+		return nil, err
 	}
-	limit := int64(mostRead)
-	if route.MaxBody > 0 {
-		limit = min(limit, int64(route.MaxBody))
+	if most == 0 {
+		most = mostRead
 	}
+	most = min(most, mostRead)
 	if x.isPublication() {
-		if err := x.readNames(route, path, nil, claim); err != nil {
-			return err
+		if err := x.readNames(path, nil, claim); err != nil {
+			return nil, err
 		}
-		return x.publish(caller, route, path, *claim, int(limit))
+		return nil, x.publish(caller, route, path, *claim, int(most))
 	}
-	body, err := x.readJSON(caller, limit)
-	if err != nil {
-		return err
+	if body, err = x.readJSON(caller, most); err != nil {
+		return nil, err
 	}
 	c.Record.Messages, c.Record.MoreMessages = ebox.MessagesIn(c.Method, path, body)
-	return x.readNames(route, path, body, claim)
+	return body, x.readNames(path, body, claim)
 }
 
 // namedInMandate reads a call of grant/citizen, whose body goes on from memory.
-func (x *exchange) namedInMandate(caller *tenancy.Caller, route *Route, claim *tenancy.Claim) (err error) {
+func (x *exchange) namedInMandate(caller *tenancy.Caller, route *Route, claim *tenancy.Claim, most int64) (err error) {
 	c := x.c
 	if claim.Query, err = tenancy.NamedInQuery(c.Query); err != nil {
 		return err
@@ -72,19 +73,29 @@ func (x *exchange) namedInMandate(caller *tenancy.Caller, route *Route, claim *t
 	if err := x.check(caller, route, *claim); err != nil {
 		return err
 	}
-	if c.Body, err = x.readBody(caller, int64(route.MaxBody)); err != nil {
+	if c.Body, err = x.readBody(caller, most); err != nil {
 		return err
 	}
 	c.BodyRead = true
-	claim.Body, err = namedInBody(c.Body, x.r.Header)
+	media, coding := media(x.r.Header)
+	claim.Body, err = tenancy.NamedInBody(c.Body, media, coding)
 	return err
+}
+
+// media gives the headers that say how a body is to be read.
+func media(h http.Header) (contentType, contentEncoding string) {
+	return strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ",")
+}
+
+// checkCoding refuses a body with a content coding.
+func (x *exchange) checkCoding() error {
+	_, coding := media(x.r.Header)
+	return tenancy.CheckMedia("", coding)
 }
 
 // readJSON reads a body whole, which goes on from memory, framed and with trailers as it came.
 func (x *exchange) readJSON(caller *tenancy.Caller, limit int64) ([]byte, error) {
-	h := x.r.Header
-	err := tenancy.CheckMedia(strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ","))
-	if err != nil {
+	if err := tenancy.CheckMedia(media(x.r.Header)); err != nil {
 		return nil, err
 	}
 	trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
@@ -100,12 +111,12 @@ func (x *exchange) readJSON(caller *tenancy.Caller, limit int64) ([]byte, error)
 }
 
 // readNames reads query and body for the enterprises that they name, and notes them.
-func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *tenancy.Claim) (err error) {
+func (x *exchange) readNames(path ebox.Path, body []byte, claim *tenancy.Claim) (err error) {
 	c := x.c
 	if c.Query == "" && len(body) == 0 {
 		return nil
 	}
-	if claim.Named, err = route.named(c.Method, path, c.Query, body); err != nil {
+	if claim.Named, err = ebox.NamedIn(c.Action, path, c.Query, body); err != nil {
 		return err
 	}
 	noted := map[enterprise.Number]bool{claim.Target: true}
@@ -116,10 +127,6 @@ func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *t
 		}
 	}
 	return nil
-}
-
-func namedInBody(body []byte, h http.Header) (tenancy.Named, error) {
-	return tenancy.NamedInBody(body, strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ","))
 }
 
 // readBody reads a body whole, since what it says decides whether it may be sent. The
@@ -136,8 +143,8 @@ func (x *exchange) readBody(caller *tenancy.Caller, limit int64) ([]byte, error)
 	if limit > 0 && r.ContentLength > limit {
 		return nil, tooLarge()
 	}
-	if _, err := namedInBody(nil, r.Header); err != nil {
-		return nil, err // its coding or charset already is one that is not read
+	if err := x.checkCoding(); err != nil {
+		return nil, err
 	}
 	if err := x.admitCaller(caller); err != nil {
 		return nil, err

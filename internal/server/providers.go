@@ -30,8 +30,11 @@ type Provider struct {
 
 // providersRoute is /ebox/providers for the rules of tenancy: everybody who may
 // use an e-Box route may see the list, for no enterprise in particular.
-var providersRoute = tenancy.Route{
-	Route: &config.Route{Name: "ebox-providers", Kind: config.KindRegistry, Enterprise: config.None}}
+var providersRoute = Route{
+	Route: tenancy.Route{Route: &config.Route{
+		Name: "ebox-providers", Kind: config.KindRegistry, Enterprise: config.None}},
+	classify: func(string, ebox.Path) ebox.Action { return ebox.List },
+}
 
 // listProviders answers /ebox/providers.
 func (x *exchange) listProviders() error {
@@ -40,8 +43,7 @@ func (x *exchange) listProviders() error {
 	if err != nil {
 		return err
 	}
-	c.Action = ebox.List
-	if _, err := x.resolve(caller, &providersRoute, x.claim()); err != nil {
+	if _, _, err := x.judge(caller, &providersRoute, ebox.Path{}, 0); err != nil {
 		return err
 	}
 	items, complete := x.e.o.Providers()

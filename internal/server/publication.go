@@ -41,7 +41,7 @@ func (x *exchange) publish(caller *tenancy.Caller, route *Route, path ebox.Path,
 	if err != nil {
 		return err
 	}
-	if _, err := namedInBody(nil, x.r.Header); err != nil { // it has a content coding
+	if err := x.checkCoding(); err != nil {
 		return err
 	}
 	if err := x.admitCaller(caller); err != nil {

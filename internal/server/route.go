@@ -13,9 +13,8 @@ type Route struct {
 	tenancy.Route
 	// classify says what a call does; path is below the route's own.
 	classify func(method string, path ebox.Path) ebox.Action
-	// named gives the enterprises that a call names in its query and its body; nil on a
-	// route whose calls name none. Its errors are problems.
-	named func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error)
+	// namesEnterprises says that its calls name enterprises in query and body, as ebox.NamedIn finds them.
+	namesEnterprises bool
 	// namesProviders says that its answers may hold URLs of Document Providers, which then lead
 	// to the gateway's paths for them.
 	namesProviders bool
@@ -45,9 +44,7 @@ func NewRoute(route *config.Route, own enterprise.Number) *Route {
 	r.classify = func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, reads) }
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
-		r.named = func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error) {
-			return ebox.NamedIn(method, path, query, body, reads)
-		}
+		r.namesEnterprises = true
 		r.namesProviders = !route.Registry // the older registry's list is an answer of the Federation API
 	case config.KindMandates:
 		r.classify = ebox.ClassifyMandates

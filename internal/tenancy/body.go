@@ -136,10 +136,7 @@ func (v *bodyVisitor) Scalar(depth int, raw []byte, at func() string) error {
 	if !inside || value == "null" && !quoted {
 		return nil
 	}
-	text, ok := v.named.note(value)
-	if !ok {
-		return tooManyNumbers("body")
-	}
+	text := v.named.note(value)
 	exact := v.open[1].key == representedNumber || v.open[1].key == representedName
 	v.named.Direct = v.named.Direct || text && exact
 	return nil

@@ -1,4 +1,4 @@
-package tenancy
+package tenancy_test
 
 import (
 	"crypto/sha256"
@@ -11,6 +11,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/tenancy"
 )
 
 func certificate(raw, commonName string, dns []string, uris ...string) *x509.Certificate {
@@ -47,7 +48,7 @@ func TestTheMostSpecificRuleWins(t *testing.T) {
 		{Name: "pinned at home", ClientCertificates: []config.CertificateMatch{{Fingerprint: fingerprintOf("home")}},
 			Networks: prefixes("127.0.0.0/8")},
 	}
-	callers := NewCallers(rules)
+	callers := tenancy.NewCallers(rules)
 	for name, c := range map[string]struct {
 		addr, listener string
 		certificate    *x509.Certificate
@@ -78,25 +79,25 @@ func TestTheMostSpecificRuleWins(t *testing.T) {
 		"a DNS name is not a common name": {"2001:db9::1", "other", certificate("x", "batch2.example", nil), "everybody"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, ok := callers.Identify(Peer{Addr: netip.MustParseAddr(c.addr), Listener: c.listener,
+			got, ok := callers.Identify(tenancy.Peer{Addr: netip.MustParseAddr(c.addr), Listener: c.listener,
 				Certificate: c.certificate})
 			if !ok || got.Name != c.want {
 				t.Fatalf("got %v, %v; want %s", got, ok, c.want)
 			}
 		})
 	}
-	if got, _ := callers.Identify(Peer{Listener: "internal"}); got.Name != "listener" {
+	if got, _ := callers.Identify(tenancy.Peer{Listener: "internal"}); got.Name != "listener" {
 		t.Fatalf("a peer without an address is %s", got.Name)
 	}
 }
 
 func TestWhoMatchesNoRuleIsNobody(t *testing.T) {
-	callers := NewCallers([]config.Caller{
+	callers := tenancy.NewCallers([]config.Caller{
 		{Name: "hr", Networks: prefixes("10.0.0.0/8"), Listeners: []string{"internal"}},
 		{Name: "a", ClientCertificates: []config.CertificateMatch{{DNSName: "a.example"}}},
 		{Name: "b", ClientCertificates: []config.CertificateMatch{{DNSName: "b.example"}}},
 	})
-	for name, p := range map[string]Peer{
+	for name, p := range map[string]tenancy.Peer{
 		"the listener without the network": {Addr: netip.MustParseAddr("11.0.0.1"), Listener: "internal"},
 		"a certificate with the names of two": {
 			Addr: netip.MustParseAddr("10.0.0.1"), Listener: "internal", Certificate: certificate("x", "",
@@ -112,9 +113,9 @@ func TestWhoMatchesNoRuleIsNobody(t *testing.T) {
 }
 
 func TestWithoutRulesEverybodyMayEverything(t *testing.T) {
-	callers := NewCallers(nil)
-	got, ok := callers.Identify(Peer{})
-	if !ok || got.Name != "" || !got.Own || got.May != ebox.All || !got.mayRepresent(dairy) ||
+	callers := tenancy.NewCallers(nil)
+	got, ok := callers.Identify(tenancy.Peer{})
+	if !ok || got.Name != "" || !got.Own || got.May != ebox.All || got.Enterprises != nil ||
 		!eboxRoute.In(got.Routes) || got.Class != config.Interactive || callers.List()[0] != got {
 		t.Fatalf("%+v, %v", got, ok)
 	}

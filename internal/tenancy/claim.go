@@ -75,7 +75,7 @@ func isAlphanumeric(c byte) bool {
 func HeaderValues(h http.Header) []string {
 	var values []string
 	for name, v := range h {
-		if len(name) != len(call.RepresentedField) || !isRepresentedField(name) {
+		if !isRepresentedField(name) {
 			continue
 		}
 		if values == nil {
@@ -87,34 +87,37 @@ func HeaderValues(h http.Header) []string {
 	return values
 }
 
-// said is what path and header say together.
-type said struct {
-	number enterprise.Number
-	own    bool
+// mention is a place of the request that names somebody: an enterprise, or the client itself by 0.
+type mention struct {
+	in, name string // empty for no place
+	number   enterprise.Number
 }
 
-// said reads path and header. All that is wrong with them is reported at once.
-func (c *Claim) said() (said, error) {
-	var s said
-	var inHeader enterprise.Number
+func (m mention) isOwn() bool { return m.in != "" && m.number == 0 }
+
+// said gives whom path, header and the path of the API name together, by the first of these places. All that
+// is wrong with path and header is reported at once.
+func (claim *Claim) said(c *Caller, route *Route) (mention, error) {
+	var inPath, inHeader mention
 	var issues []problem.Issue
-	if c.HasPath {
-		if s.own = c.Path == ownSegment; !s.own {
-			n, err := enterprise.Parse(c.Path)
-			if err != nil {
-				issues = append(issues, numberIssue("path", "number", c.Path, err))
-			}
-			s.number = n
+	read := func(in, name, value string) mention {
+		n, err := enterprise.Parse(value)
+		if err != nil {
+			issues = append(issues, numberIssue(in, name, value, err))
 		}
+		return mention{in, name, n}
 	}
-	switch len(c.Header) {
+	switch {
+	case !claim.HasPath:
+	case claim.Path == ownSegment:
+		inPath = mention{"path", "number", 0}
+	default:
+		inPath = read("path", "number", claim.Path)
+	}
+	switch len(claim.Header) {
 	case 0:
 	case 1:
-		n, err := enterprise.Parse(c.Header[0])
-		if err != nil {
-			issues = append(issues, numberIssue("header", call.RepresentedField, c.Header[0], err))
-		}
-		inHeader = n
+		inHeader = read("header", call.RepresentedField, claim.Header[0])
 	default:
 		issues = append(issues, problem.Issue{
 			Type: problem.IssueInvalidInput, In: "header", Name: call.RepresentedField,
@@ -122,33 +125,53 @@ func (c *Claim) said() (said, error) {
 		})
 	}
 	if issues != nil {
-		return said{}, problem.BadRequest("The enterprise that the request is for cannot be read. Correct what "+
+		return mention{}, problem.BadRequest("The enterprise that the request is for cannot be read. Correct what "+
 			"the issues say.", issues...)
 	}
+	s, contradicted := agree(inPath, inHeader)
 	switch {
-	case inHeader == 0:
-	case !c.HasPath:
-		s.number = inHeader
-	case s.number != inHeader: // "own" is another than every number
-		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", call.RepresentedField,
-			problem.Clip(c.Header[0]))
+	case contradicted != nil:
+		return mention{}, contradicted
+	case s.isOwn() && !c.Own:
+		return mention{}, ownNotAllowed(c)
+	case claim.Target == 0:
+		return s, nil
+	}
+	target := mention{"path", "enterpriseNumber", claim.Target}
+	if claim.Target == route.Own && s.number == 0 && c.Own {
+		target.number = 0 // the office's own e-Box
+	}
+	if s, contradicted = agree(s, target); contradicted != nil {
+		return mention{}, route.hinted(contradicted, s.isOwn())
 	}
 	return s, nil
 }
 
-// direct reports whether the enterprise is named where the upstream looks.
-func (c *Claim) direct(method string) bool {
-	if c.place(method) == "body" {
-		return c.Body.Direct
+// agree gives the first of two places that names somebody. If both do, they must name the same; else there is
+// a problem, 400.
+func agree(first, other mention) (mention, *problem.Problem) {
+	switch {
+	case first.in == "":
+		return other, nil
+	case other.in != "" && other.number != first.number:
+		return first, contradiction(first, other)
 	}
-	return c.Query.Direct
+	return first, nil
+}
+
+// direct reports whether the enterprise is named where the upstream looks.
+func (claim *Claim) direct(method string) bool {
+	if claim.place(method) == "body" {
+		return claim.Body.Direct
+	}
+	return claim.Query.Direct
 }
 
 // place says where the upstream looks: in the query if the method has no body of
 // its own or this request has nothing in it, else in the body, beside which a
 // number in the query may well be overlooked.
-func (c *Claim) place(method string) string {
-	if !inQuery(method) && c.Body.Content {
+func (claim *Claim) place(method string) string {
+	if !inQuery(method) && claim.Body.Content {
 		return "body"
 	}
 	return "query"

@@ -1,8 +1,14 @@
-package tenancy
+package tenancy_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/tenancy"
 )
 
 func TestCutPath(t *testing.T) {
@@ -24,7 +30,7 @@ func TestCutPath(t *testing.T) {
 		"the word alone":           {"/enterprises", "", "/enterprises", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			segment, rest, found, err := CutPath(c.path)
+			segment, rest, found, err := tenancy.CutPath(c.path)
 			if segment != c.segment || rest != c.rest || found != c.found || status(t, err) != c.status {
 				t.Fatalf("%q, %q, %v, %v", segment, rest, found, err)
 			}
@@ -44,29 +50,38 @@ func TestAliasesOfTheRepresentedHeader(t *testing.T) {
 		"Xn-Behalf-Of-Enterprise-Number":  false,
 		"":                                false,
 	} {
-		if values := HeaderValues(http.Header{name: {"1", "2"}, "Accept": {"5"}}); isRepresentedField(name) != want ||
-			(len(values) == 2) != want || len(values) == 1 {
-			t.Errorf("isRepresentedField(%q) = %v, values %q", name, !want, values)
+		got := tenancy.HeaderValues(http.Header{name: {"1", "2"}, "Accept": {"5"}})
+		if want != slices.Equal(got, []string{"1", "2"}) || !want && got != nil {
+			t.Errorf("%q has the values %q", name, got)
 		}
 	}
 }
 
-// Whatever path and headers say, they are either refused with 400 or one number.
+// Whatever path and headers say, they are either refused with 400 or name one enterprise, or the office itself.
 func FuzzClaim(f *testing.F) {
 	f.Add("0206731645", true, "BE 0206.731.645", "", 1)
 	f.Add("own", true, "", "", 0)
 	f.Add("", false, "0206731645", "0206731645", 2)
 	f.Fuzz(func(t *testing.T, path string, hasPath bool, one, two string, headers int) {
-		claim := Claim{Path: path, HasPath: hasPath, Header: []string{one, two}[:min(2, max(0, headers))]}
-		s, err := claim.said()
+		claim := tenancy.Claim{Path: path, HasPath: hasPath, Header: []string{one, two}[:min(2, max(0, headers))]}
+		got, err := resolver(config.Any).Resolve(ruled(everything), eboxRoute, ebox.List, "GET", claim)
 		if err != nil {
-			if status(t, err) != 400 || len(issues(err)) == 0 || s != (said{}) {
-				t.Fatalf("%v, %v", s, err)
+			if status(t, err) != 400 || len(issues(err)) == 0 || got.Number != 0 || got.Own {
+				t.Fatalf("%v, %v", got, err)
 			}
 			return
 		}
-		if s.own && s.number != 0 || (s == said{}) != (!hasPath && headers <= 0) || len(claim.Header) > 1 {
-			t.Fatalf("%+v of %+v", s, claim)
+		said := slices.Clone(claim.Header)
+		if hasPath {
+			said = append(said, path)
+		}
+		for _, s := range said {
+			if n, err := enterprise.Parse(s); n != got.Number || (err != nil) != (got.Own && s == "own") {
+				t.Fatalf("%+v of %+v", got, claim)
+			}
+		}
+		if len(said) == 0 || len(claim.Header) > 1 {
+			t.Fatalf("%+v of %+v", got, claim)
 		}
 	})
 }

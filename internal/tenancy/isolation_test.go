@@ -1,4 +1,4 @@
-package tenancy
+package tenancy_test
 
 import (
 	"encoding/json"
@@ -17,6 +17,8 @@ import (
 	"ebox-gateway/internal/problem"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/tenancy"
 )
 
 // request is what grant/citizen sees of a request besides its headers.
@@ -35,7 +37,7 @@ func upstream(r request, first, second string) string {
 	} else {
 		var body map[string]any
 		_ = json.Unmarshal([]byte(r.body), &body)
-		for _, name := range []string{representedNumber, representedName} {
+		for _, name := range []string{numberName, enterpriseName} {
 			// Decoding into a map keeps the exact name.
 			if v := body[name]; v != nil && v != "" && text == "" {
 				text = fmt.Sprint(v)
@@ -64,8 +66,8 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		"0206731646", "own", "x", "",
 	})
 	maybe := func(g *rapid.Generator[string]) *rapid.Generator[string] { return rapid.OneOf(rapid.Just("-"), g) }
-	name := rapid.SampledFrom([]string{representedNumber, representedNumber, representedNumber, representedName,
-		"RepresentedEnterpriseNumber", "filter[" + representedNumber + "]", "page"})
+	name := rapid.SampledFrom([]string{numberName, numberName, numberName, enterpriseName,
+		"RepresentedEnterpriseNumber", "filter[" + numberName + "]", "page"})
 	outcomes := map[string]int{}
 	property := func(t *rapid.T) {
 		// Most requests mean one enterprise, so that many of them get through.
@@ -87,11 +89,11 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 			rule.DefaultEnterprise = rapid.SampledFrom(among).Draw(t, "default")
 		}
 		mode := rapid.SampledFrom([]config.Mode{config.Listed, config.Any}).Draw(t, "mode")
-		route := rapid.SampledFrom([]*Route{eboxRoute, grantRoute, grantRoute, grantRoute, registry, ownRoute}).Draw(t,
-			"route")
+		routes := []*tenancy.Route{eboxRoute, grantRoute, grantRoute, grantRoute, registry, ownRoute}
+		route := rapid.SampledFrom(routes).Draw(t, "route")
 
 		r := request{method: rapid.SampledFrom([]string{"GET", "POST", "PATCH", "DELETE"}).Draw(t, "method")}
-		var claim Claim
+		var claim tenancy.Claim
 		if path := maybe(written).Draw(t, "path"); path != "-" {
 			claim.Path, claim.HasPath = path, true
 		}
@@ -117,17 +119,17 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 			r.body = "{" + strings.Join(members, ",") + "}"
 		}
 		var err error
-		if claim.Query, err = NamedInQuery(r.query); err != nil {
+		if claim.Query, err = tenancy.NamedInQuery(r.query); err != nil {
 			return
 		}
-		if claim.Body, err = NamedInBody([]byte(r.body), "application/json", ""); err != nil {
+		if claim.Body, err = tenancy.NamedInBody([]byte(r.body), "application/json", ""); err != nil {
 			return
 		}
 		action := ebox.List
 		if route.Kind == config.KindMandates {
 			action = ebox.Mandates
 		}
-		tenant, err := NewResolver(config.Tenancy{
+		tenant, err := tenancy.NewResolver(config.Tenancy{
 			Mode: mode, Enterprises: rows, Suspended: []enterprise.Number{stopped}, DefaultClient: "payroll",
 		}, clock).Resolve(ruled(rule), route, action, r.method, claim)
 		if err != nil {
@@ -186,7 +188,7 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		if tenant.Query != "" {
 			sent.query = strings.TrimPrefix(sent.query+"&"+tenant.Query, "&")
 		}
-		for _, order := range [][2]string{{representedNumber, representedName}, {representedName, representedNumber}} {
+		for _, order := range [][2]string{{numberName, enterpriseName}, {enterpriseName, numberName}} {
 			switch acts := upstream(sent, order[0], order[1]); acts {
 			case "refused":
 			case "itself":

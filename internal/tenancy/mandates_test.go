@@ -1,6 +1,7 @@
-package tenancy
+package tenancy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/tenancy"
 )
 
 func TestGrantCitizen(t *testing.T) {
@@ -96,13 +98,29 @@ func TestGrantCitizen(t *testing.T) {
 				}
 			}
 			added := ""
-			if inQuery(method) && got.Number != 0 && !claim.Query.Direct {
+			if strings.Contains("GET HEAD DELETE", method) && got.Number != 0 && !claim.Query.Direct {
 				added = "representedEnterpriseNumber=" + got.Number.String()
 			}
 			if got.Query != added || strings.Join(got.Header, ",") != got.Number.String() {
 				t.Fatalf("added to the query: %q, header %q", got.Query, got.Header)
 			}
 		})
+	}
+}
+
+func TestACallForVeryManyEnterprisesIsRefused(t *testing.T) {
+	var body, query strings.Builder
+	for i, e := range enterprises(1000) {
+		fmt.Fprintf(&body, "%q,", e.Number.String())
+		fmt.Fprintf(&query, "representedEnterpriseNumber[%d]=%s&", i, e.Number)
+	}
+	inBody, inQuery := `POST {"representedEnterpriseNumber":[`+body.String()+`1]}`, "GET ?"+query.String()
+	for _, call := range []string{inBody, inQuery} {
+		method, claim := asked(t, call)
+		_, err := resolver(config.Any).Resolve(ruled(everything), grantRoute, ebox.Mandates, method, claim)
+		if status(t, err) != 400 || len(issues(err)) != 2 || len(claim.Body.Numbers)+len(claim.Query.Numbers) > 10 {
+			t.Errorf("%.50s: %v", call, err)
+		}
 	}
 }
 
@@ -128,7 +146,7 @@ func TestHealthActsForNobody(t *testing.T) {
 func TestCheckBeforeTheBodyIsRead(t *testing.T) {
 	closed := ruled(config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, dairy}})
 	for _, c := range []struct {
-		caller *Caller
+		caller *tenancy.Caller
 		call   string
 		status int
 	}{

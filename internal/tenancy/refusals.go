@@ -1,6 +1,7 @@
 package tenancy
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -29,12 +30,14 @@ func unreadable(in, name, value string) error {
 	return problem.BadRequest("The number of the represented enterprise is not valid.", numberIssue(in, name, value, err))
 }
 
-// contradiction is a request that names two enterprises, or one and the client.
-func contradiction(inA, nameA, valueA, inB, nameB, valueB string) error {
-	const detail = "names another enterprise than the rest of the request"
+// contradiction is a request in which two places name two enterprises, or one and the client.
+func contradiction(first, other mention) *problem.Problem {
+	issue := func(m mention) problem.Issue {
+		return problem.Issue{Type: problem.IssueInvalidInput, In: m.in, Name: m.name,
+			Value: cmp.Or(m.number.String(), ownSegment), Detail: "names another enterprise than the rest of the request"}
+	}
 	return problem.BadRequest("The request names two different enterprises. Name one, the same everywhere.",
-		problem.Issue{Type: problem.IssueInvalidInput, In: inA, Name: nameA, Value: valueA, Detail: detail},
-		problem.Issue{Type: problem.IssueInvalidInput, In: inB, Name: nameB, Value: valueB, Detail: detail})
+		issue(first), issue(other))
 }
 
 // missingEnterprise is a request without the enterprise that its route needs. own

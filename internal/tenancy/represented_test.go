@@ -1,4 +1,4 @@
-package tenancy
+package tenancy_test
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/tenancy"
 )
 
 func TestWhatACallMayName(t *testing.T) {
@@ -45,10 +46,10 @@ func TestWhatACallMayName(t *testing.T) {
 		{"another of its own as mandatary", all, 0, "0206731645", ebox.Mandatary, chemist, 0},
 	} {
 		c.rule.May = ebox.All
-		claim := Claim{Path: c.target, HasPath: true}
+		claim := tenancy.Claim{Path: c.target, HasPath: true}
 		claim.Named = []ebox.Named{{Number: c.number, Part: c.part, In: "body", At: "/x"}}
-		_, err := NewResolver(config.Tenancy{Mode: config.Listed, Enterprises: listed}, clock).
-			Resolve(ruled(c.rule), &Route{Route: eboxRoute.Route, Own: c.known}, ebox.Change, "PATCH", claim)
+		_, err := tenancy.NewResolver(config.Tenancy{Mode: config.Listed, Enterprises: listed}, clock).
+			Resolve(ruled(c.rule), &tenancy.Route{Route: eboxRoute.Route, Own: c.known}, ebox.Change, "PATCH", claim)
 		if status(t, err) != c.status {
 			t.Errorf("%s: %v, want %d", c.name, err, c.status)
 		}

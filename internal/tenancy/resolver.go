@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -121,7 +120,7 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	}
 	t, err := r.resolve(c, route, s)
 	if err == nil {
-		err = r.checkNamed(c, route, &t, claim.Named)
+		err = r.checkNamed(c, route, s, &t, claim.Named)
 	}
 	if err != nil {
 		return Tenant{}, err
@@ -130,9 +129,9 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 }
 
 // resolve finds the Tenant of a call to any route of another kind.
-func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
+func (r *Resolver) resolve(c *Caller, route *Route, s mention) (Tenant, error) {
 	switch {
-	case s.own:
+	case s.isOwn():
 		return r.own(c)
 	case s.number != 0:
 		return r.tenant(c, route, s.number)
@@ -159,37 +158,31 @@ func (r *Resolver) Check(c *Caller, route *Route, action ebox.Action, claim Clai
 	return err
 }
 
-func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Claim) (said, error) {
+func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Claim) (mention, error) {
 	switch {
 	case c == nil:
-		return said{}, problem.Forbidden("No caller rule recognises this caller by its address, listener or client " +
+		return mention{}, problem.Forbidden("No caller rule recognises this caller by its address, listener or client " +
 			"certificate. Ask the platform team for one.")
 	case !route.In(c.Routes):
-		return said{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
+		return mention{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
 			". Ask the platform team to add it to the rule's routes.")
 	case !c.May.Has(action):
-		return said{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() +
+		return mention{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() +
 			". Ask the platform team to add it to what the rule may do.")
 	}
-	s, err := claim.said()
-	if err == nil && claim.Target != 0 {
-		s, err = s.with(claim.Target, claim, c, route)
-	}
-	if err == nil && s.own && !c.Own {
-		err = ownNotAllowed(c)
-	}
-	return s, err
+	return claim.said(c, route)
 }
 
 func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim,
-	s said) (Tenant, error) {
-	number, err := r.agreed(c, route, claim, s)
+	s mention) (Tenant, error) {
+	s, err := r.agreed(c, route, claim, s)
 	if err != nil {
 		return Tenant{}, err
 	}
-	if s.own {
+	if s.isOwn() {
 		return r.own(c)
 	}
+	number := s.number
 	free := action == ebox.None // /health acts for nobody
 	present := claim.Query.Present || claim.Body.Present
 	if !free && !present && number == 0 && c.DefaultEnterprise != 0 {
@@ -225,22 +218,10 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 	return t, nil
 }
 
-// mention is a number, and where the request names it.
-type mention struct {
-	in, name string
-	number   enterprise.Number
-}
-
-// agreed gives the one number that path, header, query and body name, 0 if none
-// does. Each must be admitted before it is compared with the others.
-func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterprise.Number, error) {
-	var mentions []mention
-	switch {
-	case s.number != 0 && claim.HasPath:
-		mentions = append(mentions, mention{"path", "number", s.number})
-	case s.number != 0:
-		mentions = append(mentions, mention{"header", call.RepresentedField, s.number})
-	}
+// agreed gives whom path, header, query and body name together, by the first of these places. Each number must be
+// admitted before it is compared with the others.
+func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s mention) (mention, error) {
+	mentions := []mention{s}
 	for _, n := range claim.Query.Numbers {
 		mentions = append(mentions, mention{"query", representedNumber, n})
 	}
@@ -248,29 +229,26 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 		mentions = append(mentions, mention{"body", "/" + representedNumber, n})
 	}
 	for _, m := range mentions {
+		if m.number == 0 {
+			continue
+		}
 		if _, err := r.admit(c, route, m.number); err != nil {
-			return 0, err
+			return s, err
 		}
 	}
 	if value := claim.Query.Unreadable; value != "" {
-		return 0, unreadable("query", representedNumber, value)
+		return s, unreadable("query", representedNumber, value)
 	}
 	if value := claim.Body.Unreadable; value != "" {
-		return 0, unreadable("body", "/"+representedNumber, value)
-	}
-	if len(mentions) == 0 {
-		return 0, nil
-	}
-	first := mentions[0]
-	if s.own {
-		return 0, contradiction("path", "number", ownSegment, first.in, first.name, first.number.String())
+		return s, unreadable("body", "/"+representedNumber, value)
 	}
 	for _, m := range mentions {
-		if m.number != first.number {
-			return 0, contradiction(first.in, first.name, first.number.String(), m.in, m.name, m.number.String())
+		var contradicted *problem.Problem
+		if s, contradicted = agree(s, m); contradicted != nil {
+			return s, contradicted
 		}
 	}
-	return first.number, nil
+	return s, nil
 }
 
 // tenant admits n and makes the Tenant of it.

@@ -1,4 +1,4 @@
-package tenancy
+package tenancy_test
 
 import (
 	"strings"
@@ -10,6 +10,7 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/tenancy"
 )
 
 func TestResolve(t *testing.T) {
@@ -22,7 +23,7 @@ func TestResolve(t *testing.T) {
 	mandatory := routed("grant-citizen", config.KindMandates, config.Required)
 	for name, c := range map[string]struct {
 		caller     config.Caller
-		route      *Route
+		route      *tenancy.Route
 		call, want string // see asked, with "any" before it in that mode; and outcome, "as" a client of its own
 	}{
 		"the path":                           {everything, eboxRoute, "GET /0206731645", "0206731645"},
@@ -136,7 +137,7 @@ func TestAllThatIsWrongWithPathAndHeaderIsSaid(t *testing.T) {
 
 func TestSuspendedIsRefusedInEveryMode(t *testing.T) {
 	for _, mode := range []config.Mode{config.Listed, config.Any} {
-		r := NewResolver(config.Tenancy{
+		r := tenancy.NewResolver(config.Tenancy{
 			Mode: mode, Suspended: []enterprise.Number{chemist},
 			Enterprises: []config.Enterprise{{Number: bakery, Suspended: true}, {Number: chemist}, {Number: brewery}},
 		}, clock)
@@ -169,7 +170,7 @@ func TestDatesAreHalfOpen(t *testing.T) {
 		"no end, not begun":        {after, time.Time{}, 403},
 	} {
 		row := config.Enterprise{Number: bakery, From: c.from, Until: c.until}
-		r := NewResolver(config.Tenancy{Mode: config.Any, Enterprises: []config.Enterprise{row}}, clock)
+		r := tenancy.NewResolver(config.Tenancy{Mode: config.Any, Enterprises: []config.Enterprise{row}}, clock)
 		if _, err := listing(t, r, everything, eboxRoute, "GET /0206731645"); status(t, err) != c.status {
 			t.Errorf("%s: %v", name, err)
 		}

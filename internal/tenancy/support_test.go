@@ -1,4 +1,4 @@
-package tenancy
+package tenancy_test
 
 import (
 	"cmp"
@@ -13,7 +13,11 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/tenancy"
 )
+
+// What grant/citizen calls the represented enterprise.
+const numberName, enterpriseName = "representedEnterpriseNumber", "representedEnterprise"
 
 // Valid numbers that the tests use.
 var (
@@ -40,14 +44,14 @@ func prefixes(list ...string) []netip.Prefix {
 }
 
 // ruled is the caller of one rule that matches everybody.
-func ruled(rule config.Caller) *Caller {
+func ruled(rule config.Caller) *tenancy.Caller {
 	rule.Name = cmp.Or(rule.Name, "hr")
-	return NewCallers([]config.Caller{rule}).List()[0]
+	return tenancy.NewCallers([]config.Caller{rule}).List()[0]
 }
 
 // asked is a call, "POST /path @header >target ?query body", of which only the method must be
 // there; "_" in a header is a blank.
-func asked(t testing.TB, call string) (method string, claim Claim) {
+func asked(t testing.TB, call string) (method string, claim tenancy.Claim) {
 	t.Helper()
 	method, rest, _ := strings.Cut(call, " ")
 	query, body := "", ""
@@ -66,17 +70,18 @@ func asked(t testing.TB, call string) (method string, claim Claim) {
 		}
 	}
 	var err error
-	if claim.Query, err = NamedInQuery(query); err != nil {
+	if claim.Query, err = tenancy.NamedInQuery(query); err != nil {
 		t.Fatal(err)
 	}
-	if claim.Body, err = NamedInBody([]byte(body), "application/json", ""); err != nil {
+	if claim.Body, err = tenancy.NamedInBody([]byte(body), "application/json", ""); err != nil {
 		t.Fatal(err)
 	}
 	return method, claim
 }
 
 // listing is what a call that lists for somebody ends in.
-func listing(t testing.TB, r *Resolver, rule config.Caller, route *Route, call string) (Tenant, error) {
+func listing(t testing.TB, r *tenancy.Resolver, rule config.Caller, route *tenancy.Route, call string,
+) (tenancy.Tenant, error) {
 	t.Helper()
 	method, claim := asked(t, call)
 	return r.Resolve(ruled(rule), route, ebox.List, method, claim)
@@ -97,7 +102,7 @@ func status(t testing.TB, err error) int {
 
 // outcome is how resolving ended: the status of a refusal, or for whom the call is, a number,
 // "own" or "nobody".
-func outcome(t testing.TB, got Tenant, err error) string {
+func outcome(t testing.TB, got tenancy.Tenant, err error) string {
 	t.Helper()
 	switch {
 	case err != nil:
@@ -118,8 +123,8 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return noon }
 
-func resolver(mode config.Mode) *Resolver {
-	return NewResolver(config.Tenancy{
+func resolver(mode config.Mode) *tenancy.Resolver {
+	return tenancy.NewResolver(config.Tenancy{
 		Mode: mode,
 		Enterprises: []config.Enterprise{
 			{Number: bakery, Name: "Bakery"},
@@ -144,11 +149,11 @@ var (
 	grantRoute = routed("grant-citizen", config.KindMandates, config.Optional)
 	registry   = routed("ebox-registry", config.KindRegistry, config.None)
 	ownRoute   = routed("payslips", config.KindPlain, config.Optional)
-	partition  = &Route{Route: eboxRoute.Route, Own: dairy}
+	partition  = &tenancy.Route{Route: eboxRoute.Route, Own: dairy}
 )
 
-func routed(name string, kind config.Kind, enterprise config.Demand) *Route {
-	return &Route{Route: &config.Route{Name: name, Kind: kind, Enterprise: enterprise}}
+func routed(name string, kind config.Kind, enterprise config.Demand) *tenancy.Route {
+	return &tenancy.Route{Route: &config.Route{Name: name, Kind: kind, Enterprise: enterprise}}
 }
 
 var everything = config.Caller{May: ebox.All, Own: true}

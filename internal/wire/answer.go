@@ -52,7 +52,7 @@ func (x *exchange) accept(h http.Header) error {
 	} else {
 		x.reuse = x.reuse && !HasToken(h["Connection"], "close")
 	}
-	x.wary = bodiless || early
+	c.alwaysRests = bodiless || early
 	a.Header, a.Request, a.TLS, a.ContentLength = h, r, c.state, max(-1, framing.Length)
 	names := h["Trailer"]
 	delete(h, "Trailer")

@@ -1,4 +1,4 @@
-package wire
+package wire_test
 
 import (
 	"bufio"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 // scripted is a connection whose other side has said everything already.
@@ -32,14 +34,14 @@ func (s scripted) SetWriteDeadline(time.Time) error { return nil }
 
 // readAnswer has text read by a Transport, as the answer to a GET.
 func readAnswer(text []byte) (a *http.Response, body []byte, err error) {
-	tr := New(Config{
+	tr := wire.New(wire.Config{
 		Dial: func(context.Context, string, string) (net.Conn, error) {
-			return NewSocket(scripted{Reader: bytes.NewReader(text)}, time.Minute), nil
+			return wire.NewSocket(scripted{Reader: bytes.NewReader(text)}, time.Minute), nil
 		},
 		Header: time.Minute, IdleConn: time.Minute, Age: func() time.Duration { return time.Minute },
 	})
 	defer tr.CloseIdleConnections()
-	if a, err = tr.Do(context.Background(), httptest.NewRequest("GET", "http://up/", nil), Options{}); err != nil {
+	if a, err = tr.Do(context.Background(), httptest.NewRequest("GET", "http://up/", nil), wire.Options{}); err != nil {
 		return nil, nil, err
 	}
 	defer a.Body.Close()
@@ -63,13 +65,18 @@ func readReference(text []byte) (a *http.Response, body []byte, err error) {
 	return a, body, err
 }
 
+var headEnd = regexp.MustCompile("\n\r?\n")
+
 var blankBeforeColon = regexp.MustCompile("(?m)^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \\t]+:")
 
 // unblanked removes the blanks before the colons of heads, as RFC 9112, section 5.1, has proxies do. net/http takes
 // them for a part of the name, and the field is lost.
 func unblanked(text []byte) (out []byte) {
 	for interim := true; interim; {
-		end := sectionEnd(text, 0)
+		end := 0
+		if found := headEnd.FindIndex(text); found != nil {
+			end = found[1]
+		}
 		interim = end > 0 && bytes.HasPrefix(text, []byte("HTTP/1.1 1"))
 		out = append(out, blankBeforeColon.ReplaceAll(text[:end], []byte("$1:"))...)
 		text = text[end:]
@@ -77,8 +84,8 @@ func unblanked(text []byte) (out []byte) {
 	return append(out, text...)
 }
 
-// refusals are the errors with which we refuse what net/http takes.
-var refusals = map[error]string{
+// refusals are the texts of the errors with which we refuse what net/http takes.
+var refusals = map[string]string{
 	errSwitching:  "nobody asked for another protocol",
 	errInterim:    "a flood of interim answers would cost a core",
 	errStatus:     "RFC 9112, section 4: three digits, from 100, in HTTP/1",
@@ -87,10 +94,10 @@ var refusals = map[error]string{
 	errFirstFold:  "RFC 9112, section 2.2: blanks before the first field",
 	errFieldName:  "RFC 9110, section 5.1: a name is a token",
 	errFieldValue: "RFC 9110, section 5.5: control characters, a bare CR (RFC 9112, section 2.2) and NUL among them",
-	errFieldCount: "Limits", errLineSize: "Limits", errHeadSize: "Limits", ErrStartSize: "Limits",
+	errFieldCount: "Limits", errLineSize: "Limits", errHeadSize: "Limits", errStartSize: "Limits",
 	errLength:    "RFC 9112, section 6.3: net/http ignores Content-Length beside chunked, and takes more digits",
 	errTE10:      "RFC 9112, section 6.1: Transfer-Encoding in HTTP/1.0 is faulty framing; net/http ignores it",
-	ErrCoding:    "RFC 9112, section 6.1: a coding that is not chunked alone; net/http ignores some",
+	errCoding:    "RFC 9112, section 6.1: a coding that is not chunked alone; net/http ignores some",
 	errChunkSize: "RFC 9112, section 7.1: only CR LF ends a chunk's line, and blanks do not",
 	errChunkEnd:  "RFC 9112, section 7.1: only CR LF ends a chunk's data, and the section of trailers",
 	errChunkLine: "extensions that are longer than the data",
@@ -112,8 +119,8 @@ func FuzzAnswersAreReadAsNetHTTPReadsThem(f *testing.F) {
 		switch {
 		case err != nil && theirErr != nil:
 		case err != nil:
-			var syntax *SyntaxError
-			if !errors.As(err, &syntax) || refusals[syntax] == "" {
+			var syntax *wire.SyntaxError
+			if !errors.As(err, &syntax) || refusals[syntax.Error()] == "" {
 				t.Fatalf("only we refuse it: %v", err)
 			}
 		case theirErr != nil:
@@ -135,7 +142,7 @@ func FuzzAnswersAreReadAsNetHTTPReadsThem(f *testing.F) {
 				t.Fatalf("we read the fields %q, net/http %q", a, b)
 			}
 			for name := range theirs.Trailer {
-				if !MayTrail(name) {
+				if !wire.MayTrail(name) {
 					delete(theirs.Trailer, name)
 				}
 			}
@@ -151,7 +158,7 @@ func lines(h http.Header) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		for _, v := range h[name] {
-			out = append(out, http.CanonicalHeaderKey(trimBlanks(name))+": "+strings.Join(strings.Fields(v), " "))
+			out = append(out, http.CanonicalHeaderKey(strings.Trim(name, " \t"))+": "+strings.Join(strings.Fields(v), " "))
 		}
 	}
 	slices.Sort(out)

@@ -1,4 +1,4 @@
-package wire
+package wire_test
 
 import (
 	"bytes"
@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/wire"
 )
 
 func BenchmarkExchange(b *testing.B) {
@@ -20,8 +22,8 @@ func BenchmarkExchange(b *testing.B) {
 			"Sat, 28 Nov 2026 12:00:00 GMT\r\nContent-Length: "+
 			strconv.Itoa(c.down)+"\r\n\r\n"), make([]byte, c.down)...)
 		link := "http://" + upstream(b, nil, func(_ int, conn net.Conn) {
-			limits := Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true}
-			for r, p := NewReader(conn, nil), make([]byte, 8<<10); ; {
+			limits := wire.Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true}
+			for r, p := wire.NewReader(conn, nil), make([]byte, 8<<10); ; {
 				if _, _, err := r.Head(limits); err != nil {
 					return
 				}
@@ -31,7 +33,7 @@ func BenchmarkExchange(b *testing.B) {
 				conn.Write(answer)
 			}
 		})
-		tr := client(b, nil)
+		tr := newClient(b, func(c *wire.Config) { c.Now = time.Now })
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			sent := make([]byte, c.up)

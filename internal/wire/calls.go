@@ -3,6 +3,7 @@ package wire
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Calls are what several Transports know in common: the trace ids of the calls under way, for an answer that names one
@@ -11,7 +12,7 @@ import (
 type Calls struct {
 	mu  sync.Mutex
 	ids map[string]int // a call can have several tries under way
-	// distrusted has for each address, as *atomic.Int64, until when on nano's clock no connection to it is used twice.
+	// distrusted has for each address, as *atomic.Pointer[time.Time], until when no connection to it is used twice.
 	distrusted sync.Map
 }
 
@@ -20,9 +21,9 @@ func NewCalls() *Calls { return &Calls{ids: make(map[string]int)} }
 
 // distrustedUntil is what all Transports to an address have in common: until when none of its
 // connections is used twice.
-func (c *Calls) distrustedUntil(address string) *atomic.Int64 {
-	until, _ := c.distrusted.LoadOrStore(address, new(atomic.Int64))
-	return until.(*atomic.Int64)
+func (c *Calls) distrustedUntil(address string) *atomic.Pointer[time.Time] {
+	until, _ := c.distrusted.LoadOrStore(address, new(atomic.Pointer[time.Time]))
+	return until.(*atomic.Pointer[time.Time])
 }
 
 func (c *Calls) add(id string, by int) {

@@ -14,8 +14,8 @@ var (
 )
 
 const (
-	mostChunkLine = 4 << 10  // one line of size and extensions
-	mostChunkWare = 16 << 10 // what sizes and extensions may take beyond a reasonable share
+	mostChunkLine     = 4 << 10  // one line of size and extensions
+	mostChunkOverhead = 16 << 10 // what sizes and extensions may take beyond a reasonable share
 )
 
 // trailerLimits are those of a trailer section.
@@ -24,13 +24,13 @@ var trailerLimits = Limits{Bytes: 16 << 10, Line: 8 << 10, Fields: 64}
 // chunks reads a body in the chunked coding (RFC 9112, section 7.1). It reads no byte from the connection that it can
 // know to be beyond the body's end. Errors are a *SyntaxError, io.ErrUnexpectedEOF or the connection's.
 type chunks struct {
-	r       *Reader
-	left    int64       // of the current chunk
-	inside  bool        // a chunk's data, or its line end, comes next
-	over    int64       // bytes that are not data, beyond a reasonable share
-	last    bool        // the trailer section comes next
-	trailer http.Header // its fields, without those that nobody may put there; nil if there were none
-	err     error
+	r        *Reader
+	left     int64       // of the current chunk
+	inside   bool        // a chunk's data, or its line end, comes next
+	overhead int64       // bytes that are not data, beyond a reasonable share
+	last     bool        // the trailer section comes next
+	trailer  http.Header // its fields, without those that nobody may put there; nil if there were none
+	err      error
 }
 
 // Read waits for the connection only while it has nothing to give. It gives the last bytes together with io.EOF if
@@ -94,7 +94,7 @@ func (c *chunks) step() (complete bool, err error) {
 			return false, err
 		}
 		// A sender that wraps every byte in an extension of kilobytes makes work out of nothing.
-		if c.over = max(0, c.over+int64(end)-16-2*c.left); c.over > mostChunkWare {
+		if c.overhead = max(0, c.overhead+int64(end)-16-2*c.left); c.overhead > mostChunkOverhead {
 			return false, errChunkLine
 		}
 		c.r.skip(end + 1)

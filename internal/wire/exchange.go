@@ -41,7 +41,6 @@ type exchange struct {
 	stop   func() bool // ends the watch over ctx; nil if there is none
 	up     *upload     // nil if no goroutine sends the body
 	reuse  bool        // the framing lets the connection be used again
-	wary   bool        // conn.wary afterwards
 
 	in    Body         // of the answer
 	err   error        // what Read gives once the body is over
@@ -66,8 +65,7 @@ func (x *exchange) do() (*http.Response, error) {
 		return nil, failure
 	}
 	for fresh := false; ; fresh = true {
-		settled := !safe(x.r.Method) && x.r.Method != http.MethodPost
-		c, err := x.t.connect(x.ctx, x.p, x.Party, settled, fresh)
+		c, err := x.connect(fresh)
 		if err != nil && x.ctx.Err() != nil {
 			return nil, x.cancelled()
 		}
@@ -96,6 +94,36 @@ func (x *exchange) do() (*http.Response, error) {
 			}
 		}
 	}
+}
+
+// connect gives a connection that is good as far as can be seen: a kept one, or else, or if fresh, a new one.
+func (x *exchange) connect(fresh bool) (*conn, error) {
+	t, p := x.t, x.p
+	change := !safe(x.r.Method) && x.r.Method != http.MethodPost
+	for !fresh {
+		c := p.take(x.Party, change)
+		if c == nil {
+			break
+		}
+		switch c.look() {
+		case nothing:
+			return c, nil
+		case surplus:
+			p.sawSurplus()
+		case ended:
+			t.ended.Add(1)
+		}
+		c.drop()
+	}
+	generation := t.generation.Load()
+	raw, err := t.config.Dial(x.ctx, p.scheme, p.address)
+	if err != nil {
+		return nil, err
+	}
+	t.opened.Add(1)
+	c := newConn(p, raw)
+	c.until, c.generation = t.config.Now().Add(t.config.Age()), generation
+	return c, nil
 }
 
 // mayRepeat reports whether a request that failed goes once more: its connection had ended, and the upstream has read
@@ -137,8 +165,8 @@ func (x *exchange) release() {
 
 // begin takes a connection into use.
 func (x *exchange) begin(c *conn) {
-	x.c, x.reused, x.cancel, x.sent = c, c.used, c.cancel, c.socket.sent.Load()
-	c.party, c.wary, c.used = x.Party, false, true
+	x.c, x.reused, x.cancel, x.sent = c, !c.since.IsZero(), c.cancel, c.socket.sent.Load()
+	c.party = x.Party
 	if x.traceID != "" {
 		x.t.config.Calls.add(x.traceID, 1)
 	}
@@ -276,7 +304,7 @@ func (x *exchange) finish(well bool) {
 	x.c = nil
 	reuse := well && x.reuse
 	if x.stop != nil && !x.stop() {
-		reuse = false // Cancel ran, or is about to
+		reuse = false // cancel ran, or is about to
 	}
 	if x.traceID != "" {
 		x.t.config.Calls.add(x.traceID, -1)
@@ -286,7 +314,7 @@ func (x *exchange) finish(well bool) {
 			// Only the goroutine's last words are missing, most likely.
 			select {
 			case <-x.up.done:
-			case <-time.After(Settle):
+			case <-time.After(shortRest):
 			}
 		}
 		x.mu.Lock()
@@ -310,6 +338,5 @@ func (x *exchange) finish(well bool) {
 		c.drop()
 		return
 	}
-	c.wary = x.wary
 	c.pool.put(c)
 }

@@ -1,4 +1,4 @@
-package wire
+package wire_test
 
 import (
 	"crypto/tls"
@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 var mixingTransports = flag.Int("mixing", 20, "Transports in each case of the test of isolation")
@@ -90,11 +92,11 @@ func TestNoPartyGetsAnothersBytes(t *testing.T) {
 	both(t, "misbehaving", func(t *testing.T, scheme string, config *tls.Config) {
 		var late, wrong sync.Map
 		var serving, calling sync.WaitGroup
-		ask := func(tr *Transport, link, party string, i int) {
+		ask := func(tr *client, link, party string, i int) {
 			time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
 			method, name := []string{"GET", "HEAD", "PATCH"}[i%3], fmt.Sprintf("%s/%d", party, rand.Uint64())
 			r, _ := http.NewRequest(method, link+name, nil)
-			a, err := tr.Do(t.Context(), r, Options{Party: party})
+			a, err := tr.Do(t.Context(), r, wire.Options{Party: party})
 			if err != nil {
 				return
 			}
@@ -107,9 +109,9 @@ func TestNoPartyGetsAnothersBytes(t *testing.T) {
 				wrong.Store(fmt.Sprintf("%s %s got %s", method, name, got), true)
 			}
 		}
-		var transports []*Transport
+		var transports []*client
 		for range *mixingTransports {
-			tr := client(t, nil)
+			tr := newClient(t, func(c *wire.Config) { c.Now = time.Now })
 			transports = append(transports, tr)
 			link := scheme + "://" + upstream(t, config, func(_ int, c net.Conn) {
 				serving.Add(1)

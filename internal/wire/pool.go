@@ -3,10 +3,10 @@ package wire
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,13 +18,13 @@ const (
 	// longer than 20 ms, since the upstream's machine may be busy.
 	rest = 250 * time.Millisecond
 
-	// Settle is how long it has been unused before it serves even the same party: surplus must not become the answer
-	// to the next request. Where so many calls are made that mostSettling connections rest already, they serve the
-	// same party sooner, for at thousands of calls a second resting would take a thousand connections. Nothing
-	// follows an answer without a body so soon. PATCH, PUT and DELETE go over connections that rested as for
-	// another party: surplus must not turn their refusal into a success.
-	Settle       = 50 * time.Millisecond
-	mostSettling = 64
+	// shortRest is how long it has been unused before it serves the same party: surplus must not become the answer to
+	// the next request either.
+	shortRest = 50 * time.Millisecond
+
+	// mostResting is how many connections to one host are in their short rest at once. Where there are as many, others
+	// serve the same party without it: at thousands of calls a second it would take a thousand connections.
+	mostResting = 64
 
 	// distrust is how long no connection to a host is used twice, once one of them has had surplus bytes.
 	distrust = 10 * time.Minute
@@ -39,20 +39,21 @@ type conn struct {
 	socket   *Socket
 	records  *records             // below TLS; nil without
 	state    *tls.ConnectionState // nil without TLS
-	cancel   func()               // socket.Cancel, made once
+	cancel   func()               // socket.cancel, made once
 	r        Reader
 	pool     *pool
 	one      [1]byte
 
 	until      time.Time // its age
 	generation uint64
-	used       bool   // it has served an exchange
-	party      string // whom it served last
-	wary       bool   // it settles before it serves anybody, however busy the host is
-	// hurried is set for good once it was used again without a rest. Surplus may then have been taken for the next
-	// answer; the answer that is still to come takes as long as it likes, so no rest makes it safe for another party.
-	hurried bool
-	since   int64 // when it became unused, on nano's clock
+	since      time.Time // when it became unused last; zero while it is in its first exchange
+	party      string    // whom it served last
+	// ownOnly is set for good once it was used again without a rest. Surplus may then have been taken for the next
+	// answer, whose true one takes as long as it likes. So no rest makes it safe for another party.
+	ownOnly bool
+	// alwaysRests is for one whose last answer had no body, or came before the request's end, where surplus is most
+	// likely: it has its short rest however many others have theirs.
+	alwaysRests bool
 	// traces are the last trace ids sent here: an answer that names an earlier one came late.
 	traces [4]string
 	turn   int
@@ -68,7 +69,7 @@ func newConn(p *pool, raw net.Conn) *conn {
 	} else {
 		c.socket = raw.(*Socket)
 	}
-	c.cancel = c.socket.Cancel
+	c.cancel = c.socket.cancel
 	c.r.src = raw
 	return c
 }
@@ -77,7 +78,7 @@ func newConn(p *pool, raw net.Conn) *conn {
 type verdict int
 
 const (
-	quiet   verdict = iota
+	nothing verdict = iota
 	surplus         // bytes that nobody asked for
 	ended           // the end
 )
@@ -102,7 +103,7 @@ func (c *conn) look() verdict {
 	case c.records != nil && c.records.within():
 		return surplus
 	}
-	return quiet
+	return nothing
 }
 
 // drop closes the connection at once; what waits in it is lost.
@@ -123,43 +124,55 @@ type pool struct {
 	mu    sync.Mutex
 	idle  []*conn     // in the order in which they became unused
 	timer *time.Timer // sweeps them; nil while it is not running
-	// distrusted is until when, on nano's clock, no connection to the host is used twice, this Transport's or another's.
-	distrusted *atomic.Int64
+	// distrusted is until when no connection to the host is used twice, this Transport's or another's; nil for never.
+	distrusted *atomic.Pointer[time.Time]
+}
+
+func (p *pool) isDistrusted(now time.Time) bool {
+	until := p.distrusted.Load()
+	return until != nil && now.Before(*until)
+}
+
+// restBefore is how long c has to have been unused before it serves a request of party. busy says that there are
+// mostResting. A change (PATCH, PUT, DELETE) waits as long as another party's request does: surplus must not turn its
+// refusal into a success.
+func (c *conn) restBefore(party string, change, busy bool) time.Duration {
+	switch {
+	case c.party != party && c.ownOnly:
+		return math.MaxInt64
+	case c.party != party || change:
+		return rest
+	case busy && !c.alwaysRests:
+		return 0
+	}
+	return shortRest
 }
 
 // take gives the connection that was used last and may serve party, or nil. Those that served the same one come
-// first, for they need less rest. If settled, only one that rested as for another.
-func (p *pool) take(party string, settled bool) *conn {
-	now, age := nano(), p.t.config.Now()
-	if now < p.distrusted.Load() {
+// first, for they need less rest.
+func (p *pool) take(party string, change bool) *conn {
+	now := p.t.config.Now()
+	if p.isDistrusted(now) {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < Settle })
-	last := calm
-	if !settled && len(p.idle)-calm >= mostSettling {
-		last = len(p.idle)
-	}
+	newest := len(p.idle) - mostResting
+	busy := newest >= 0 && now.Sub(p.idle[newest].since) < shortRest
 	best := -1
-	for i := last - 1; i >= 0; i-- {
+	for i := len(p.idle) - 1; i >= 0; i-- {
 		c := p.idle[i]
-		unused := time.Duration(now - c.since)
-		if unused >= p.t.config.IdleConn || age.After(c.until) {
+		unused := now.Sub(c.since)
+		if unused >= p.t.config.IdleConn || now.After(c.until) {
 			p.idle = slices.Delete(p.idle, i, i+1)
-			if best > i {
-				best--
-			}
+			best = max(best-1, -1) // which is behind it
 			c.Close()
 			continue
 		}
 		own := c.party == party
-		if unused >= rest && (own || !c.hurried) || own && !settled && (!c.wary || unused >= Settle) {
-			if best < 0 {
-				best = i
-			}
+		if (own || best < 0) && unused >= c.restBefore(party, change, busy) {
+			best = i
 			if own {
-				best = i
 				break
 			}
 		}
@@ -169,32 +182,30 @@ func (p *pool) take(party string, settled bool) *conn {
 	}
 	c := p.idle[best]
 	p.idle = slices.Delete(p.idle, best, best+1)
-	c.hurried = c.hurried || time.Duration(now-c.since) < rest
+	c.ownOnly = c.ownOnly || now.Sub(c.since) < rest
 	return c
 }
 
 // put keeps a connection for the next exchange. If there are too many, the one that was unused longest goes.
 func (p *pool) put(c *conn) {
 	c.r.Release()
-	c.since = nano()
 	p.mu.Lock()
-	if c.generation != p.t.generation.Load() || c.since < p.distrusted.Load() {
-		p.mu.Unlock()
-		c.Close()
-		return
-	}
-	var old *conn
-	if len(p.idle) == mostIdle {
-		old = p.idle[0]
-		p.idle = slices.Delete(p.idle, 0, 1)
-	}
-	p.idle = append(p.idle, c)
-	if p.timer == nil {
-		p.timer = time.AfterFunc(p.t.config.IdleConn, func() { p.sweep(false) })
+	c.since = p.t.config.Now()
+	out := c
+	if c.generation == p.t.generation.Load() && !p.isDistrusted(c.since) {
+		out = nil
+		if len(p.idle) == mostIdle {
+			out = p.idle[0]
+			p.idle = slices.Delete(p.idle, 0, 1)
+		}
+		p.idle = append(p.idle, c)
+		if p.timer == nil {
+			p.timer = time.AfterFunc(p.t.config.IdleConn, func() { p.sweep(false) })
+		}
 	}
 	p.mu.Unlock()
-	if old != nil {
-		old.Close()
+	if out != nil {
+		out.Close()
 	}
 }
 
@@ -202,16 +213,17 @@ func (p *pool) put(c *conn) {
 // however long they rest: none is used again, now or as its exchange ends.
 func (p *pool) sawSurplus() {
 	p.t.surplus.Add(1)
-	p.distrusted.Store(nano() + int64(distrust))
+	until := p.t.config.Now().Add(distrust)
+	p.distrusted.Store(&until)
 	p.sweep(true)
 }
 
 // sweep closes all, or, when its time has come, what has been unused for too long.
 func (p *pool) sweep(all bool) {
-	now, limit := nano(), p.t.config.IdleConn
+	now, limit := p.t.config.Now(), p.t.config.IdleConn
 	p.mu.Lock()
 	n := 0
-	for n < len(p.idle) && (all || time.Duration(now-p.idle[n].since) >= limit) {
+	for n < len(p.idle) && (all || now.Sub(p.idle[n].since) >= limit) {
 		n++
 	}
 	old := slices.Clone(p.idle[:n])
@@ -221,7 +233,7 @@ func (p *pool) sweep(all bool) {
 	case len(p.idle) == 0:
 		p.timer = nil
 	default: // not for every single connection
-		p.timer.Reset(max(limit-time.Duration(now-p.idle[0].since), limit/8))
+		p.timer.Reset(max(limit-now.Sub(p.idle[0].since), limit/8))
 	}
 	p.mu.Unlock()
 	for _, c := range old {

@@ -1,143 +1,167 @@
-package wire
+package wire_test
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/wire"
 )
 
-// unused has every unused connection be so for d.
-func unused(p *pool, d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.idle {
-		c.since = nano() - int64(d)
+// together has n calls of a party under way at once, over as many connections, and then ends them in turn.
+func together(t *testing.T, tr *client, n int, party, link string) {
+	t.Helper()
+	var bodies []io.ReadCloser
+	for range n {
+		r, _ := http.NewRequest("GET", link, nil)
+		a, err := tr.Do(t.Context(), r, wire.Options{Party: party})
+		testkit.Must(t, err)
+		bodies = append(bodies, a.Body)
+	}
+	for _, body := range bodies {
+		if text, err := io.ReadAll(body); string(text) != "fine" {
+			t.Fatalf("%q, %v", text, err)
+		}
 	}
 }
 
 func TestWhomAnUnusedConnectionServes(t *testing.T) {
 	for name, c := range map[string]struct {
-		party         string
-		settled       bool
-		wary, hurried bool // as the answer before left it
-		surplus       bool // a connection of another Transport to the same address has had surplus bytes
-		busy          bool // as many connections as may settle do so
-		unused        time.Duration
+		before []string      // what A asks for, with a short rest between
+		unused time.Duration // from the last of them to the request in question
+		busy   bool          // many connections have their short rest
+		// elsewhere has another Transport meet surplus bytes of the same address.
+		elsewhere     bool
+		party, method string
 		want          bool
 	}{
-		"the same party not at once":                        {party: "A"},
-		"the same party soon":                               {party: "A", unused: Settle, want: true},
-		"the same party at once where many settle":          {party: "A", busy: true, want: true},
-		"another party not at once where many settle":       {party: "B", busy: true},
-		"the same party's PATCH not at once":                {party: "A", settled: true, busy: true},
-		"the same party's PATCH not soon":                   {party: "A", settled: true, unused: Settle},
-		"the same party's PATCH after a rest":               {party: "A", settled: true, unused: rest, want: true},
-		"after an answer without a body nobody at once":     {party: "A", wary: true, busy: true},
-		"after an answer without a body the same soon":      {party: "A", wary: true, unused: Settle, want: true},
-		"another party not soon":                            {party: "B", unused: Settle},
-		"another party after a rest":                        {party: "B", unused: rest, want: true},
-		"another party's PATCH after a rest":                {party: "B", settled: true, unused: rest, want: true},
-		"another party never after use without a rest":      {party: "B", hurried: true, unused: 100 * rest},
-		"the same party after use without a rest":           {party: "A", hurried: true, busy: true, want: true},
-		"after surplus elsewhere nobody, whoever it served": {party: "A", surplus: true, unused: 100 * rest},
+		"the same party not at once":                {party: "A"},
+		"the same party soon":                       {party: "A", unused: shortRest, want: true},
+		"the same party at once where many rest":    {party: "A", busy: true, want: true},
+		"another party not at once where many rest": {party: "B", busy: true},
+		"the same party's POST soon":                {party: "A", method: "POST", unused: shortRest, want: true},
+		"the same party's PATCH not at once":        {party: "A", method: "PATCH", busy: true},
+		"the same party's PATCH not soon":           {party: "A", method: "PATCH", unused: shortRest},
+		"the same party's PATCH after a rest":       {party: "A", method: "PATCH", unused: rest, want: true},
+		"after an answer without a body nobody at once": {
+			before: []string{"/none"}, party: "A", busy: true},
+		"after an answer without a body the same soon": {
+			before: []string{"/none"}, party: "A", unused: shortRest, want: true},
+		"after an answer with a body behind one without, the same at once where many rest": {
+			before: []string{"/none", "/"}, party: "A", busy: true, want: true},
+		"another party not soon":             {party: "B", unused: shortRest},
+		"another party after a rest":         {party: "B", unused: rest, want: true},
+		"another party's PATCH after a rest": {party: "B", method: "PATCH", unused: rest, want: true},
+		// An earlier second answer may have been taken for the last one, which is then still to come.
+		"another party never after use without a rest": {
+			before: []string{"/", "/"}, party: "B", unused: 100 * rest},
+		"the same party after use without a rest": {
+			before: []string{"/", "/"}, party: "A", busy: true, want: true},
+		"after surplus elsewhere nobody, whoever it served": {party: "A", elsewhere: true, unused: 100 * rest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // no time passes
-				time.Sleep(time.Until(epoch)) // where this package's clock begins
-				common := NewCalls()
-				p := poolOf(t, New(Config{IdleConn: time.Hour, Calls: common}), "http://up")
-				here, there := net.Pipe()
-				defer here.Close()
-				defer there.Close()
-				until := time.Now().Add(time.Hour)
-				p.idle = []*conn{{Conn: here, pool: p, party: "A", wary: c.wary, hurried: c.hurried, until: until}}
-				unused(p, c.unused)
-				if c.surplus {
-					poolOf(t, New(Config{Calls: common}), "http://up").sawSurplus()
+			link := "http://" + upstream(t, nil, replying(func(head string) string {
+				switch {
+				case strings.Contains(head, " /none "):
+					return "HTTP/1.1 204 No Content\r\n\r\n"
+				case strings.Contains(head, " /surplus "):
+					return fine + "x"
 				}
-				for c.busy && len(p.idle) < mostSettling+1 {
-					p.idle = append(p.idle, &conn{pool: p, party: "C", since: nano(), until: until})
+				return fine
+			}))
+			tr := newClient(t, nil)
+			if c.before == nil {
+				c.before = []string{"/"}
+			}
+			for i, path := range c.before {
+				if i > 0 {
+					tr.pass(shortRest)
 				}
-				if got := p.take(c.party, c.settled); (got != nil) != c.want {
-					t.Errorf("served: %v, want %v", got != nil, c.want)
+				if _, _, err := ask(t, tr, wire.Options{Party: "A"}, "GET", link+path, nil, nil); err != nil {
+					t.Fatal(err)
 				}
-			})
+			}
+			tr.pass(c.unused)
+			if c.elsewhere {
+				other := newClient(t, func(o *wire.Config) { o.Calls = tr.calls })
+				ask(t, other, wire.Options{}, "GET", link+"/surplus", nil, nil)
+			}
+			if c.busy {
+				together(t, tr, atOnce, "C", link)
+			}
+			opened := tr.Counts().Opened
+			if _, _, err := ask(t, tr, wire.Options{Party: c.party}, c.method, link, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if kept := tr.Counts().Opened == opened; kept != c.want {
+				t.Errorf("served: %v, want %v", kept, c.want)
+			}
 		})
 	}
 }
 
-// A provider's second answer to A's first request is taken for the answer to A's second. The true one comes when it
-// likes: long after the rest, and then it must not be B's.
-func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
-	both(t, "pushed back", func(t *testing.T, scheme string, config *tls.Config) {
-		const a1, a2, b = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 1",
-			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 2",
-			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nB, 1"
-		link := scheme + "://" + upstream(t, config, func(n int, c net.Conn) {
-			if n > 0 {
-				answering(b)(n, c)
-				return
-			}
-			for _, answer := range []string{a1, a1, a2} { // the third request is answered as the second
-				if _, ok := request(c); !ok {
-					return
-				}
-				io.WriteString(c, answer)
-			}
-		})
-		tr := client(t, nil)
-		for range 2 {
-			if _, text, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); text != "A, 1" || err != nil {
-				t.Fatalf("%q, %v", text, err)
-			}
-			unused(poolOf(t, tr, link), Settle)
+// pipes is a Transport whose connections are pipes, each with an upstream that answers once.
+func pipes(t *testing.T) (_ *client, theirs *[]net.Conn) {
+	theirs = new([]net.Conn)
+	return newClient(t, func(c *wire.Config) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			_ = there.SetDeadline(time.Now().Add(testkit.Patience))
+			*theirs = append(*theirs, there)
+			go func() {
+				request(there)
+				io.WriteString(there, fine)
+			}()
+			return wire.NewSocket(here, enough), nil
 		}
-		unused(poolOf(t, tr, link), rest)
-		if _, text, err := ask(t, tr, Options{Party: "B"}, "GET", link, nil, nil); text != "B, 1" || err != nil {
-			t.Errorf("B got %q, %v", text, err)
-		}
-	})
+	}), theirs
+}
+
+func TestConnectionsAreClosedAtOnceOrWhenTheirExchangeEnds(t *testing.T) {
+	tr, theirs := pipes(t)
+	together(t, tr, 1, "A", "http://up")
+	r, _ := http.NewRequest("GET", "http://up", nil)
+	a, err := tr.Do(t.Context(), r, wire.Options{})
+	testkit.Must(t, err)
+	tr.CloseIdleConnections()
+	if _, err := (*theirs)[0].Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("unused: %v", err)
+	}
+	if text, err := io.ReadAll(a.Body); string(text) != "fine" || err != nil {
+		t.Errorf("in use: %q, %v", text, err)
+	}
+	if _, err := (*theirs)[1].Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("after its use: %v", err)
+	}
 }
 
 func TestTheConnectionUnusedLongestMakesRoom(t *testing.T) {
-	p := poolOf(t, New(Config{IdleConn: time.Hour}), "http://up")
-	var first net.Conn
-	for i := range mostIdle + 1 {
-		here, there := net.Pipe()
-		defer there.Close()
-		if i == 0 {
-			first = there
+	const most = 1024
+	tr, theirs := pipes(t)
+	together(t, tr, most+1, "A", "http://up")
+	for i, there := range *theirs {
+		_ = there.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := there.Read(make([]byte, 1)); (err == io.EOF) != (i == 0) {
+			t.Errorf("connection %d: %v", i, err)
 		}
-		p.put(&conn{Conn: here, socket: NewSocket(here, time.Second), pool: p, turn: i})
 	}
-	if _, err := first.Read(make([]byte, 1)); err != io.EOF || len(p.idle) != mostIdle || p.idle[0].turn != 1 {
-		t.Errorf("%d connections are kept, the first: %v", len(p.idle), err)
-	}
-	p.sweep(true)
 }
 
 func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
-	now := time.Now()
-	tr := client(t, func(c *Config) {
-		c.Age = func() time.Duration { return time.Minute }
-		c.Now = func() time.Time { return now }
-	})
+	tr := newClient(t, func(c *wire.Config) { c.Age = func() time.Duration { return time.Minute } })
 	link := "http://" + upstream(t, nil, answering(fine))
 	for _, c := range []struct {
 		later  time.Duration
 		opened uint64
 	}{{0, 1}, {time.Minute, 1}, {time.Second, 2}, {time.Minute, 2}, {time.Second, 3}} {
-		now = now.Add(c.later)
-		unused(poolOf(t, tr, link), Settle)
-		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
+		tr.pass(c.later)
+		if _, body, err := ask(t, tr, wire.Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
 		if n := tr.Counts().Opened; n != c.opened {
@@ -146,109 +170,12 @@ func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
 	}
 }
 
-// sessions says when a ticket has been taken in.
-type sessions struct{ got chan struct{} }
-
-func (s sessions) Get(string) (*tls.ClientSessionState, bool)  { return nil, false }
-func (s sessions) Put(_ string, state *tls.ClientSessionState) { s.got <- struct{}{} }
-
-// TLS 1.3 servers may send session tickets at any time after the handshake. They are no surplus.
-func TestATicketOnAnUnusedConnectionIsTakenIn(t *testing.T) {
-	config, tickets := serverConfig(t), sessions{make(chan struct{}, 1)}
-	config.ClientAuth = tls.RequestClientCert // crypto/tls then sends the ticket after the client's last handshake message
-	link := "https://" + upstream(t, config, answering(fine))
-	tr := client(t, func(c *Config) {
-		c.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
-			raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-			if err != nil {
-				return nil, err
-			}
-			secured := TLS(NewSocket(raw, time.Minute), &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tickets})
-			return secured, secured.HandshakeContext(ctx)
-		}
-	})
-	p := poolOf(t, tr, link)
-	c, err := tr.connect(t.Context(), p, "A", false, true)
-	testkit.Must(t, err)
-	for taken := false; !taken; {
-		if got := c.look(); got != quiet {
-			t.Fatalf("found %d", got)
-		}
-		select {
-		case <-tickets.got:
-			taken = true
-		default:
-			time.Sleep(time.Millisecond) // until it has come through the loopback
-		}
-	}
-	c.party = "A"
-	p.put(c)
-	for range 2 {
-		unused(p, Settle)
-		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
-			t.Fatalf("%q, %v", body, err)
-		}
-	}
-	if n := tr.Counts(); n.Opened != 1 || n.Surplus != 0 {
-		t.Errorf("%+v", n)
-	}
-}
-
-func TestCountsSayWhatBecameOfConnections(t *testing.T) {
-	const own, earlier = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-	for name, c := range map[string]struct {
-		answers []string // to the requests on the first connection, which ends with them
-		want    Counts
-	}{
-		"surplus at once":      {[]string{fine + "x", fine}, Counts{Opened: 2, Surplus: 1}},
-		"an end while unused":  {[]string{fine}, Counts{Opened: 2, Ended: 1}},
-		"an end at the second": {[]string{fine, ""}, Counts{Opened: 2, Resent: 1}},
-		"another call's answer": {[]string{fine, "HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: " + earlier +
-			"\r\nContent-Length: 0\r\n\r\n"},
-			Counts{Opened: 1, Foreign: 1}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			link := "http://" + upstream(t, nil, func(n int, conn net.Conn) {
-				if n > 0 {
-					answering(fine)(n, conn)
-					return
-				}
-				for _, answer := range c.answers {
-					if _, ok := request(conn); !ok {
-						return
-					}
-					io.WriteString(conn, answer)
-				}
-			})
-			tr := client(t, nil)
-			if _, _, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil,
-				http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
-				t.Fatal(err)
-			}
-			if atOnce := tr.Counts().Surplus == 1; atOnce != (c.want.Surplus > 0) {
-				t.Errorf("surplus at once: %v", atOnce)
-			}
-			p := poolOf(t, tr, link)
-			unused(p, Settle)
-			if c.want.Ended > 0 {
-				for p.idle[0].look() != ended {
-					time.Sleep(time.Millisecond) // until it has come through the loopback
-				}
-			}
-			ask(t, tr, Options{Party: "A"}, "GET", link, nil, http.Header{"BelGov-Trace-Id": {own}})
-			if got := tr.Counts(); got != c.want {
-				t.Errorf("%+v, want %+v", got, c.want)
-			}
-		})
-	}
-}
-
 func TestTrailersComeThrough(t *testing.T) {
-	link := "http://" + upstream(t, nil, answering(ok+"Trailer: X-Sum, Content-Length\r\n"+
+	link := "http://" + upstream(t, nil, answering(ok200+"Trailer: X-Sum, Content-Length\r\n"+
 		"Transfer-Encoding: chunked\r\n\r\n"+
 		"4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"))
 	r, _ := http.NewRequest("GET", link, nil)
-	a, err := client(t, nil).Do(t.Context(), r, Options{})
+	a, err := newClient(t, nil).Do(t.Context(), r, wire.Options{})
 	testkit.Must(t, err)
 	defer a.Body.Close()
 	if !reflect.DeepEqual(a.Trailer, http.Header{"X-Sum": nil}) {

@@ -10,11 +10,6 @@ import (
 	"time"
 )
 
-// epoch is the beginning of the clock for deadlines, which is cheaper to read than time.Now.
-var epoch = time.Now()
-
-func nano() int64 { return int64(time.Since(epoch)) }
-
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
@@ -80,8 +75,8 @@ func NewSocket(c net.Conn, idle time.Duration) *Socket {
 	return s
 }
 
-// Cancel ends a Read and a Write under way, and all to come.
-func (s *Socket) Cancel() {
+// cancel ends a Read and a Write under way, and all to come.
+func (s *Socket) cancel() {
 	s.cancelled.Store(true)
 	s.Conn.SetDeadline(past)
 }
@@ -91,7 +86,7 @@ func (s *Socket) within(limit time.Duration) error {
 	return s.uncancelled(s.readBy.Arm(time.Now(), limit, s.Conn.SetReadDeadline))
 }
 
-// uncancelled passes on what came of setting a deadline, unless Cancel came before or at the same time.
+// uncancelled passes on what came of setting a deadline, unless cancel came before or at the same time.
 func (s *Socket) uncancelled(err error) error {
 	if s.cancelled.Load() {
 		return s.Conn.SetDeadline(past)

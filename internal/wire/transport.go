@@ -33,7 +33,7 @@ type Config struct {
 	IdleConn time.Duration
 	// Age gives how long a new connection is used; it is not cut while it is.
 	Age func() time.Duration
-	// Now is the clock for Age; nil means time.Now.
+	// Now is the clock for the age and the rest of connections; nil means time.Now.
 	Now func() time.Time
 	// Calls are those under way, and what else Transports have in common; nil means those of this one alone.
 	Calls *Calls
@@ -183,32 +183,4 @@ func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.R
 		r.Body.Close()
 	}
 	return answer, err
-}
-
-// connect gives a connection that is good as far as can be seen: a kept one, or else, or if fresh, a new one.
-func (t *Transport) connect(ctx context.Context, p *pool, party string, settled, fresh bool) (*conn, error) {
-	for !fresh {
-		c := p.take(party, settled)
-		if c == nil {
-			break
-		}
-		switch c.look() {
-		case quiet:
-			return c, nil
-		case surplus:
-			p.sawSurplus()
-		case ended:
-			t.ended.Add(1)
-		}
-		c.drop()
-	}
-	generation := t.generation.Load()
-	raw, err := t.config.Dial(ctx, p.scheme, p.address)
-	if err != nil {
-		return nil, err
-	}
-	c := newConn(p, raw)
-	t.opened.Add(1)
-	c.until, c.generation = t.config.Now().Add(t.config.Age()), generation
-	return c, nil
 }

@@ -36,7 +36,7 @@ func (u *upload) run() {
 		// A connection that takes nothing more may have an answer all the same, which explains why.
 		_ = u.c.socket.within(x.t.config.Header)
 	default:
-		u.c.socket.Cancel()
+		u.c.socket.cancel()
 	}
 }
 

@@ -1,3 +1,5 @@
+// The tests are inside the package: a command exports nothing.
+
 package main
 
 import (

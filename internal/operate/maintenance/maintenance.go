@@ -86,17 +86,20 @@ func (s *Switches) List() []admin.Maintenance {
 	return list
 }
 
-// change makes the next state: with m, or without what m names if it has no end. It
-// returns false if there was nothing to end.
-func (s *Switches) change(m admin.Maintenance) bool {
+// change makes the next state, with m, or without what m names if it has no end, and gives it to the
+// other replicas. It returns false if there was nothing to end.
+func (s *Switches) change(ctx context.Context, m admin.Maintenance) bool {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	old := s.current.Load()
-	next := &switched{Changed: s.o.Now().UTC(), Gateway: old.Gateway, Providers: maps.Clone(old.Providers)}
+	next := &switched{Changed: s.o.Now().UTC(), Gateway: old.Gateway, Providers: make(map[string]admin.Maintenance)}
 	if !next.Changed.After(old.Changed) { // the clock of another replica is ahead
 		next.Changed = old.Changed.Add(time.Millisecond)
 	}
-	maps.DeleteFunc(next.Providers, func(_ string, m admin.Maintenance) bool { return !m.Until.After(s.o.Now()) })
-	if next.Providers == nil {
-		next.Providers = make(map[string]admin.Maintenance)
+	for _, m := range s.List() {
+		if !m.Gateway {
+			next.Providers[m.Provider] = m
+		}
 	}
 	_, on := s.Provider(m.Provider)
 	if m.Gateway {
@@ -115,20 +118,11 @@ func (s *Switches) change(m admin.Maintenance) bool {
 		next.Providers[m.Provider] = m
 	}
 	s.current.Store(next)
+	if store := s.o.Store(); store != nil {
+		s.seen, _ = json.Marshal(next) // nothing in it fails
+		store.Store(ctx, s.seen)
+	}
 	return true
-}
-
-// share gives the state to the other replicas; store may be nil.
-func (s *Switches) share(ctx context.Context, store directory.Shared) {
-	if store == nil {
-		return
-	}
-	body, err := json.Marshal(s.current.Load())
-	if err != nil { // nothing in it fails
-		return
-	}
-	s.seen = body
-	store.Store(ctx, body)
 }
 
 // look adopts what another replica has switched since.
@@ -193,13 +187,7 @@ func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 	if !m.Gateway {
 		what = "provider " + m.Provider
 	}
-	s.changing.Lock()
-	changed := s.change(m)
-	if changed {
-		s.share(ctx, s.o.Store())
-	}
-	s.changing.Unlock()
-	if !changed {
+	if !s.change(ctx, m) {
 		return problem.NotFound(fmt.Sprintf("Nothing ends: %s was not switched to maintenance. What the registry announces "+
 			"cannot be ended here.", what))
 	}

@@ -1,11 +1,16 @@
-package maintenance
+package maintenance_test
 
 import (
 	"context"
+	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/operate/maintenance"
+	"ebox-gateway/internal/testkit"
 )
 
 // copied is what stands in Redis, whoever wrote it.
@@ -16,34 +21,48 @@ func (c *copied) Load(context.Context) ([]byte, time.Time, error) {
 }
 func (c *copied) Store(_ context.Context, body []byte) { c.body = string(body) }
 
+// following is a replica that has just looked at the others' switches.
+func following(t *testing.T, store *copied) *maintenance.Switches {
+	s := maintenance.New(maintenance.Options{
+		Now:   func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) },
+		Log:   slog.New(slog.DiscardHandler),
+		Store: func() directory.Shared { return store },
+		Known: func(string) error { return nil },
+	})
+	testkit.Running(t, s.Follow)
+	synctest.Wait()
+	return s
+}
+
 func TestNobodySwitchesTheGatewayOffForEverInRedis(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for name, body := range map[string]string{
-		"until the end of time": `{"changed":"2026-11-22T12:00:00Z",
-			"gateway":{"gateway":true,"until":"9999-12-31T23:59:59Z"}}`,
-		"a provider, for a month": `{"changed":"2026-11-22T12:00:00Z",
-			"providers":{"nsso":{"provider":"nsso","until":"2026-12-22T12:00:00Z"}}}`,
-		"at the end of time": `{"changed":"9999-12-31T23:59:59.999Z",
-			"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`,
-		"what is no state of switches":   `[]`,
-		"a state whose time is not said": `{"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`,
-	} {
-		s, store := New(Options{Now: func() time.Time { return now }}), &copied{body}
-		if s.look(t.Context(), store) || len(s.List()) > 0 {
-			t.Errorf("%s is taken: %v", name, s.List())
+	testkit.Table(t, map[string]struct {
+		body  string
+		taken int
+	}{
+		"until the end of time": {`{"changed":"2026-11-22T12:00:00Z",
+			"gateway":{"gateway":true,"until":"9999-12-31T23:59:59Z"}}`, 0},
+		"a provider, for a month": {`{"changed":"2026-11-22T12:00:00Z",
+			"providers":{"nsso":{"provider":"nsso","until":"2026-12-22T12:00:00Z"}}}`, 0},
+		"at the end of time": {`{"changed":"9999-12-31T23:59:59.999Z",
+			"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`, 0},
+		"what is no state of switches":   {`[]`, 0},
+		"a state whose time is not said": {`{"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`, 0},
+		"the longest of a replica whose clock is ahead": {`{"changed":"2026-11-22T12:00:01Z",
+			"gateway":{"gateway":true,"until":"2026-11-29T12:00:01Z"}}`, 1},
+	}, func(t *testing.T, c struct {
+		body  string
+		taken int
+	}) {
+		store := &copied{c.body}
+		s := following(t, store)
+		if list := s.List(); len(list) != c.taken {
+			t.Errorf("in force is %v", list)
 		}
 		// What people switch next is still shared.
-		s.change(admin.Maintenance{Provider: "b", Since: now, Until: now.Add(time.Hour)})
-		s.share(t.Context(), store)
-		other := New(Options{Now: func() time.Time { return now }})
-		if !other.look(t.Context(), store) || len(other.List()) != 1 {
-			t.Errorf("after %s nothing is shared: %s", name, store.body)
+		until := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
+		testkit.Must(t, s.Switch(t.Context(), admin.Maintenance{Provider: "b", Until: until}))
+		if list := following(t, store).List(); len(list) != c.taken+1 {
+			t.Errorf("another replica has %v of %s", list, store.body)
 		}
-	}
-	s := New(Options{Now: func() time.Time { return now }})
-	if !s.look(t.Context(),
-		&copied{`{"changed":"2026-11-22T12:00:01Z","gateway":{"gateway":true,"until":"2026-11-29T12:00:01Z"}}`}) ||
-		len(s.List()) != 1 {
-		t.Error("the longest maintenance of a replica whose clock is ahead is not taken")
-	}
+	})
 }

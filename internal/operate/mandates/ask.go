@@ -9,13 +9,13 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -130,9 +130,9 @@ func whatTheySay(body []byte) (kind, words string) {
 // legible is a text of somebody else's, fit for one line of a terminal or a table.
 func legible(s string) string {
 	const most = 300
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if runes := []rune(s); len(runes) > most {
-		s = string(runes[:most]) + "…"
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > most {
+		return printable.Text(s, most) + "…"
 	}
-	return s
+	return printable.Text(s, 3*most) // what is replaced becomes longer
 }

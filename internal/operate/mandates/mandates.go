@@ -174,7 +174,11 @@ func (c *Check) Run(ctx context.Context, list []config.Enterprise, known Answere
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pace := rate.NewLimiter(rate.Limit(c.PerSecond), 1)
-	work := make(chan *config.Enterprise)
+	work := make(chan *config.Enterprise, len(list))
+	for i := range list {
+		work <- &list[i]
+	}
+	close(work)
 	var (
 		wg     sync.WaitGroup
 		report sync.Mutex
@@ -198,15 +202,6 @@ func (c *Check) Run(ctx context.Context, list []config.Enterprise, known Answere
 			}
 		})
 	}
-feeding:
-	for i := range list {
-		select {
-		case work <- &list[i]:
-		case <-ctx.Done():
-			break feeding
-		}
-	}
-	close(work)
 	wg.Wait()
 	return context.Cause(ctx)
 }

@@ -72,18 +72,14 @@ func (c Check) MarshalJSON() ([]byte, error) {
 // needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
 // are written. running reports whether a gateway that runs has a listener's address.
 func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
-	checks := append(Rights(cfg), checkSlips(cfg)...)
+	return slices.Concat(Rights(cfg), checkSlips(cfg), checkKeys(cfg, now), checkEncryption(cfg.Redis),
+		[]Check{checkEvidence(cfg)}, checkPlaces(cfg), checkCertificates(cfg, now), checkAdminToken(cfg),
+		checkPorts(cfg, running), Descriptors(cfg))
+}
+
+func checkKeys(cfg *config.Config, now time.Time) (checks []Check) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
 		checks = append(checks, checkKey(name, cfg.OAuth.Clients[name], now))
-	}
-	checks = append(checks, checkEncryption(cfg.Redis)...)
-	checks = append(checks, checkEvidence(cfg))
-	checks = append(checks, checkPlaces(cfg)...)
-	checks = append(checks, checkCertificates(cfg, now)...)
-	checks = append(checks, checkAdminToken(cfg)...)
-	checks = append(checks, checkPorts(cfg, running)...)
-	if c := Descriptors(cfg); c != nil {
-		checks = append(checks, *c)
 	}
 	return checks
 }
@@ -167,10 +163,9 @@ func Online(ctx context.Context, v *operate.View, patience time.Duration) []Chec
 				egress.GuardOf(route.Upstream, route.AllowPrivateNetworks)})
 		}
 	}
-	gone, shown := g.walkAll(ctx, first), make(map[string]bool)
-	checks := append(proxyRow(gone), g.rows(gone, shown)...)
-	checks = append(checks, clocks(gone)...)
-	checks = append(checks, g.checkClients(ctx, gone[0].err == nil)...)
+	ways, shown := g.walkAll(ctx, first), make(map[string]bool)
+	checks := slices.Concat(proxyRow(ways), g.rows(ways, shown), clocks(ways),
+		g.checkClients(ctx, tokenURL.Host, ways[0].err == nil))
 	if g.Config.Registry.URL != nil {
 		checks = append(checks, g.checkRegistry(ctx))
 	}
@@ -189,57 +184,55 @@ type check struct {
 	patience time.Duration
 }
 
-// checkClients asks for the tokens of each client, unless the way to the token endpoint is not open.
-// They are thrown away.
-func (g check) checkClients(ctx context.Context, open bool) (checks []Check) {
-	host := ""
-	if u, err := url.Parse(g.Config.OAuth.TokenURL); err == nil {
-		host = u.Host
-	}
-	add := func(part string, c Check) {
-		c.Part, c.Where = part, host
-		checks = append(checks, c)
-	}
+// checkClients asks the token endpoint's host for the tokens of each client, unless the way there is
+// not open. They are thrown away.
+func (g check) checkClients(ctx context.Context, host string, open bool) (checks []Check) {
+	spellings := config.PublicationScopes()
 	for _, client := range slices.Sorted(maps.Keys(g.Config.OAuth.Clients)) {
 		sets := g.scopesOf(client)
 		for _, scopes := range sets {
-			token := Check{Result: Skipped, Detail: "the token endpoint cannot be reached, see above"}
+			c := Check{Part: "token " + client + " for " + shortScopes(scopes), Where: host}
 			if open {
-				token = g.checkToken(ctx, client, scopes)
+				c = g.checkToken(ctx, c, client, scopes)
+			} else {
+				c = c.is(Skipped, "the token endpoint cannot be reached, see above", "")
 			}
-			add("token "+client+" for "+shortScopes(scopes), token)
+			checks = append(checks, c)
+		}
+		if !open {
+			continue
 		}
 		asked := slices.Concat(sets...)
-		spellings := config.PublicationScopes()
 		publishing := slices.DeleteFunc(slices.Clone(asked), func(s string) bool { return !slices.Contains(spellings[:], s) })
-		if open && len(publishing) > 0 {
-			add("publication scope of "+client, g.checkPublication(ctx, client, publishing))
+		if len(publishing) > 0 {
+			c := Check{Part: "publication scope of " + client, Where: host}
+			checks = append(checks, g.checkPublication(ctx, c, client, publishing))
 		}
-		if open && slices.Contains(g.Config.UsedClients(), client) {
-			add("default scopes of "+client, g.checkDefaultScopes(ctx, client, asked))
+		if slices.Contains(g.Config.UsedClients(), client) {
+			c := Check{Part: "default scopes of " + client, Where: host}
+			checks = append(checks, g.checkDefaultScopes(ctx, c, client, asked))
 		}
 	}
 	return checks
 }
 
-func (g check) checkToken(ctx context.Context, client string, scopes []string) (c Check) {
+func (g check) checkToken(ctx context.Context, c Check, client string, scopes []string) Check {
 	began := g.Now()
 	token, err := g.Tokens.Try(ctx, client, scopes, nil)
 	c.Took = g.Now().Sub(began)
 	if err == nil {
-		c.Result, c.Detail = OK, "obtained, valid until "+token.Expires().Format(time.RFC3339)
-		return c
+		return c.is(OK, "obtained, valid until "+token.Expires().Format(time.RFC3339), "")
 	}
-	c.Detail = err.Error()
+	advice := ""
 	if refused := authn.Refusal(err); refused != nil {
-		c.Advice = refused.Problem().Detail
+		advice = refused.Problem().Detail
 	}
-	return c
+	return c.is(Failed, err.Error(), advice)
 }
 
 // checkPublication asks with both spellings of the scope for publishing: which of them the
 // Authorization Server knows is not public.
-func (g check) checkPublication(ctx context.Context, client string, asked []string) Check {
+func (g check) checkPublication(ctx context.Context, c Check, client string, asked []string) Check {
 	var granted, refused []string
 	for _, scope := range config.PublicationScopes() {
 		switch _, err := g.Tokens.Try(ctx, client, []string{scope}, nil); {
@@ -248,44 +241,44 @@ func (g check) checkPublication(ctx context.Context, client string, asked []stri
 		case authn.Refusal(err) != nil:
 			refused = append(refused, scope)
 		default:
-			return Check{Result: Skipped, Detail: "not known: " + err.Error()}
+			return c.is(Skipped, "not known: "+err.Error(), "")
 		}
 	}
 	if len(granted) == 0 {
-		return Check{Detail: "neither spelling is granted: " + strings.Join(refused, ", "),
-			Advice: "have the scope activated for the client in Chaman, or leave the rule out if nobody publishes"}
+		return c.is(Failed, "neither spelling is granted: "+strings.Join(refused, ", "),
+			"have the scope activated for the client in Chaman, or leave the rule out if nobody publishes")
 	}
 	if wrong := beyond(asked, granted); len(wrong) > 0 {
-		return Check{Detail: "granted is " + granted[0] + ", and routes ask for " + strings.Join(wrong, ", "),
-			Advice: "write the one that is granted into the rules of the routes"}
+		return c.is(Failed, "granted is "+granted[0]+", and routes ask for "+strings.Join(wrong, ", "),
+			"write the one that is granted into the rules of the routes")
 	}
-	c := Check{Result: OK, Detail: "granted is " + strings.Join(granted, ", and ")}
+	detail := "granted is " + strings.Join(granted, ", and ")
 	if len(refused) > 0 {
-		c.Detail += "; refused is " + refused[0]
+		detail += "; refused is " + refused[0]
 	}
-	return c
+	return c.is(OK, detail, "")
 }
 
 // checkDefaultScopes asks for a token without scopes: what is granted then is what the client may by
 // default, and a scope that a route asks for and that is not among it is the first to look up in
 // Chaman.
-func (g check) checkDefaultScopes(ctx context.Context, client string, asked []string) Check {
+func (g check) checkDefaultScopes(ctx context.Context, c Check, client string, asked []string) Check {
 	token, err := g.Tokens.Try(ctx, client, nil, nil)
 	if err != nil {
-		return Check{Result: Skipped, Detail: "no token is given without a scope: " + err.Error()}
+		return c.is(Skipped, "no token is given without a scope: "+err.Error(), "")
 	}
 	granted := slices.Sorted(slices.Values(token.Extra()))
 	if len(granted) == 0 {
-		return Check{Result: Skipped, Detail: "the answer to a request without a scope does not say what it grants"}
+		return c.is(Skipped, "the answer to a request without a scope does not say what it grants", "")
 	}
-	c := Check{Result: OK, Detail: "without a scope, it grants " + strings.Join(granted, " ")}
+	detail := "without a scope, it grants " + strings.Join(granted, " ")
 	if missing := beyond(asked, granted); len(missing) > 0 {
-		c.Detail += "; routes ask besides for " + strings.Join(missing, " ")
+		detail += "; routes ask besides for " + strings.Join(missing, " ")
 	}
 	if more := beyond(granted, asked); len(more) > 0 {
-		c.Detail += "; no route asks for " + strings.Join(more, " ")
+		detail += "; no route asks for " + strings.Join(more, " ")
 	}
-	return c
+	return c.is(OK, detail, "")
 }
 
 // beyond gives the members of a that b has not, each once.

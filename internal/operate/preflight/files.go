@@ -185,8 +185,8 @@ func checkAdminToken(cfg *config.Config) []Check {
 const descriptorsBesides = 1000
 
 // Descriptors compares what the configuration lets in with what the system allows
-// this process; under another user or unit that may be another number. Nil if it fits.
-func Descriptors(cfg *config.Config) *Check {
+// this process; under another user or unit that may be another number.
+func Descriptors(cfg *config.Config) []Check {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return nil
@@ -195,13 +195,11 @@ func Descriptors(cfg *config.Config) *Check {
 	if uint64(most)+descriptorsBesides <= limit.Cur {
 		return nil
 	}
-	return &Check{
-		Part: "open files", Result: Warning,
-		Detail: fmt.Sprintf("server.limits.maxConnections is %d, and this process may have %d files open, connections "+
-			"among them", most, limit.Cur),
-		Advice: fmt.Sprintf("raise LimitNOFILE of the unit (ulimit -n) to %d at least, or lower maxConnections",
-			most+2*descriptorsBesides),
-	}
+	return []Check{Check{Part: "open files"}.is(Warning,
+		fmt.Sprintf("server.limits.maxConnections is %d, and this process may have %d files open, connections among them",
+			most, limit.Cur),
+		fmt.Sprintf("raise LimitNOFILE of the unit (ulimit -n) to %d at least, or lower maxConnections",
+			most+2*descriptorsBesides))}
 }
 
 // checkPorts tries the addresses. One that is in use by a gateway with the same

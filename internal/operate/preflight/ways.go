@@ -64,17 +64,17 @@ const Patience = 5 * time.Second
 // walkAll goes to all of the upstreams, some at a time, and gives the ways in their order.
 func (g check) walkAll(ctx context.Context, probes []probe) []*way {
 	places := make(chan struct{}, 8)
-	gone := make([]*way, len(probes))
+	ways := make([]*way, len(probes))
 	var wg sync.WaitGroup
 	for i, p := range probes {
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			gone[i] = g.walk(ctx, p)
+			ways[i] = g.walk(ctx, p)
 		})
 	}
 	wg.Wait()
-	return gone
+	return ways
 }
 
 // walk asks for an upstream's base URL without a token, over the transport that its
@@ -159,8 +159,8 @@ func addresses(list []net.IPAddr) string {
 }
 
 // rows are the steps to each origin that was not shown yet, and behind them a row per upstream.
-func (g check) rows(gone []*way, shown map[string]bool) (checks []Check) {
-	for _, w := range gone {
+func (g check) rows(ways []*way, shown map[string]bool) (checks []Check) {
+	for _, w := range ways {
 		if origin := w.probe.origin(); !shown[origin] {
 			shown[origin] = true
 			checks = append(checks, w.steps(g.Now())...)
@@ -172,59 +172,61 @@ func (g check) rows(gone []*way, shown map[string]bool) (checks []Check) {
 
 // steps are the rows of DNS, TCP and TLS.
 func (w *way) steps(now time.Time) []Check {
-	host := w.probe.base.Host
+	dns := Check{Part: "DNS", Where: w.probe.base.Hostname(), Took: w.dns.took}
+	tcp := Check{Part: "TCP", Where: w.probe.base.Host, Took: w.tcp.took}
 	if w.proxy != "" {
-		left := Check{Part: "DNS", Where: host, Result: Skipped, Detail: "left to the egress proxy " + w.proxy}
-		tcp := left
-		tcp.Part = "TCP"
-		return []Check{left, tcp, w.tlsStep(now)}
+		left := "left to the egress proxy " + w.proxy
+		dns.Took, tcp.Took = 0, 0 // of the way to the proxy
+		return []Check{dns.is(Skipped, left, ""), tcp.is(Skipped, left, ""), w.tlsStep(now)}
 	}
-	dns := Check{Part: "DNS", Where: w.probe.base.Hostname(), Result: OK, Took: w.dns.took, Detail: w.dns.text}
 	_, err := netip.ParseAddr(w.probe.base.Hostname())
 	switch {
 	case err == nil:
-		dns.Result, dns.Detail = Skipped, "an address, nothing to look up"
+		dns = dns.is(Skipped, "an address, nothing to look up", "")
 	case w.dns.err != nil:
-		dns.Result, dns.Detail, dns.Advice = Failed, w.dns.err.Error(), adviceOnDNS(w.dns.err)
+		dns = dns.is(Failed, w.dns.err.Error(), adviceOnDNS(w.dns.err))
 	case !w.dns.seen:
-		dns.Result, dns.Detail = Skipped, "looked up without a question"
+		dns = dns.is(Skipped, "looked up without a question", "")
 	case w.dns.text == "":
-		dns.Result, dns.Detail, dns.Advice = Failed, "the name has no address", "look at how it is spelled"
+		dns = dns.is(Failed, "the name has no address", "look at how it is spelled")
+	default:
+		dns = dns.is(OK, w.dns.text, "")
 	}
-	tcp := Check{Part: "TCP", Where: host, Result: OK, Took: w.tcp.took, Detail: w.tcp.text}
 	switch {
-	case dns.Result == Failed && !w.tcp.seen:
-		tcp.Result, tcp.Detail = Skipped, "there is no address to connect to"
-	case !w.tcp.seen || w.tcp.err != nil:
-		tcp.Result, tcp.Detail, tcp.Advice = Failed, reason(w.err), adviceOnTCP[w.failure.Kind]
+	case w.tcp.seen && w.tcp.err == nil:
+		tcp = tcp.is(OK, w.tcp.text, "")
+	case !w.tcp.seen && dns.Result == Failed:
+		tcp = tcp.is(Skipped, "there is no address to connect to", "")
+	default:
 		tcp.Took = max(tcp.Took, w.took-w.dns.took)
+		tcp = tcp.is(Failed, reason(w.err), adviceOnTCP[w.failure.Kind])
 	}
 	return []Check{dns, tcp, w.tlsStep(now)}
 }
 
 func (w *way) tlsStep(now time.Time) Check {
-	c := Check{Part: "TLS", Where: w.probe.base.Host, Result: OK}
+	const soon = 14 * 24 * time.Hour // certificates of the platform are renewed a month ahead
+	c := Check{Part: "TLS", Where: w.probe.base.Host}
 	switch {
 	case w.probe.base.Scheme != "https":
-		c.Result, c.Detail = Skipped, "plain http"
+		return c.is(Skipped, "plain http", "")
 	case w.tls != nil:
 		leaf := w.tls.PeerCertificates[0]
 		c.Took = max(w.ready-w.dns.took-w.tcp.took, 0)
-		c.Detail = fmt.Sprintf("%s, %s by %s, valid until %s", tls.VersionName(w.tls.Version), leaf.Subject.CommonName,
+		detail := fmt.Sprintf("%s, %s by %s, valid until %s", tls.VersionName(w.tls.Version), leaf.Subject.CommonName,
 			leaf.Issuer.CommonName, leaf.NotAfter.Format(time.DateOnly))
-		const soon = 14 * 24 * time.Hour // those of the platform are renewed a month ahead
 		if leaf.NotAfter.Sub(now) < soon {
-			c.Result, c.Advice = Warning, "its keepers have to renew it; tell them"
+			return c.is(Warning, detail, "its keepers have to renew it; tell them")
 		}
+		return c.is(OK, detail, "")
 	case strings.HasPrefix(w.failure.Kind, "tls_"), w.proxy == "" && w.tcp.seen && w.tcp.err == nil && !w.failure.Sent:
-		c.Result, c.Took = Failed, w.took
-		c.Detail, c.Advice = adviceOnTLS(w.err, w.probe.base.Hostname(), now)
+		c.Took = w.took
+		detail, advice := adviceOnTLS(w.err, w.probe.base.Hostname(), now)
+		return c.is(Failed, detail, advice)
 	case w.failure.Sent:
-		c.Detail = "a connection came about"
-	default:
-		c.Result, c.Detail = Skipped, "there is no connection to secure"
+		return c.is(OK, "a connection came about", "")
 	}
-	return c
+	return c.is(Skipped, "there is no connection to secure", "")
 }
 
 // answer is the row of the upstream itself.
@@ -232,20 +234,18 @@ func (w *way) answer() Check {
 	c := Check{Part: w.probe.part, Where: w.probe.base.Host, Took: w.took}
 	switch {
 	case w.err == nil && w.status >= 500:
-		c.Result, c.Detail = Warning, fmt.Sprintf("it answers, with %d", w.status)
-		c.Advice = "it is reachable and in trouble: look for an announcement of its keepers, and try again"
+		return c.is(Warning, fmt.Sprintf("it answers, with %d", w.status),
+			"it is reachable and in trouble: look for an announcement of its keepers, and try again")
 	case w.err == nil:
-		c.Result, c.Detail = OK, fmt.Sprintf("it answers (%d to a call without a token)", w.status)
+		return c.is(OK, fmt.Sprintf("it answers (%d to a call without a token)", w.status), "")
 	case w.failure.Sent:
-		c.Detail = w.failure.Kind + ": " + reason(w.err)
+		return c.is(Failed, w.failure.Kind+": "+reason(w.err), "")
 	case w.failure.Proxy:
-		c.Detail = "the egress proxy does not let us through: " + reason(w.err)
+		return c.is(Failed, "the egress proxy does not let us through: "+reason(w.err), "")
 	case w.failure.Kind == problem.ProxyIPProhibited:
-		c.Detail = "not called: " + reason(w.err)
-	default:
-		c.Detail = "not reached: " + reason(w.err)
+		return c.is(Failed, "not called: "+reason(w.err), "")
 	}
-	return c
+	return c.is(Failed, "not reached: "+reason(w.err), "")
 }
 
 // reason is an error without the words that every failed connection begins with.
@@ -262,9 +262,9 @@ func reason(err error) string {
 }
 
 // proxyRow is the row of the egress proxy, if there is one and a way leads through it.
-func proxyRow(gone []*way) []Check {
+func proxyRow(ways []*way) []Check {
 	var failed *way
-	for _, w := range gone {
+	for _, w := range ways {
 		switch {
 		case w.proxy == "":
 		case w.failure.Proxy:
@@ -296,12 +296,12 @@ const (
 // clocks compares this machine's clock with each server's that told the time. That of the
 // Authorization Server, the first, judges the times in an assertion; a difference to it is a failure,
 // to the others a sign of whose clock is wrong.
-func clocks(gone []*way) (checks []Check) {
+func clocks(ways []*way) (checks []Check) {
 	seen := make(map[string]bool)
-	for _, w := range gone {
+	for _, w := range ways {
 		if host := w.probe.base.Host; w.dated && !seen[host] {
 			seen[host] = true
-			checks = append(checks, w.clock(host == gone[0].probe.base.Host))
+			checks = append(checks, w.clock(host == ways[0].probe.base.Host))
 		}
 	}
 	if len(checks) == 0 {
@@ -312,23 +312,23 @@ func clocks(gone []*way) (checks []Check) {
 
 // clock is the row of one server's clock.
 func (w *way) clock(judges bool) Check {
+	c := Check{Part: "clock", Where: w.probe.base.Host}
 	skew := w.skew.Round(time.Second)
-	c := Check{Part: "clock", Where: w.probe.base.Host, Result: OK, Detail: "the same as the server's, to the second"}
 	if skew == 0 {
-		return c
+		return c.is(OK, "the same as the server's, to the second", "")
 	}
 	side := "behind"
 	if skew < 0 {
 		side = "ahead of"
 	}
-	c.Detail = fmt.Sprintf("this machine is %s %s the server's clock", skew.Abs(), side)
-	if skew.Abs() >= notableSkew {
-		c.Result = Warning
-		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: assertions with a " +
-			"wrong time are refused as invalid_client"
+	detail := fmt.Sprintf("this machine is %s %s the server's clock", skew.Abs(), side)
+	if skew.Abs() < notableSkew {
+		return c.is(OK, detail, "")
 	}
+	result := Warning
 	if judges && skew.Abs() >= harmfulSkew {
-		c.Result = Failed
+		result = Failed
 	}
-	return c
+	return c.is(result, detail, "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: "+
+		"assertions with a wrong time are refused as invalid_client")
 }

@@ -32,11 +32,6 @@ func (p *places) file(what, where, encrypted string) {
 // Places lists every place where data rests in a configuration.
 func Places(cfg *config.Config) []Place {
 	var p places
-	p.all(cfg)
-	return p
-}
-
-func (p *places) all(cfg *config.Config) {
 	const memory = "memory of the process"
 	p.add("access tokens", memory, "no", "until they expire", "with the process")
 	p.add("documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-")
@@ -85,15 +80,14 @@ func (p *places) all(cfg *config.Config) {
 		p.add("traces on their way", memory+", at most 4,096 spans", "no",
 			"until the collector took them, seconds", "with the process")
 	}
-	if cfg.Redis.URL == "" {
-		return
+	if cfg.Redis.URL != "" {
+		p.redis(len(cfg.Redis.EncryptionKeys) > 0)
+		if hasClusterRates(cfg) {
+			p.add("what is left of the rates for all replicas", "Redis", "no: numbers, under names made with "+
+				"redis.encryptionKeys if there are any", "a day at most after the last call", "delete ebox:*:rate:*")
+		}
 	}
-	p.redis(len(cfg.Redis.EncryptionKeys) > 0)
-	if hasClusterRates(cfg) {
-		p.add("what is left of the rates for all replicas", "Redis",
-			"no: numbers, under names made with redis.encryptionKeys if there are any", "a day at most after the last call",
-			"delete ebox:*:rate:*")
-	}
+	return p
 }
 
 // maintenance is what is known of a switch, wherever it rests.

@@ -49,14 +49,14 @@ var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDeg
 
 // attention lists what is not as it should be: how things stand, causes first, and below
 // them what the callers of the last minute met and no cause explains.
-func attention(v *operate.View, h admin.Health, standing attentions) attentions {
+func attention(v *operate.View, s *Status, h admin.Health, standing attentions) attentions {
 	list := slices.Clone(standing)
 	if h.Status == admin.Down {
 		list = down(list, h.Reason)
 	} else if reason := NotReady(v); reason != "" {
 		list.add(severityDegraded, "gateway", "it is not ready: "+reason, "", "eboxgatewaynotready")
 	}
-	list = append(list, symptoms(v, list)...)
+	list = append(list, symptoms(v.Activity, s.Directory.Providers, list)...)
 	if n := v.Activity.RefusedTotal(); n > 0 {
 		text := fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n)
 		if n == 1 {
@@ -84,7 +84,7 @@ func down(list attentions, reason string) attentions {
 
 // symptoms are what the callers of the last minute met. What never was sent, since there is
 // no token or a circuit is open, is no sign of the provider while such a cause is listed.
-func symptoms(v *operate.View, causes attentions) (list attentions) {
+func symptoms(recent *activity.Recent, providers []ProviderStatus, causes attentions) (list attentions) {
 	explained := make(map[string]bool) // parts that fail, or that are away as they are meant to be
 	first := make(map[string]int)      // the first cause of each, "" if it is about calls to everybody
 	for i, c := range slices.Backward(causes) {
@@ -100,13 +100,13 @@ func symptoms(v *operate.View, causes attentions) (list attentions) {
 			first[""] = i
 		}
 	}
-	for _, p := range v.Directory.List() {
-		if providerStatus(v, p, v.Now()).State == string(directory.Maintenance) {
+	for _, p := range providers {
+		if p.State == string(directory.Maintenance) {
 			explained["provider "+p.ID] = true
 		}
 	}
 	unsent, how := make(map[int]uint64), make(map[int]string) // by cause
-	v.Activity.Minutes(func(l activity.Lately) {
+	recent.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider

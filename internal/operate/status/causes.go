@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/descriptors"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
@@ -32,71 +35,41 @@ const (
 // causes lists how things stand, as far as they do not stand as they should: what is nearer
 // to the root of everything else comes first. Those that fail or are degraded are /health's
 // too, so that it is well again in the moment in which they are.
-func causes(v *operate.View) (list attentions) {
-	now := v.Now()
-	if r := v.Rejected; r != nil {
+func causes(v *operate.View, s *Status) (list attentions) {
+	now := s.Now
+	if r := s.Configuration.Rejected; r != nil {
 		list.add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors),
 			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
 			"eboxreloadfailed")
 	}
-	if a := causeOfEvidence(v.Evidence, now); a.Text != "" {
+	if a := causeOfEvidence(s.Evidence, now); a.Text != "" {
 		list = append(list, a)
 	}
 	list.ofDescriptors(v.Short, v.TurnedAway)
-	for _, c := range v.Tokens.Status() {
-		if c.Clock != nil {
-			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
-				list.add(severityDegraded, "clock",
-					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: it may refuse tokens for that",
-					"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
-				break // one server for all clients
-			}
-		}
-	}
+	list.ofClock(s.Clients)
 	noAnswer := false // of the Authorization Server
-	for _, c := range v.Tokens.Status() {
-		list.ofClient(c, now)
-		if t := refusedToken(c, now); t != nil && t.Error.Code == authn.Unavailable {
-			noAnswer = true
+	for _, c := range s.Clients {
+		refused := refusedToken(c, now)
+		list.ofClient(c, refused, now)
+		noAnswer = noAnswer || refused != nil && refused.Error.Code == authn.Unavailable
+	}
+	if v.Config.Registry.URL != nil && s.Directory.LastError != "" {
+		list.ofRegistry(s.Directory, v.Config.Registry.Refresh)
+	}
+	if s.Redis != nil && s.Redis.State != redisstore.StateUp {
+		list.add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Redis.Reason,
+			"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
+	}
+	for _, u := range s.Upstreams {
+		// Where a client gets no answer from the token endpoint, that is said of the client.
+		if !noAnswer || u.Name != operate.TokenEndpoint {
+			list.ofUpstream(u, now)
 		}
 	}
-	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
-		severity, text := severityNotice, "it gave no list when it was last asked, and the one before is used"
-		switch {
-		case len(v.Directory.List()) == 0:
-			severity, text = severityFailing, "there is no list of Document Providers"
-		case d.Age > 2*v.Config.Registry.Refresh:
-			severity, text = severityDegraded, fmt.Sprintf("the list of Document Providers is %s old", d.Age.Round(time.Second))
-		}
-		list.add(severity, "registry", text+": "+d.LastError, "gateway check --online has the step that fails.",
-			"eboxregistryfails")
+	for _, standing := range v.Activity.Standings() {
+		list.ofRefused(standing, now)
 	}
-	if r := v.Redis; r != nil {
-		if s := r.Status(); s.State != redisstore.StateUp {
-			list.add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason,
-				"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
-		}
-	}
-	list.ofUpstreams(v.Upstreams(), noAnswer, now)
-	for _, s := range v.Activity.Standings() {
-		if s.InARow < manyRefused {
-			continue
-		}
-		part := "provider " + s.Provider
-		if s.Provider == "" {
-			part = "route " + s.Route
-		}
-		severity, text := severityFailing, "%d of %d enterprises refused, and none served since %s: is the "+
-			"office's own standing gone?"
-		if now.Sub(s.Last) > refusedLately {
-			severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none "+
-				"served since %s: is the office's own standing gone?"
-		}
-		list.add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
-			"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
-			"eboxenterprisesrefused")
-	}
-	for _, m := range v.Switches.List() {
+	for _, m := range s.Maintenance {
 		if !m.Gateway { // health says that
 			list.add(severityNotice, "provider "+m.Provider, maintenance.Sentence(m), "", "maintenance")
 		}
@@ -116,10 +89,129 @@ func causes(v *operate.View) (list attentions) {
 	return list
 }
 
+// causeOfEvidence says what is wrong with the evidence; an empty text if nothing is, or none
+// is kept.
+func causeOfEvidence(s *audit.Status, now time.Time) Attention {
+	if s == nil {
+		return Attention{}
+	}
+	a := Attention{Severity: severityDegraded, Part: "evidence", Runbook: runbook("eboxevidencefailing"),
+		Remedy: "Make room on the disk of audit.dir, or mend it; never delete segments."}
+	switch {
+	case s.Full:
+		a.Text = strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since "+
+			"no more may (audit.stopAfter): %s", s.Waiting, s.Failing), ": ")
+	case s.Missing != "" && s.Failing == "":
+		a.Text = "evidence is missing since " + clock(s.Since, now) + ": " + s.Missing
+		if s.Refusing {
+			a.Text += "; requests are refused for it (audit.stopAfter) until the gateway is restarted"
+		}
+		a.Remedy = "Put it back from a copy, find out who took it, and restart the gateway."
+		a.Runbook = runbook("eboxevidencemissing")
+	case s.Refusing:
+		a.Text = "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + s.Failing
+	case s.Failing != "":
+		a.Text = fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s",
+			clock(s.Since, now), s.Waiting, s.Failing)
+	case s.Shipping != "":
+		a.Text = s.Shipping
+		a.Remedy = "The evidence itself has them: see to what is named, or to whatever takes audit.checkpoints."
+	case s.Stamping != "":
+		a.Text, a.Remedy = s.Stamping, "Nothing else fails: look at audit.timestampUrl and the way to it."
+		a.Runbook = runbook("eboxevidenceunstamped")
+	default:
+		return Attention{}
+	}
+	return a
+}
+
+// ofDescriptors warns before there are none left. short reports whether callers had to wait for
+// one, turnedAway that connections were closed, for want of one or by the configured limit.
+func (list *attentions) ofDescriptors(short, turnedAway bool) {
+	severity := severityDegraded
+	var text string
+	switch used, most := descriptors.InUse(); {
+	case most > 0 && 5*used > 4*most:
+		text = fmt.Sprintf("%d of %d file descriptors are in use: at the limit nobody is let in and no upstream reached",
+			used, most)
+		if 50*used > 49*most {
+			severity = severityFailing
+		}
+	case short && turnedAway:
+		text = "callers have as many connections as the file descriptors allow, all in use: further ones are closed " +
+			"unanswered"
+	case turnedAway:
+		list.add(severity, "connections",
+			"callers have as many connections as server.limits.maxConnections allows, all in use: further ones of those who "+
+				"have half of them are closed unanswered",
+			"See who keeps so many connections (ss -tnp): an upstream that has become slow is the usual reason.",
+			"eboxgatewayoverloaded")
+		return
+	case short:
+		text = "callers have as many connections as the file descriptors allow: idle ones are closed for new ones"
+	default:
+		return
+	}
+	list.add(severity, "descriptors", text,
+		"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
+}
+
+// ofClock compares the clock of the Authorization Server, which all clients share.
+func (list *attentions) ofClock(clients []authn.ClientStatus) {
+	for _, c := range clients {
+		if c.Clock == nil {
+			continue
+		}
+		ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)).Round(time.Second)
+		side := "ahead of"
+		if ahead < 0 {
+			side = "behind"
+		}
+		if ahead.Abs() >= clockOff {
+			list.add(severityDegraded, "clock", fmt.Sprintf("the Authorization Server's clock is %s %s this machine's: it may "+
+				"refuse tokens for that", ahead.Abs(), side),
+				"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
+			return
+		}
+	}
+}
+
+// ofRegistry says what a list that was not given means.
+func (list *attentions) ofRegistry(d DirectoryStatus, refresh time.Duration) {
+	age := time.Duration(d.AgeSeconds) * time.Second
+	severity, text := severityNotice, "it gave no list when it was last asked, and the one before is used"
+	switch {
+	case len(d.Providers) == 0:
+		severity, text = severityFailing, "there is no list of Document Providers"
+	case age > 2*refresh:
+		severity, text = severityDegraded, fmt.Sprintf("the list of Document Providers is %s old", age)
+	}
+	list.add(severity, "registry", text+": "+d.LastError, "gateway check --online has the step that fails.",
+		"eboxregistryfails")
+}
+
+// ofRefused tells an upstream that refuses everybody from one that refuses some.
+func (list *attentions) ofRefused(s activity.Standing, now time.Time) {
+	if s.InARow < manyRefused {
+		return
+	}
+	part := "provider " + s.Provider
+	if s.Provider == "" {
+		part = "route " + s.Route
+	}
+	severity, when := severityFailing, ""
+	if now.Sub(s.Last) > refusedLately {
+		severity, when = severityNotice, " when they were last asked for"
+	}
+	list.add(severity, part, fmt.Sprintf("%d enterprises were refused%s, and none served since %s: is the office's own "+
+		"standing gone?", s.InARow, when, clock(s.Since, now)),
+		"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
+		"eboxenterprisesrefused")
+}
+
 // ofClient names a key that cannot be used before a token that is refused for it.
-func (list *attentions) ofClient(c authn.ClientStatus, now time.Time) {
+func (list *attentions) ofClient(c authn.ClientStatus, refused *authn.TokenStatus, now time.Time) {
 	part := "client " + c.Name
-	refused := refusedToken(c, now)
 	unusable := c.Key != nil && (c.Key.State == authn.KeyExpired || c.Key.State == authn.KeyNotYetValid)
 	switch {
 	case c.KeyError != nil && c.Key == nil:
@@ -211,16 +303,6 @@ func refusedToken(c authn.ClientStatus, now time.Time) (refused *authn.TokenStat
 	return refused
 }
 
-// ofUpstreams leaves out the token endpoint where a client gets no answer from it: that is said of
-// the client, with what the server did.
-func (list *attentions) ofUpstreams(all []operate.Upstream, noAnswer bool, now time.Time) {
-	for _, u := range all {
-		if !noAnswer || u.Name != operate.TokenEndpoint {
-			list.ofUpstream(u, now)
-		}
-	}
-}
-
 func (list *attentions) ofUpstream(u operate.Upstream, now time.Time) {
 	part := "route " + u.Name
 	if strings.HasPrefix(u.Name, "provider ") || u.Name == "registry" || strings.Contains(u.Name, " ") {
@@ -279,14 +361,6 @@ func (list *attentions) ofListener(part string, end, now time.Time) {
 	case left < 30*day:
 		list.add(severityNotice, part, soon, "Order a new one.", "eboxlistenercertificateexpiressoon")
 	}
-}
-
-// aheadOf is a difference of clocks in words.
-func aheadOf(d time.Duration) string {
-	if d < 0 {
-		return d.Abs().Round(time.Second).String() + " behind"
-	}
-	return d.Round(time.Second).String() + " ahead of"
 }
 
 // minute is a moment of a certificate's, in UTC.

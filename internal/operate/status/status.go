@@ -109,14 +109,19 @@ type RouteStatus struct {
 
 // Of gathers how the gateway stands with everything around it.
 func Of(v *operate.View) Status {
-	standing := causes(v)
+	s := read(v)
+	standing := causes(v, &s)
 	health := healthOf(v, standing)
+	s.Health, s.Ready, s.Attention = health.Status, NotReady(v) == "", attention(v, &s, health, standing)
+	s.Refused, s.Cache = v.Activity.Refused(shownRefused), v.Cache()
+	return s
+}
+
+// read reads once everything that is judged.
+func read(v *operate.View) Status {
 	s := Status{
 		Version: v.Version, Environment: string(v.Config.Environment), StartedAt: v.Started.UTC(), Now: v.Now().UTC(),
-		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health, standing),
-		Maintenance: v.Switches.List(),
-		Clients:     v.Tokens.Status(), Directory: directoryStatus(v), Refused: v.Activity.Refused(shownRefused),
-		Upstreams: v.Upstreams(), Cache: v.Cache.Stats(), Evidence: v.Evidence,
+		Maintenance: v.Switches.List(), Clients: v.Tokens.Status(), Upstreams: v.Upstreams(), Evidence: v.Evidence,
 	}
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = v.Config.Hash(), v.Since, v.Config.Files()
 	s.Configuration.Rejected = v.Rejected
@@ -140,17 +145,13 @@ func Of(v *operate.View) Status {
 	if v.Redis != nil {
 		s.Redis = new(v.Redis.Status())
 	}
-	return s
-}
-
-func directoryStatus(v *operate.View) DirectoryStatus {
-	d, now := v.Directory.Status(), v.Now()
-	s := DirectoryStatus{
+	d := v.Directory.Status()
+	s.Directory = DirectoryStatus{
 		Source: d.Source, AgeSeconds: int64(d.Age / time.Second), LastTry: d.LastTry, LastSuccess: d.LastSuccess,
 		LastError: d.LastError, Problems: d.Problems, Providers: []ProviderStatus{},
 	}
 	for _, p := range v.Directory.List() {
-		s.Providers = append(s.Providers, providerStatus(v, p, now))
+		s.Directory.Providers = append(s.Directory.Providers, providerStatus(v, p, s.Now))
 	}
 	return s
 }
@@ -172,7 +173,10 @@ func Unable(v *operate.View) string {
 }
 
 // Health is UP if everything the gateway needs works, DOWN if nothing does.
-func Health(v *operate.View) admin.Health { return healthOf(v, causes(v)) }
+func Health(v *operate.View) admin.Health {
+	s := read(v)
+	return healthOf(v, causes(v, &s))
+}
 
 // healthOf is DEGRADED if something fails or is degraded, by its part. The first that is
 // said of a part is nearest to the cause.

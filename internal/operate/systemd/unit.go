@@ -19,10 +19,10 @@ import (
 // Unit is what a systemd unit says about how its service runs.
 type Unit struct {
 	User, Group string
-	groups      []string
-	environment []string // KEY=VALUE
-	config      string
-	openFiles   uint64
+	Groups      []string // supplementary ones
+	Environment []string // KEY=VALUE
+	Config      string   // of --config in ExecStart
+	OpenFiles   uint64   // 0 if it does not say
 }
 
 // ReadUnit reads the part of a unit file, and of its drop-ins, that a command needs to
@@ -72,34 +72,34 @@ func (u *Unit) set(key, value string) error {
 	case "Group":
 		u.Group = value
 	case "SupplementaryGroups":
-		u.groups = append(u.groups, strings.Fields(value)...)
+		u.Groups = append(u.Groups, strings.Fields(value)...)
 	case "Environment":
 		words, err := words(value)
-		u.environment = append(u.environment, words...)
+		u.Environment = append(u.Environment, words...)
 		return err
 	case "EnvironmentFile":
 		path, optional := strings.CutPrefix(value, "-")
 		if path == "" {
-			u.environment = nil // systemd: an empty value forgets those before
+			u.Environment = nil // systemd: an empty value forgets those before
 			return nil
 		}
 		list, err := environmentFile(path)
-		u.environment = append(u.environment, list...)
+		u.Environment = append(u.Environment, list...)
 		if optional && errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
 		return err
 	case "LimitNOFILE":
 		if n, err := strconv.ParseUint(value[strings.IndexByte(value, ':')+1:], 10, 64); err == nil { // the hard one of two
-			u.openFiles = n
+			u.OpenFiles = n
 		}
 	case "ExecStart":
 		words, err := words(value)
 		for i, word := range words {
 			if path, ok := strings.CutPrefix(word, "--config="); ok {
-				u.config = path
+				u.Config = path
 			} else if word == "--config" && i+1 < len(words) {
-				u.config = words[i+1]
+				u.Config = words[i+1]
 			}
 		}
 		return err
@@ -171,8 +171,8 @@ func (u *Unit) Run(args []string, variable string) error {
 			environment = append(environment, name+"="+value)
 		}
 	}
-	if u.config != "" {
-		environment = append(environment, variable+"="+u.config)
+	if u.Config != "" {
+		environment = append(environment, variable+"="+u.Config)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -182,8 +182,8 @@ func (u *Unit) Run(args []string, variable string) error {
 	if err != nil {
 		return err
 	}
-	if u.openFiles > 0 && os.Geteuid() == 0 {
-		if err := limitFiles(u.openFiles); err != nil {
+	if u.OpenFiles > 0 && os.Geteuid() == 0 {
+		if err := limitFiles(u.OpenFiles); err != nil {
 			return fmt.Errorf("setting the limit of open files: %w", err)
 		}
 	}
@@ -192,7 +192,7 @@ func (u *Unit) Run(args []string, variable string) error {
 			return fmt.Errorf("becoming the user %s: %w: run this with sudo", u.User, err)
 		}
 	}
-	err = syscall.Exec(self, append([]string{os.Args[0]}, args...), append(environment, u.environment...))
+	err = syscall.Exec(self, append([]string{os.Args[0]}, args...), append(environment, u.Environment...))
 	return fmt.Errorf("starting %s as %s: %w", self, u.User, err)
 }
 
@@ -229,7 +229,7 @@ func (u *Unit) IDs() (uid, gid int, groups []int, err error) {
 	} else {
 		gid = uid
 	}
-	for i, name := range append([]string{u.Group}, u.groups...) {
+	for i, name := range append([]string{u.Group}, u.Groups...) {
 		if name == "" {
 			continue
 		}

@@ -1,4 +1,4 @@
-package systemd
+package systemd_test
 
 import (
 	"net"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/operate/systemd"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -17,14 +18,14 @@ func TestSystemdIsNotified(t *testing.T) {
 	testkit.Must(t, err)
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
-	Notify("READY=1")
+	systemd.Notify("READY=1")
 	testkit.Must(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	b := make([]byte, 64)
 	if n, err := conn.Read(b); err != nil || string(b[:n]) != "READY=1" {
 		t.Errorf("%q, %v", b[:n], err)
 	}
 	t.Setenv("NOTIFY_SOCKET", path+".gone")
-	Notify("STOPPING=1") // nobody is there, which is no failure
+	systemd.Notify("STOPPING=1") // nobody is there, which is no failure
 }
 
 func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
@@ -42,11 +43,11 @@ func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
 	} {
 		testkit.Write(t, file, content)
 	}
-	u, err := ReadUnit(unitFile)
+	u, err := systemd.ReadUnit(unitFile)
 	testkit.Must(t, err)
-	if u.User != "other" || u.Group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 ||
-		!slices.Equal(u.groups, []string{"a", "b"}) ||
-		!slices.Equal(u.environment, []string{"ONE=1", "TWO=a b", "THREE=x=y", "FOUR=4 5", "FIVE=5"}) {
+	if u.User != "other" || u.Group != "ebox" || u.Config != "/etc/ebox.yaml" || u.OpenFiles != 65536 ||
+		!slices.Equal(u.Groups, []string{"a", "b"}) ||
+		!slices.Equal(u.Environment, []string{"ONE=1", "TWO=a b", "THREE=x=y", "FOUR=4 5", "FIVE=5"}) {
 		t.Errorf("%+v", u)
 	}
 }
