@@ -98,7 +98,11 @@ func (c *call) send(status int, contentType string, body []byte) {
 		http.ServeContent(c.w, c.r, "", time.Time{}, bytes.NewReader(body))
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.write(status, body)
+}
+
+func (c *call) write(status int, body []byte) {
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead {
 		_, _ = c.w.Write(body) // a client that went away is no error of ours

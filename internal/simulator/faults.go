@@ -238,10 +238,11 @@ func (c *call) answerFault(f *Fault) (any, error) {
 	}
 	c.status = cmp.Or(f.Status, http.StatusServiceUnavailable)
 	switch {
-	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
-		return asTheFaultSays(f.Body), nil
 	case f.Body != "":
-		return content{cmp.Or(f.ContentType, plainJSON), []byte(f.Body)}, nil
+		if f.ContentType != "" || h["Content-Type"] == nil {
+			h.Set("Content-Type", cmp.Or(f.ContentType, plainJSON))
+		}
+		return asTheFaultSays(f.Body), nil
 	case c.upstream == UpstreamToken:
 		return map[string]string{"error": "server_error"}, nil
 	case c.status < 400:
@@ -251,13 +252,11 @@ func (c *call) answerFault(f *Fault) (any, error) {
 		"The request could not be served.")
 }
 
-// asTheFaultSays is a body with as many fields Content-Type as the fault has, and without a tag.
+// asTheFaultSays is a body to which nothing is added: no entity tag, and of Content-Type as many fields as the
+// fault has.
 type asTheFaultSays string
 
-func (body asTheFaultSays) send(c *call) {
-	c.w.WriteHeader(c.status)
-	_, _ = io.WriteString(c.w, string(body))
-}
+func (body asTheFaultSays) send(c *call) { c.write(c.status, []byte(body)) }
 
 // faultTypes are the problem types of the errors that an upstream gives often.
 var faultTypes = map[int]string{

@@ -1,4 +1,4 @@
-package simulator
+package simulator_test
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -18,7 +19,7 @@ const jsonType = "application/json"
 var instancePattern = regexp.MustCompile(`(urn:trace-?[iI]d:)[0-9a-f]{24}"`)
 
 func (l *lab) citizens() sending {
-	return l.as(l.token(ScopeCitizenMandates), 0)
+	return l.as(l.token(simulator.ScopeCitizenMandates), 0)
 }
 
 func mandateBody(represented, ssin, scopes string) string {
@@ -79,11 +80,11 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
 
 func createdID(t *testing.T, r reply) string {
 	t.Helper()
-	m := decode[citizenMandate](t, r)
-	if r.status != 201 || !strings.HasSuffix(r.header.Get("Location"), fmt.Sprintf("/mandates/%d", m.ID)) {
+	m := decode[struct{ MandateID int }](t, r)
+	if r.status != 201 || !strings.HasSuffix(r.header.Get("Location"), fmt.Sprintf("/mandates/%d", m.MandateID)) {
 		t.Fatalf("creating: %d %s", r.status, r.body)
 	}
-	return fmt.Sprint(m.ID)
+	return fmt.Sprint(m.MandateID)
 }
 
 // How one is created, read and stopped is in test/whole.
@@ -118,7 +119,7 @@ func TestCitizenMandatesAreListedForThoseWhoMay(t *testing.T) {
 	} {
 		is(t, send("POST", base, body, "Content-Type", jsonType), 400, says, body)
 	}
-	testkit.Must(t, l.setMandate(mandate{mandateKey: mandateKey{office, alsoMandated, mandateDmfa}}))
+	l.control("PUT", "/mandates", `{"enterprise":"0406798006","representative":"0212148896","kind":"dmfa"}`)
 	createdID(t, send("POST", base, `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000",`+
 		`"scopes":["precontractualDataStudentJob"]}`, "Content-Type", jsonType))
 }

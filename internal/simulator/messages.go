@@ -24,7 +24,7 @@ type messageRegistry struct {
 	seq  int            // numbers the messages that come in after the start
 
 	boxes map[enterprise.Number]*mailbox
-	keys  map[string]bool // of publications that were accepted, by client
+	keys  ends // of publications that were accepted, with their clients
 }
 
 // mailbox is the e-Box of one enterprise at one provider.
@@ -105,7 +105,7 @@ type party struct {
 const structuredData = "/structuredData"
 
 func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
-	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: map[string]bool{}}
+	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: ends{}}
 	m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2.")
 	m.api = &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard, old: m.old,
 		plainPages: !m.old}

@@ -27,6 +27,8 @@ const (
 	maxDescription = 1 << 20
 	// keptFile is how much of a published file is kept to be read again, in bytes.
 	keptFile = 1 << 20
+	// keyKnown is how long the Idempotency-Key of a publication is remembered.
+	keyKnown = 24 * time.Hour
 	// expiry is how long a message stands in an e-Box.
 	expiry = 2 * 365 * 24 * time.Hour
 
@@ -165,11 +167,8 @@ func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
 		msg.attachments = append(msg.attachments, f)
 	}
 	m.box(recipient).put(msg)
-	if len(m.keys) >= mostKept {
-		clear(m.keys)
-	}
 	if key != "" {
-		m.keys[key] = true
+		m.keys[key] = m.s.now().Add(keyKnown)
 	}
 	location := m.api.base()
 	if m.old {
@@ -197,7 +196,7 @@ func (m *messageRegistry) key(c *call) (string, error) {
 		return "", problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
 			Type: problem.IssueInvalidInput, In: "header", Name: "Idempotency-Key", Detail: "one quoted string is expected",
 		})
-	case m.keys[key]:
+	case m.keys.has(key, m.s.now()):
 		return "", refuse(http.StatusConflict, "conflict", "Conflict",
 			"A publication with this Idempotency-Key was accepted before.")
 	}

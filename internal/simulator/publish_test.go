@@ -1,13 +1,17 @@
-package simulator
+package simulator_test
 
 import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // sheet is one file of a publication.
@@ -26,12 +30,12 @@ func inVersion2(description string) string {
 		`"isMainContent"`, `"mainContent"`, `"subject"`, `"bodyMainContent":false,"subject"`).Replace(description)
 }
 
-const mixed = multipartForm + "; boundary=x"
+const mixed = "multipart/form-data; boundary=x"
 
 func multipartBody(description string, files ...sheet) string {
 	b := ""
 	if description != "" {
-		b = "--x\r\nContent-Disposition: form-data; name=" + descriptionPart + "\r\n\r\n" + description + "\r\n"
+		b = "--x\r\nContent-Disposition: form-data; name=messageToPublish\r\n\r\n" + description + "\r\n"
 	}
 	for _, f := range files {
 		b += fmt.Sprintf("--x\r\nContent-Disposition: form-data; name=%q; filename=%q\r\nContent-Type: %s\r\n\r\n%s\r\n",
@@ -47,24 +51,24 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 	d := `,"digest":{"digestMethod":"sha_256","digestValue":"` + base64.URLEncoding.EncodeToString(sum[:]) + `"}`
 	description := describe(d, "")
 	for _, c := range []struct{ provider, path, read, description, idName string }{
-		{"nsso", "/ebox/messages/", ScopeDocumentConsumer, description, "enterpriseNumber"},
-		{"regional", "/publishMessage", ScopeMessagesFull, inVersion2(description), "eboxIdValue"},
+		{"nsso", "/ebox/messages/", simulator.ScopeDocumentConsumer, description, "enterpriseNumber"},
+		{"regional", "/publishMessage", simulator.ScopeMessagesFull, inVersion2(description), "eboxIdValue"},
 	} {
 		t.Run(c.provider+c.path, func(t *testing.T) {
 			base := l.ProviderURL(c.provider)
-			send := l.as(l.token(ScopePublicationSender), 0)
+			send := l.as(l.token(simulator.ScopePublicationSender), 0)
 			body := multipartBody(c.description, sheet{"upfile1", "attest.txt", "text/plain", text})
 			r := send("POST", base+c.path, body, "Content-Type", mixed)
 			if r.status != 201 {
 				t.Fatalf("%d %s", r.status, r.body)
 			}
-			location := r.header.Get("Location")
-			if strings.HasPrefix(location, "/") {
-				location = l.registries[c.provider].api.site.base + location
-			}
+			target, err := url.Parse(base)
+			testkit.Must(t, err)
+			target, err = target.Parse(r.header.Get("Location")) // which may be a path alone
+			testkit.Must(t, err)
 			get := l.as(l.token(c.read), mandated)
-			m := decode[shownMessage](t, get("GET", location, ""))
-			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() ||
+			m := decode[message](t, get("GET", target.String(), ""))
+			if m.ID != decode[message](t, r).ID || m.Subject["nl"] != "Nieuw" || m.Sender.Number+m.OrgID != office.String() ||
 				m.Read || m.Documents.count() != 1 {
 				t.Fatalf("%+v", m)
 			}
@@ -83,36 +87,29 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			if decode[message](t, linked).Read {
 				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
 			}
-			other := l.as(l.token(ScopeRepresentativePublication), alsoMandated)
+			other := l.as(l.token(simulator.ScopeRepresentativePublication), alsoMandated)
 			is(t, other("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType), 404, "", "linking what another sent")
 		})
 	}
 }
 
-func senderOf(m shownMessage) string {
-	if m.Sender != nil {
-		return m.Sender.Number
-	}
-	return m.OrgID
-}
-
 func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 	l := newLab(t)
-	file := sheet{"upfile1", "a.txt", "text/plain", "x"}
-	body := multipartBody(describe("", ""), file)
+	const own, another = simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication
+	body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	for _, c := range []struct {
 		name, scope string
 		represent   enterprise.Number
 		want        int
 		required    string
 	}{
-		{"for oneself", ScopePublicationSender, 0, 201, ""},
-		{"for oneself, named", ScopePublicationSender, office, 201, ""},
-		{"for another", ScopeRepresentativePublication, alsoMandated, 201, ""},
-		{"for another, in the other spelling", ScopeRepresentativeElsewhere, alsoMandated, 201, ""},
-		{"for another with the scope for oneself", ScopePublicationSender, alsoMandated, 403, ScopeRepresentativePublication},
-		{"for oneself with the scope for another", ScopeRepresentativePublication, 0, 403, ScopePublicationSender},
-		{"with the reader's", ScopeDocumentConsumer, alsoMandated, 403, ScopeRepresentativePublication},
+		{"for oneself", own, 0, 201, ""},
+		{"for oneself, named", own, office, 201, ""},
+		{"for another", another, alsoMandated, 201, ""},
+		{"for another, in the other spelling", simulator.ScopeRepresentativeElsewhere, alsoMandated, 201, ""},
+		{"for another with the scope for oneself", own, alsoMandated, 403, another},
+		{"for oneself with the scope for another", another, 0, 403, own},
+		{"with the reader's", simulator.ScopeDocumentConsumer, alsoMandated, 403, another},
 	} {
 		r := l.as(l.token(c.scope), c.represent)("POST", l.ProviderURL("nsso")+"/ebox/messages", body,
 			"Content-Type", mixed)
@@ -125,7 +122,7 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 
 func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
 	l := newLab(t)
-	send, target := l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
+	send, target := l.as(l.token(simulator.ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
 	publish := func(text, key string) int {
 		body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", text})
 		if text == "" {
@@ -143,6 +140,11 @@ func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
 			t.Errorf("%d. %s: %d, want %d", i, c.key, got, c.want)
 		}
 	}
+	l.advance(24 * time.Hour)
+	send = l.as(l.token(simulator.ScopePublicationSender), 0)
+	if got := publish("x", `"one"`); got != 201 {
+		t.Errorf("a day later: %d", got)
+	}
 }
 
 func TestAPublicationIsRefusedFor(t *testing.T) {
@@ -157,7 +159,7 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 		return describe(`,"digest":{"digestMethod":"`+method+`","digestValue":"AAAA"}`, "")
 	}
 	stranger := `,"sender":{"eboxType":"enterprise","enterpriseNumber":"0212148896"}`
-	post, target := l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
+	post, target := l.as(l.token(simulator.ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
 	for _, c := range []struct {
 		name, description string
 		files             []sheet
@@ -206,11 +208,11 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 		path, message string
 		want          int
 	}{
-		"a reply by originalMessageId":       {"", `,"originalMessageId":"` + FirstMessage + `"`, 201},
-		"a reply by path":                    {"/" + FirstMessage + "/replies", "", 201},
-		"a reply where none is allowed":      {"/" + LargeMessage + "/replies", "", 403},
+		"a reply by originalMessageId":       {"", `,"originalMessageId":"` + simulator.FirstMessage + `"`, 201},
+		"a reply by path":                    {"/" + simulator.FirstMessage + "/replies", "", 201},
+		"a reply where none is allowed":      {"/" + simulator.LargeMessage + "/replies", "", 403},
 		"a reply to nothing":                 {"/1/replies", "", 404},
-		"a reply that names another message": {"/" + FirstMessage + "/replies", `,"originalMessageId":"1"`, 400},
+		"a reply that names another message": {"/" + simulator.FirstMessage + "/replies", `,"originalMessageId":"1"`, 400},
 	} {
 		is(t, send(base+c.path, describe("", c.message)), c.want, "", what)
 	}
