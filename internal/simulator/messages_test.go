@@ -241,8 +241,8 @@ func TestAnOlderRegistryAnswersInItsForm(t *testing.T) {
 		"unknown path": "/nothing", "a date with a time": "/ebox/messages?receivedAfter=2026-01-01T00:00:00Z",
 	} {
 		r := get("GET", base+path, "")
-		if m := decode[struct{ ID, Code, Message string }](t, r); r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" ||
-			r.header.Get("Content-Type") != "application/json" {
+		m := decode[struct{ ID, Code, Message string }](t, r)
+		if r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" || r.header.Get("Content-Type") != jsonType {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
