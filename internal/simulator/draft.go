@@ -12,8 +12,6 @@ type Draft struct {
 	Subject string
 	// Sizes are of its attachments, in bytes; the first is the main content.
 	Sizes []int64
-	// Body gives it a body; without attachments that is the main content.
-	Body string
 }
 
 // AddMessage puts a new message into the e-Box of an enterprise at a provider and
@@ -29,9 +27,6 @@ func (s *Simulator) AddMessage(provider string, e enterprise.Number, d Draft) (s
 	msg := m.newMessage(e, m.nextID(), s.now())
 	if d.Subject != "" {
 		msg.Subject = inAll(d.Subject)
-	}
-	if d.Body != "" {
-		msg.body, msg.BodyMain = inAll(d.Body), len(d.Sizes) == 0
 	}
 	for i, size := range d.Sizes {
 		if size < 0 {

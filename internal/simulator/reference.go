@@ -50,7 +50,7 @@ func (m *messageRegistry) referenceEndpoints(scopes []string) (endpoints []endpo
 			endpoint{"GET", path + "/{}", scopes, func(c *call) (any, error) { return c.referenceItem(items) }},
 			endpoint{"GET", path + "/{}/images/{}/content", scopes, func(c *call) (any, error) {
 				item, err := c.referenceItem(items)
-				if text, _ := encodeJSON(item); err == nil && !bytes.Contains(text, []byte(c.below)) {
+				if err == nil && !bytes.Contains(encodeJSON(item), []byte(c.below)) {
 					err = problem.NotFound("There is no image of this id.")
 				}
 				return content{"image/png", logo}, err
