@@ -20,15 +20,14 @@ type preferencesView struct {
 // description and the federation's pages have them.
 func (s *Simulator) mountFederation() {
 	scope := []string{ScopePreference}
-	s.main.mounts[federationPath] = &api{
-		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry},
-		representing: true,
+	s.main.mount(federationPath, &api{
+		upstream: UpstreamFederation, site: s.main, path: federationPath, representing: true,
 		endpoints: []endpoint{
 			{"PATCH", "/eboxPreferences", scope, onJSON(mergePatch, s.patchPreferences)},
 			{"POST", "/eboxPreferences/search", scope, onJSON(plainJSON, s.searchPreferences)},
 			{"POST", "/citizenEboxConsents/search", scope, onJSON(plainJSON, searchConsents)},
 		},
-	}
+	})
 }
 
 func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {

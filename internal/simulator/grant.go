@@ -73,8 +73,8 @@ func (s *Simulator) SetGrantHealth(up bool) {
 
 func (s *Simulator) mountGrant() {
 	scope := []string{ScopeCitizenMandates}
-	s.main.mounts[grantPath] = &api{
-		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope, plainPages: true,
+	s.main.mount(grantPath, &api{
+		upstream: UpstreamGrant, site: s.main, path: grantPath, plainPages: true,
 		endpoints: []endpoint{
 			{"GET", "/health", nil, s.grantHealth},
 			{"POST", "/mandates", scope, s.createMandate},
@@ -82,7 +82,7 @@ func (s *Simulator) mountGrant() {
 			{"GET", "/mandates/{}", scope, s.readMandate},
 			{"POST", "/mandates/{}/stop", scope, s.stopMandate},
 		},
-	}
+	})
 }
 
 // grantHealth asks for no token and minds none.

@@ -16,10 +16,9 @@ import (
 // One before version 3 speaks the older dialect: other scopes, StatusMessages,
 // publication at /publishMessage, dates without a time in filters.
 type messageRegistry struct {
+	*api
 	s    *Simulator
 	id   string
-	api  *api
-	old  bool
 	zone *time.Location // of the dates it gives out
 	seq  int            // numbers the messages that come in after the start
 
@@ -105,20 +104,21 @@ type party struct {
 const structuredData = "/structuredData"
 
 func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
-	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: ends{}}
-	m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2.")
-	m.api = &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard, old: m.old,
-		plainPages: !m.old}
+	old := strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2.")
+	m := &messageRegistry{
+		api: &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard, old: old,
+			plainPages: !old},
+		s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: ends{},
+	}
 	// What each operation asks for. A reply may be sent by those who read.
 	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer},
 		[]string{ScopeDocumentConsumer}
-	if m.old {
+	if old {
 		summary, read, reference = []string{ScopeSummaryOwnEbox}, []string{ScopeMessagesFull}, []string{ScopeReferenceData}
 		m.zone = time.FixedZone("CET", 3600)
 	}
 	publish := slices.Concat(senders, read)
-	m.api.scopes = slices.Concat(summary, publish, reference)
-	m.api.endpoints = append(m.referenceEndpoints(reference),
+	m.endpoints = append(m.referenceEndpoints(reference),
 		endpoint{"GET", "/ebox", summary, m.summary},
 		endpoint{"GET", "/ebox/messages", read, m.list},
 		endpoint{"PATCH", "/ebox/messages", read, onJSON(mergePatch, m.patch)},
@@ -135,12 +135,12 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		endpoint{"POST", "/ebox/messages/{}/replies", read, m.of(m.reply)},
 		endpoint{"POST", "/linkEboxMessage", senders, onJSON(plainJSON, m.link)},
 		endpoint{"POST", "/searchMessageStatus", senders, onJSON(plainJSON, m.searchStatus)})
-	if m.old {
-		m.api.endpoints = append(m.api.endpoints, endpoint{"POST", "/publishMessage", publish, m.publish})
+	if old {
+		m.endpoints = append(m.endpoints, endpoint{"POST", "/publishMessage", publish, m.publish})
 		return m
 	}
 	// The federation's samples write the slash at the end.
-	m.api.endpoints = append(m.api.endpoints,
+	m.endpoints = append(m.endpoints,
 		endpoint{"POST", "/ebox/messages", publish, m.publish},
 		endpoint{"POST", "/ebox/messages/", publish, m.publish},
 		endpoint{"GET", "/ebox/messages/{}" + structuredData, read, m.of(m.structured)})
@@ -222,7 +222,7 @@ func (m *messageRegistry) summary(c *call) (any, error) {
 		Links    links      `json:"_links"`
 	}{Links: links{
 		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
-		"self": {m.api.path + "/ebox"}, "messages": {m.api.path + "/ebox/messages"},
+		"self": {m.path + "/ebox"}, "messages": {m.path + "/ebox/messages"},
 	}}
 	out.Messages, out.Unread = b.count()
 	for i, msg := range b.messages {
@@ -240,7 +240,7 @@ func (m *messageRegistry) summary(c *call) (any, error) {
 // view shows a message; whole adds the digests of its attachments, which a list
 // leaves out because they cost reading the documents.
 func (m *messageRegistry) view(msg *message, whole bool) message {
-	self := m.api.base() + "/ebox/messages/" + msg.ID
+	self := m.base() + "/ebox/messages/" + msg.ID
 	v := *msg
 	v.Links = links{"self": {self}, "attachments": {self + "/attachments"}}
 	v.Published, v.Expires = msg.Published.In(m.zone), msg.Expires.In(m.zone)
@@ -268,7 +268,7 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 		views[i] = m.attachmentView(msg, a, whole)
 	}
 	total := "totalItems"
-	if m.api.plainPages {
+	if m.plainPages {
 		total = "total"
 	}
 	return map[string]any{"items": views, total: len(views)}
@@ -276,7 +276,7 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachment {
 	v := *a
-	v.Content = m.api.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
+	v.Content = m.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
 	if whole {
 		v.Digest = a.digest
 	}

@@ -170,9 +170,9 @@ func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
 	if key != "" {
 		m.keys[key] = m.s.now().Add(keyKnown)
 	}
-	location := m.api.base()
+	location := m.base()
 	if m.old {
-		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows
+		location = m.path // an absolute path, which RFC 9110 §10.2.2 allows
 	}
 	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.ID)
 	out := published{msg.ID, msg.Expires.In(m.zone), "PUBLISHED", "The message was published."}

@@ -35,7 +35,7 @@ var logo []byte
 
 // referenceEndpoints are, for each list, the list, its items and their logos.
 func (m *messageRegistry) referenceEndpoints(scopes []string) (endpoints []endpoint) {
-	text := strings.NewReplacer("{path}", m.api.path, "{base}", m.api.base()).Replace(referenceData)
+	text := strings.NewReplacer("{path}", m.path, "{base}", m.base()).Replace(referenceData)
 	var data map[string][]map[string]any
 	if err := json.Unmarshal([]byte(text), &data); err != nil {
 		panic(fmt.Sprintf("reading reference.json: %v", err)) // it is part of the program

@@ -24,7 +24,7 @@ type api struct {
 	// site and path make its base URL.
 	site *site
 	path string
-	// scopes are those that belong to this API; a token with any other is refused.
+	// scopes are those that open any of the endpoints; a token with another one is refused.
 	scopes []string
 	// representing says that the API reads the on-behalf-of header.
 	representing bool
@@ -131,6 +131,14 @@ func (s *Simulator) enter() bool {
 	}
 	s.busy.Add(1)
 	return true
+}
+
+// mount puts an API below a path.
+func (at *site) mount(prefix string, a *api) {
+	for _, e := range a.endpoints {
+		a.scopes = append(a.scopes, e.scopes...)
+	}
+	at.mounts[prefix] = a
 }
 
 // find gives the API with the longest prefix of path that ends at a segment, or one without

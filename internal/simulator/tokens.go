@@ -53,9 +53,9 @@ const (
 )
 
 func (s *Simulator) mountToken() {
-	s.main.mounts[tokenPath] = &api{
+	s.main.mount(tokenPath, &api{
 		upstream: UpstreamToken, site: s.main, path: tokenPath, endpoints: []endpoint{{"POST", "", nil, s.issueToken}},
-	}
+	})
 }
 
 // oauthError is an answer of RFC 6749 §5.2.
