@@ -72,7 +72,6 @@ type attachment struct {
 	Digest  any    `json:"digest,omitempty"`
 	Content string `json:"contentHref,omitempty"`
 
-	part    string    // its name in a publication
 	content *document // nil if it was too large to keep
 	digest  digestOf
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -44,8 +45,8 @@ type publication struct {
 	Body        translated   `json:"bodyContent"`
 	Replies     *bool        `json:"isReplyAuthorized"`
 
-	described bool // this JSON was there
-	files     []*attachment
+	described bool                   // this JSON was there
+	files     map[string]*attachment // by the names of their parts
 }
 
 type fileToSend struct {
@@ -161,8 +162,8 @@ func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
 	if !p.Expires.IsZero() {
 		msg.Expires = p.Expires
 	}
-	for i, f := range p.files {
-		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.part })]
+	for i, about := range p.Attachments {
+		f := p.files[about.Part]
 		f.ID, f.Title, f.Main, f.Signed = fmt.Sprint(i+1), about.Title, about.Main, about.Signed
 		msg.attachments = append(msg.attachments, f)
 	}
@@ -219,7 +220,7 @@ func (c *call) publication() (*publication, error) {
 // readParts reads a publication's parts as they come; the description and a bounded beginning of
 // each file are kept.
 func (c *call) readParts(boundary string) error {
-	p := publication{}
+	p := publication{files: map[string]*attachment{}}
 	parts := multipart.NewReader(c.r.Body, boundary)
 	for {
 		part, err := parts.NextPart()
@@ -234,14 +235,12 @@ func (c *call) readParts(boundary string) error {
 		case err != nil:
 		case part.FormName() == descriptionPart && !p.described:
 			err = c.readDescription(&p, part)
-		case part.FormName() == "" || part.FormName() == descriptionPart:
+		case part.FormName() == "" || part.FormName() == descriptionPart || p.files[part.FormName()] != nil:
 			err = errors.New("each part needs a name of its own")
 		case len(p.files) == maxFiles:
 			err = errors.New("at most six files are allowed")
 		default:
-			var f *attachment
-			f, err = readFile(part)
-			p.files = append(p.files, f)
+			p.files[part.FormName()], err = readFile(part)
 		}
 		if err != nil {
 			return problem.BadRequest("The multipart body is not valid: " + err.Error() + ".")
@@ -278,7 +277,7 @@ func readFile(part *multipart.Part) (*attachment, error) {
 	digest := base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
 	mediaType, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
 	f := &attachment{
-		part: part.FormName(), FileName: part.FileName(), Media: mediaType, Size: float64(size+rest) / 1024,
+		FileName: part.FileName(), Media: mediaType, Size: float64(size+rest) / 1024,
 		digest: func() string { return digest },
 	}
 	if rest == 0 {
@@ -314,24 +313,23 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 	refuseIf(c.old && p.BodyMain == nil, missing, "/bodyMainContent", "is required")
 	refuseIf(p.Replies == nil, missing, "/isReplyAuthorized (replyAuthorized before version 3)", "is required")
 	main := isTrue(p.BodyMain) && len(p.Body) > 0
+	unnamed := maps.Clone(p.files)
 	for i, a := range p.Attachments {
 		main = main || a.Main
 		name := fmt.Sprintf("/attachments/%d", i)
-		at := slices.IndexFunc(p.files, func(f *attachment) bool { return f.part == a.Part })
-		if refuseIf(at < 0, invalid, name+"/httpPartName", "there is no such part"); at >= 0 && a.Digest != nil {
-			got := p.files[at].digest()
-			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != got, invalid,
-				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
+		f := unnamed[a.Part]
+		if f == nil {
+			refuseIf(true, invalid, name+"/httpPartName", "there is no such part, or another attachment names it")
+			continue
 		}
+		delete(unnamed, a.Part)
+		refuseIf(f.FileName == "", missing, a.Part, "the part needs a file name")
+		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, a.Part, "the content type is none of those that e-Box takes")
+		refuseIf(a.Digest != nil && (a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != f.digest()),
+			invalid, name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 	}
-	for i, f := range p.files {
-		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.part }), invalid, f.part,
-			"no attachment names this part")
-		refuseIf(slices.ContainsFunc(p.files[:i], func(g *attachment) bool { return g.part == f.part }), invalid, f.part,
-			"the part is there twice")
-		refuseIf(f.FileName == "", missing, f.part, "the part needs a file name")
-		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, f.part,
-			"the content type is none of those that e-Box takes")
+	for _, part := range slices.Sorted(maps.Keys(unnamed)) {
+		refuseIf(true, invalid, part, "no attachment names this part")
 	}
 	refuseIf(!main, missing, "/attachments", "one attachment or the body must be the main content")
 	return recipient, issues
