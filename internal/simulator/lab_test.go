@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ const (
 )
 
 const (
+	jsonType   = "application/json"
 	clientID   = "payroll-office"
 	nssoPath   = "/REST/ebox/enterprise/messageRegistry/v3"
 	onBehalfOf = "On-Behalf-Of-Enterprise-Number"
@@ -167,8 +169,8 @@ type reply struct {
 	err    error // of reading the body
 }
 
-// send sends a request; headers are name, value, name, value, … A request without
-// an answer fails the test and gives status 0; any goroutine may send.
+// send sends a request; headers are name, value, name, value, …, and a body is JSON unless they say otherwise. A
+// request without an answer fails the test and gives status 0; any goroutine may send.
 func (l *lab) send(method, target, body string, headers ...string) reply {
 	l.t.Helper()
 	r, err := l.try(method, target, body, headers...)
@@ -186,6 +188,9 @@ func (l *lab) try(method, target, body string, headers ...string) (reply, error)
 	}
 	r, err := http.NewRequestWithContext(l.t.Context(), method, target, reader)
 	testkit.Must(l.t, err)
+	if body != "" && !slices.Contains(headers, "Content-Type") {
+		headers = append(headers, "Content-Type", jsonType)
+	}
 	r.GetBody = nil // net/http would repeat what has an Idempotency-Key by itself
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])

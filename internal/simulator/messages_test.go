@@ -188,14 +188,13 @@ func TestPreferencesAndConsents(t *testing.T) {
 	found := decode[[]struct {
 		ExclusivelyEbox       bool
 		TotalNumberOfMessages int
-	}](t, send("POST", target+"/search", search, "Content-Type", jsonType))
+	}](t, send("POST", target+"/search", search))
 	if len(found) != 2 || !found[0].ExclusivelyEbox || found[1].ExclusivelyEbox || found[0].TotalNumberOfMessages != 52 {
 		t.Errorf("the one that is unknown is to be missing: %+v", found)
 	}
 	is(t, send("GET", target, ""), 405, "", "GET, which the API does not have")
-	is(t, send("POST", l.FederationURL()+"/citizenEboxConsents/search",
-		`{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`, "Content-Type", jsonType), 200, `"hasConsent":true`,
-		"consents")
+	search = `{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`
+	is(t, send("POST", l.FederationURL()+"/citizenEboxConsents/search", search), 200, `"hasConsent":true`, "consents")
 }
 
 func TestTheListOfProvidersCanChange(t *testing.T) {

@@ -78,17 +78,17 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			}
 			to := func(number string) string { return `{"eboxType":"enterprise","` + c.idName + `":"` + number + `"}` }
 			status := `[{"messageId":"` + m.ID + `","eboxId":` + to("0206731645") + `}]`
-			r = send("POST", base+"/searchMessageStatus", status, "Content-Type", jsonType)
+			r = send("POST", base+"/searchMessageStatus", status)
 			is(t, r, 201, `"readStatus":true`, "status")
 			link := `{"messageId":"` + m.ID + `","recipients":[` + to("0212148896") + `,` + to("12") + `]}`
-			r = send("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType)
+			r = send("POST", base+"/linkEboxMessage", link)
 			is(t, r, 201, `"nbSuccessLinks":1`, "link")
 			linked := l.as(l.token(c.read), alsoMandated)("GET", base+"/ebox/messages/"+m.ID, "")
 			if decode[message](t, linked).Read {
 				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
 			}
 			other := l.as(l.token(simulator.ScopeRepresentativePublication), alsoMandated)
-			is(t, other("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType), 404, "", "linking what another sent")
+			is(t, other("POST", base+"/linkEboxMessage", link), 404, "", "linking what another sent")
 		})
 	}
 }
@@ -194,7 +194,7 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 	}
 	body := multipartBody(good, file)
 	is(t, post("POST", target, body[:len(body)-20], "Content-Type", mixed), 400, "", "a body that breaks off")
-	is(t, post("POST", target, "{}", "Content-Type", jsonType), 415, "", "JSON")
+	is(t, post("POST", target, "{}"), 415, "", "JSON")
 }
 
 func TestAReaderMayReplyAndNoMore(t *testing.T) {

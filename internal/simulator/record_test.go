@@ -67,8 +67,7 @@ func TestTheOldestIsForgotten(t *testing.T) {
 	const most = 10_000
 	send, mandates := l.citizens(), l.GrantURL()+"/mandates"
 	create := func() string {
-		return createdID(t, send("POST", mandates, `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`,
-			"Content-Type", jsonType))
+		return createdID(t, send("POST", mandates, `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`))
 	}
 	first, second := create(), create()
 	for range most - 1 {
