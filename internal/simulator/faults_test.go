@@ -3,12 +3,10 @@ package simulator_test
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -75,46 +73,42 @@ func TestFaultsThatBreakTheConnection(t *testing.T) {
 	l := newLab(t)
 	// net/http may take what a fault left behind on a connection for its next answer.
 	l.http.Transport.(*http.Transport).DisableKeepAlives = true
-	token := l.token(simulator.ScopeDocumentConsumer)
-	target := l.ProviderURL("nsso") + "/ebox/messages"
-	try := func(f simulator.Fault, body string) (reply, error) {
-		t.Helper()
-		f.Upstream = simulator.ProviderUpstream("nsso")
-		l.lay(f)
-		defer l.ClearFaults()
-		method, headers := "GET", []string{"Authorization", "Bearer " + token}
-		if body != "" {
-			method, headers = "PATCH", append(headers, "Content-Type", "application/merge-patch+json")
+	send := l.consumer()
+	kinds := []simulator.FaultKind{}
+	for _, c := range []struct {
+		name, method string
+		fault        simulator.Fault
+		err          string
+		status       int // 0 without an answer
+		bytes        int // of the answer's body, -1 for all
+	}{
+		{"reset", "PATCH", simulator.Fault{Kind: simulator.FaultReset}, "connection reset by peer", 0, 0},
+		{"close", "PATCH", simulator.Fault{Kind: simulator.FaultClose}, "EOF", 0, 0},
+		{"lost", "PATCH", simulator.Fault{Kind: simulator.FaultLost}, "EOF", 0, 0},
+		{"malformed", "GET", simulator.Fault{Kind: simulator.FaultMalformed}, "malformed HTTP", 0, 0},
+		{"surplus", "GET", simulator.Fault{Kind: simulator.FaultSurplus}, "", 200, len(simulator.SecondAnswer)},
+		{"truncate", "GET", simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 100}, "unexpected EOF", 200, 100},
+		{"truncate at once", "GET", simulator.Fault{Kind: simulator.FaultTruncate}, "unexpected EOF", 200, 0},
+		{"a body shorter than the cut", "GET", simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 1 << 20}, "", 200, -1},
+	} {
+		c.fault.Upstream = simulator.ProviderUpstream("nsso")
+		l.lay(c.fault)
+		kinds = append(kinds, c.fault.Kind)
+		body := ""
+		if c.method == "PATCH" {
+			body = `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":false}]}`
 		}
-		return l.try(method, target, body, headers...)
+		r := send(c.method, l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", mergePatch)
+		if r.status != c.status || c.bytes >= 0 && len(r.body) != c.bytes ||
+			(r.err == nil) != (c.err == "") || r.err != nil && !strings.Contains(r.err.Error(), c.err) {
+			t.Errorf("%s: %d, %d bytes, %v", c.name, r.status, len(r.body), r.err)
+		}
+		l.ClearFaults()
 	}
-	if _, err := try(simulator.Fault{Kind: simulator.FaultReset}, "x"); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("reset: %v", err)
-	}
-	if _, err := try(simulator.Fault{Kind: simulator.FaultClose}, "x"); !errors.Is(err, io.EOF) {
-		t.Errorf("close: %v", err)
-	}
-	if _, err := try(simulator.Fault{Kind: simulator.FaultMalformed}, ""); err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("malformed: %v", err)
-	}
-	r, err := try(simulator.Fault{Kind: simulator.FaultSurplus}, "")
-	if err != nil || r.status != 200 || string(r.body) != `{"answer": 1}` {
-		t.Errorf("surplus: %v, %d %s", err, r.status, r.body)
-	}
-	r, err = try(simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 100}, "")
-	if err != nil || len(r.body) != 100 || !errors.Is(r.err, io.ErrUnexpectedEOF) {
-		t.Errorf("truncate: %v, %d bytes, %v", err, len(r.body), r.err)
-	}
-	r, err = try(simulator.Fault{Kind: simulator.FaultTruncate}, "")
-	if err != nil || r.status != 200 || len(r.body) != 0 || r.err == nil {
-		t.Errorf("truncate at once: %v, %d, %d bytes, %v", err, r.status, len(r.body), r.err)
-	}
-	r, err = try(simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 1 << 20}, "")
-	if err != nil || r.err != nil {
-		t.Errorf("a body shorter than the cut: %v, %v", err, r.err)
-	}
-	if all := l.RequestsTo(simulator.ProviderUpstream("nsso")); len(all) != 7 || all[0].Fault != simulator.FaultReset {
-		t.Errorf("recorded: %+v", all)
+	for i, r := range l.RequestsTo(simulator.ProviderUpstream("nsso")) {
+		if r.Fault != kinds[i] {
+			t.Errorf("request %d: %s is recorded, want %s", i, r.Fault, kinds[i])
+		}
 	}
 }
 

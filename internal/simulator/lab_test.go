@@ -36,6 +36,7 @@ const (
 
 const (
 	jsonType   = "application/json"
+	mergePatch = "application/merge-patch+json"
 	clientID   = "payroll-office"
 	nssoPath   = "/REST/ebox/enterprise/messageRegistry/v3"
 	onBehalfOf = "On-Behalf-Of-Enterprise-Number"
@@ -163,24 +164,14 @@ func (l *lab) token(scopes ...string) string {
 
 // reply is an answer, read whole.
 type reply struct {
-	status int
+	status int // 0 without an answer
 	header http.Header
 	body   []byte
-	err    error // of reading the body
+	err    error // of the request, or of reading the body
 }
 
-// send sends a request; headers are name, value, name, value, …, and a body is JSON unless they say otherwise. A
-// request without an answer fails the test and gives status 0; any goroutine may send.
+// send sends a request; headers are name, value, name, value, …, and a body is JSON unless they say otherwise.
 func (l *lab) send(method, target, body string, headers ...string) reply {
-	l.t.Helper()
-	r, err := l.try(method, target, body, headers...)
-	if err != nil {
-		l.t.Errorf("%s %s: %v", method, target, err)
-	}
-	return r
-}
-
-func (l *lab) try(method, target, body string, headers ...string) (reply, error) {
 	l.t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -197,11 +188,11 @@ func (l *lab) try(method, target, body string, headers ...string) (reply, error)
 	}
 	answer, err := l.http.Do(r)
 	if err != nil {
-		return reply{}, err
+		return reply{err: err}
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	return reply{answer.StatusCode, answer.Header, text, err}, nil
+	return reply{answer.StatusCode, answer.Header, text, err}
 }
 
 // sending sends a request with a token.
@@ -223,7 +214,7 @@ func (l *lab) as(token string, e enterprise.Number) sending {
 func is(t *testing.T, r reply, status int, says, what string) {
 	t.Helper()
 	if r.status != status || !strings.Contains(string(r.body), says) {
-		t.Errorf("%s: %d %.500s, want %d and %q", what, r.status, r.body, status, says)
+		t.Errorf("%s: %d %.500s %v, want %d and %q", what, r.status, r.body, r.err, status, says)
 	}
 }
 

@@ -103,18 +103,17 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	send := l.consumer()
 	target := l.ProviderURL("nsso") + "/ebox/messages"
 	first := func() message { return decode[message](t, send("GET", target+"/"+simulator.FirstMessage, "")) }
-	const merge = "application/merge-patch+json"
 	const hide, toHR = `{"messageId":"` + simulator.FirstMessage + `","visible":false}`, `,"partition":"HR"}`
 	for _, c := range []struct {
 		items, mediaType string
 		want             int
 	}{
 		{hide, "application/json", 415},
-		{hide + `,{"messageId":"1","visible":false}`, merge, 404},
-		{hide + `,{"messageId":"` + simulator.LargeMessage + `"}`, merge, 400},
-		{strings.Replace(hide, "}", `,"partition":"ABC"}`, 1), merge, 400},
-		{"", merge, 400},
-		{"{", merge, 400},
+		{hide + `,{"messageId":"1","visible":false}`, mergePatch, 404},
+		{hide + `,{"messageId":"` + simulator.LargeMessage + `"}`, mergePatch, 400},
+		{strings.Replace(hide, "}", `,"partition":"ABC"}`, 1), mergePatch, 400},
+		{"", mergePatch, 400},
+		{"{", mergePatch, 400},
 	} {
 		is(t, send("PATCH", target, `{"items":[`+c.items+`]}`, "Content-Type", c.mediaType), c.want, "", c.items)
 	}
@@ -123,7 +122,7 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	}
 	both := `{"items":[` + strings.Replace(hide, "}", toHR, 1) +
 		`,{"messageId":"` + simulator.LargeMessage + `","visible":false}]}`
-	is(t, send("PATCH", target, both, "Content-Type", merge), 200, "", "two messages")
+	is(t, send("PATCH", target, both, "Content-Type", mergePatch), 200, "", "two messages")
 	if page := decode[messagePage](t, send("GET", target+"?visible=false", "")); page.count() != 2 {
 		t.Errorf("%d hidden messages", page.count())
 	}
@@ -179,7 +178,7 @@ func TestPreferencesAndConsents(t *testing.T) {
 	target := l.FederationURL() + "/eboxPreferences"
 	patch := func(number string) reply {
 		return send("PATCH", target, `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"`+number+`"},"exclusivelyEbox":true}`,
-			"Content-Type", "application/merge-patch+json")
+			"Content-Type", mergePatch)
 	}
 	is(t, patch(alsoMandated.String()), 403, "", "the preferences of another")
 	is(t, patch(mandated.String()), 200, `"exclusivelyEbox":true`, "one's own")

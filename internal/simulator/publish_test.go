@@ -44,6 +44,14 @@ func multipartBody(description string, files ...sheet) string {
 	return b + "--x--\r\n"
 }
 
+// publish sends a publication.
+func (send sending) publish(url, description string, files ...sheet) reply {
+	return send("POST", url, multipartBody(description, files...), "Content-Type", mixed)
+}
+
+// note is a small file.
+var note = sheet{"upfile1", "a.txt", "text/plain", "x"}
+
 func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 	l := newLab(t)
 	text := "attestation of employment"
@@ -57,8 +65,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 		t.Run(c.provider+c.path, func(t *testing.T) {
 			base := l.ProviderURL(c.provider)
 			send := l.as(l.token(simulator.ScopePublicationSender), 0)
-			body := multipartBody(c.description, sheet{"upfile1", "attest.txt", "text/plain", text})
-			r := send("POST", base+c.path, body, "Content-Type", mixed)
+			r := send.publish(base+c.path, c.description, sheet{"upfile1", "attest.txt", "text/plain", text})
 			if r.status != 201 {
 				t.Fatalf("%d %s", r.status, r.body)
 			}
@@ -96,7 +103,6 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 	l := newLab(t)
 	const own, another = simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication
-	body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	for _, c := range []struct {
 		name, scope string
 		represent   enterprise.Number
@@ -111,8 +117,8 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 		{"for oneself with the scope for another", another, 0, 403, own},
 		{"with the reader's", simulator.ScopeDocumentConsumer, alsoMandated, 403, another},
 	} {
-		r := l.as(l.token(c.scope), c.represent)("POST", l.ProviderURL("nsso")+"/ebox/messages", body,
-			"Content-Type", mixed)
+		send := l.as(l.token(c.scope), c.represent)
+		r := send.publish(l.ProviderURL("nsso")+"/ebox/messages", describe("", ""), note)
 		is(t, r, c.want, c.required, c.name)
 		if !strings.Contains(r.header.Get("WWW-Authenticate"), c.required) {
 			t.Errorf("%s: %v", c.name, r.header)
@@ -150,7 +156,6 @@ func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
 func TestAPublicationIsRefusedFor(t *testing.T) {
 	l := newLab(t)
 	good := describe("", "")
-	file := sheet{"upfile1", "a.txt", "text/plain", "x"}
 	seven := make([]sheet, 7)
 	for i := range seven {
 		seven[i] = sheet{fmt.Sprintf("upfile%d", i+1), "a.txt", "text/plain", "x"}
@@ -165,34 +170,33 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 		files             []sheet
 		says              string
 	}{
-		{"no description", "", []sheet{file}, "is missing"},
-		{"a description that is no JSON", "{", []sheet{file}, "not the JSON"},
+		{"no description", "", []sheet{note}, "is missing"},
+		{"a description that is no JSON", "{", []sheet{note}, "not the JSON"},
 		{"seven files", good, seven, "at most six"},
 		{"a file that is not described",
-			good, []sheet{file, {"upfile2", "b.txt", "text/plain", "y"}}, "no attachment names"},
+			good, []sheet{note, {"upfile2", "b.txt", "text/plain", "y"}}, "no attachment names"},
 		{"a described file that is not there", good, nil, "no such part"},
-		{"a file twice", good, []sheet{file, file}, "a name of its own"},
+		{"a file twice", good, []sheet{note, note}, "a name of its own"},
 		{"a file described twice",
-			strings.Replace(good, `"attachments":[`, `"attachments":[{"httpPartName":"upfile1"},`, 1), []sheet{file},
+			strings.Replace(good, `"attachments":[`, `"attachments":[{"httpPartName":"upfile1"},`, 1), []sheet{note},
 			"another attachment names it"},
 		{"a file without a name", good, []sheet{{"upfile1", "", "text/plain", "x"}}, "file name"},
 		{"a format that e-Box does not take",
 			good, []sheet{{"upfile1", "a.exe", "application/octet-stream", "x"}}, "content type"},
-		{"a digest that does not match", digest("sha_256"), []sheet{file}, "does not match"},
-		{"another digest method", digest("md5"), []sheet{file}, "does not match"},
+		{"a digest that does not match", digest("sha_256"), []sheet{note}, "does not match"},
+		{"another digest method", digest("md5"), []sheet{note}, "does not match"},
 		{"no main content",
-			strings.Replace(good, `"isMainContent":true`, `"isMainContent":false`, 1), []sheet{file}, "main content"},
-		{"no subject", strings.Replace(good, `"subject"`, `"object"`, 1), []sheet{file}, "/subject"},
-		{"the names of version 2", inVersion2(good), []sheet{file}, "/isReplyAuthorized"},
+			strings.Replace(good, `"isMainContent":true`, `"isMainContent":false`, 1), []sheet{note}, "main content"},
+		{"no subject", strings.Replace(good, `"subject"`, `"object"`, 1), []sheet{note}, "/subject"},
+		{"the names of version 2", inVersion2(good), []sheet{note}, "/isReplyAuthorized"},
 		{"the sender in the name of version 2",
-			describe("", `,"senderOrganizationId":"0406798006"`), []sheet{file}, "/senderOrganizationId"},
-		{"a sender that is not the client", describe("", stranger), []sheet{file}, "/sender"},
-		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{file}, "/recipient"},
+			describe("", `,"senderOrganizationId":"0406798006"`), []sheet{note}, "/senderOrganizationId"},
+		{"a sender that is not the client", describe("", stranger), []sheet{note}, "/sender"},
+		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{note}, "/recipient"},
 	} {
-		body := multipartBody(c.description, c.files...)
-		is(t, post("POST", target, body, "Content-Type", mixed), 400, c.says, c.name)
+		is(t, post.publish(target, c.description, c.files...), 400, c.says, c.name)
 	}
-	body := multipartBody(good, file)
+	body := multipartBody(good, note)
 	is(t, post("POST", target, body[:len(body)-20], "Content-Type", mixed), 400, "", "a body that breaks off")
 	is(t, post("POST", target, "{}"), 415, "", "JSON")
 }
@@ -201,12 +205,7 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 	l := newLab(t)
 	post := l.consumer()
 	base := l.ProviderURL("nsso") + "/ebox/messages"
-	file := sheet{"upfile1", "a.txt", "text/plain", "answer"}
-	send := func(url, description string) reply {
-		body := multipartBody(description, file)
-		return post("POST", url, body, "Content-Type", mixed)
-	}
-	is(t, send(base, describe("", "")), 403, "missingScope", "publishing with the reader's scope")
+	is(t, post.publish(base, describe("", ""), note), 403, "missingScope", "publishing with the reader's scope")
 	for what, c := range map[string]struct {
 		path, message string
 		want          int
@@ -217,6 +216,6 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 		"a reply to nothing":                 {"/1/replies", "", 404},
 		"a reply that names another message": {"/" + simulator.FirstMessage + "/replies", `,"originalMessageId":"1"`, 400},
 	} {
-		is(t, send(base+c.path, describe("", c.message)), c.want, "", what)
+		is(t, post.publish(base+c.path, describe("", c.message), note), c.want, "", what)
 	}
 }
