@@ -101,11 +101,11 @@ func (s *Simulator) createMandate(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, represented, err := readOrder(body)
+	m, err := readOrder(body)
 	if err != nil {
 		return nil, err
 	}
-	if m.Mandatary, err = c.acting(represented, "body"); err != nil {
+	if m.Mandatary, err = c.acting(body); err != nil {
 		return nil, err
 	}
 	if m.With && !s.hasRepresentative(m.Mandatary, mandateDmfa) {
@@ -128,7 +128,7 @@ func (s *Simulator) createMandate(c *call) (any, error) {
 
 // listMandates serves GET /mandates: those of one mandatary.
 func (s *Simulator) listMandates(c *call) (any, error) {
-	mandatary, err := c.acting(c.r.URL.Query().Get(customer), "query")
+	mandatary, err := c.acting(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (s *Simulator) listMandates(c *call) (any, error) {
 
 // readMandate serves GET /mandates/{id}.
 func (s *Simulator) readMandate(c *call) (any, error) {
-	m, err := c.mandate(c.r.URL.Query().Get(customer), "query")
+	m, err := c.mandate(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -163,11 +163,7 @@ func (s *Simulator) stopMandate(c *call) (any, error) {
 	if len(c.body) > 0 && err != nil {
 		return nil, err
 	}
-	represented, in := body.text(customer), "body"
-	if represented == "" {
-		represented, in = c.r.URL.Query().Get(customer), "query"
-	}
-	m, err := c.mandate(represented, in)
+	m, err := c.mandate(body)
 	if err != nil {
 		return nil, err
 	}
@@ -179,12 +175,12 @@ func (s *Simulator) stopMandate(c *call) (any, error) {
 }
 
 // mandate gives the mandate of the path, if the enterprise that acts is part of it.
-func (c *call) mandate(represented, in string) (*citizenMandate, error) {
+func (c *call) mandate(body grantBody) (*citizenMandate, error) {
 	id, err := strconv.ParseInt(c.args[0], 10, 64)
 	if err != nil || id < 0 {
 		return nil, guideError("invalidID", c.args[0])
 	}
-	acting, err := c.acting(represented, in)
+	acting, err := c.acting(body)
 	if err != nil {
 		return nil, err
 	}
@@ -200,21 +196,22 @@ func (c *call) mandate(represented, in string) (*citizenMandate, error) {
 	return nil, guideError("entityNotFound", "The following entity ["+c.args[0]+"] was not found")
 }
 
-// acting gives the enterprise that a call is for: the one it names, which must
+// acting gives the enterprise that a call is for: the one that its body or else its query names, which must
 // have given the client's enterprise a mandate of type Dmfa, or the client's own.
-func (c *call) acting(represented, in string) (enterprise.Number, error) {
-	own := c.token.client.Enterprise
-	if represented == "" && own == 0 {
-		return 0, guideError("userNotPartOfMandate", nil) // nobody is acting
-	}
+func (c *call) acting(body grantBody) (enterprise.Number, error) {
+	represented, in := body.text(customer), "body"
 	if represented == "" {
-		return own, nil
+		represented, in = c.r.URL.Query().Get(customer), "query"
 	}
-	if !cbePattern.MatchString(represented) {
-		return 0, badInput(patternIssue(in, customer, cbePattern, represented))
-	}
+	own := c.token.client.Enterprise
 	n, err := enterprise.Parse(represented)
 	switch {
+	case represented == "" && own == 0:
+		return 0, guideError("userNotPartOfMandate", nil) // nobody is acting
+	case represented == "":
+		return own, nil
+	case !cbePattern.MatchString(represented):
+		return 0, badInput(patternIssue(in, customer, cbePattern, represented))
 	case err == nil && n == own:
 		return own, nil
 	case err != nil || !c.s.inMahis(n):
@@ -277,23 +274,23 @@ func (b grantBody) scopes() (list []string, ok bool) {
 	return list, ok
 }
 
-// readOrder reads a mandate to create, and for whom. It checks in the order in which the guide's
+// readOrder reads a mandate to create. It checks in the order in which the guide's
 // errors suggest it: what is missing, what has the wrong form, the scopes, then fields that
 // conflict.
-func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
+func readOrder(b grantBody) (*citizenMandate, error) {
 	const with = "createMandateWithRepresentative"
-	m = &citizenMandate{SSIN: b.text("mandatorSsin"), Start: b.text("startDate"), End: b.text("endDate")}
-	scopes, known := b.scopes()
-	m.Scopes = scopes
+	m := &citizenMandate{SSIN: b.text("mandatorSsin"), Start: b.text("startDate"), End: b.text("endDate")}
+	var known bool
+	m.Scopes, known = b.scopes()
 	var missing []string
 	if b["mandatorSsin"] == nil {
 		missing = append(missing, "mandatorSsin")
 	}
-	if b["scopes"] == nil || known && len(scopes) == 0 {
+	if b["scopes"] == nil || known && len(m.Scopes) == 0 {
 		missing = append(missing, "scopes")
 	}
 	if len(missing) > 0 {
-		return nil, "", badInput(grantIssue{In: "body",
+		return nil, badInput(grantIssue{In: "body",
 			Detail: `Object has missing required properties (["` + strings.Join(missing, `","`) + `"])`})
 	}
 	var issues []grantIssue
@@ -317,13 +314,13 @@ func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
 	}
 	switch {
 	case len(issues) > 0:
-		return nil, "", badInput(issues...)
+		return nil, badInput(issues...)
 	case !known:
-		return nil, "", guideError("invalidScope", []grantIssue{{In: "body", Name: "scope", Value: b["scopes"]}})
+		return nil, guideError("invalidScope", []grantIssue{{In: "body", Name: "scope", Value: b["scopes"]}})
 	case b[with] != nil && b[customer] != nil:
-		return nil, "", guideError("inputFieldsConflict", nil)
+		return nil, guideError("inputFieldsConflict", nil)
 	}
-	return m, b.text(customer), nil
+	return m, nil
 }
 
 // guideErrors are the errors as the grant/citizen guide prints them, but for TRACE and VALUE.
