@@ -34,7 +34,7 @@ func (s *Simulator) AddMessage(provider string, e enterprise.Number, d Draft) (s
 		}
 		msg.attachments = append(msg.attachments, m.generated(e, msg.ID, i+1, size))
 	}
-	m.box(e).put(msg)
+	m.put(e, msg)
 	return msg.ID, nil
 }
 

@@ -34,8 +34,8 @@ func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
 	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: s.paperless[e],
 		Connected: s.started.UTC().Truncate(time.Second)}
 	for _, id := range []string{"nsso", "regional"} {
-		total, unread := s.registries[id].box(e).count()
-		v.Total, v.Unread = v.Total+total, v.Unread+unread
+		b := s.registries[id].box(e)
+		v.Total, v.Unread = v.Total+len(b), v.Unread+b.unread()
 	}
 	return v
 }

@@ -22,14 +22,12 @@ type messageRegistry struct {
 	zone *time.Location // of the dates it gives out
 	seq  int            // numbers the messages that come in after the start
 
-	boxes map[enterprise.Number]*mailbox
+	boxes map[enterprise.Number]mailbox
 	keys  ends // of publications that were accepted, with their clients
 }
 
-// mailbox is the e-Box of one enterprise at one provider.
-type mailbox struct {
-	messages []*message // newest first
-}
+// mailbox is the e-Box of one enterprise at one provider, newest first.
+type mailbox []*message
 
 // message is a message in one e-Box, in the member names of version 3 where they are public:
 // what a sender describes and a client reads.
@@ -107,7 +105,7 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 	m := &messageRegistry{
 		api: &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard, old: old,
 			plainPages: !old},
-		s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: ends{},
+		s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]mailbox{}, keys: ends{},
 	}
 	// What each operation asks for. A reply may be sent by those who read.
 	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer},
@@ -147,13 +145,17 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 }
 
 // box gives the e-Box of an enterprise, filled when it is first asked for.
-func (m *messageRegistry) box(e enterprise.Number) *mailbox {
-	b := m.boxes[e]
-	if b == nil {
-		b = &mailbox{messages: m.seedMessages(e)}
-		m.boxes[e] = b
+func (m *messageRegistry) box(e enterprise.Number) mailbox {
+	if m.boxes[e] == nil {
+		m.boxes[e] = m.seedMessages(e)
 	}
-	return b
+	return m.boxes[e]
+}
+
+// put adds a message to an e-Box as the newest.
+func (m *messageRegistry) put(e enterprise.Number, msg *message) {
+	b := slices.Insert(m.box(e), 0, msg)
+	m.boxes[e] = b[:min(len(b), mostKept)]
 }
 
 // nextID is the id of a message that comes in now.
@@ -185,8 +187,8 @@ func (m *messageRegistry) ofAttachment(handle func(*call, *message, *attachment)
 	})
 }
 
-func (b *mailbox) lookup(id string) *message {
-	for _, msg := range b.messages {
+func (b mailbox) lookup(id string) *message {
+	for _, msg := range b {
 		if msg.ID == id {
 			return msg
 		}
@@ -194,46 +196,31 @@ func (b *mailbox) lookup(id string) *message {
 	return nil
 }
 
-// put adds a message as the newest.
-func (b *mailbox) put(msg *message) {
-	b.messages = slices.Insert(b.messages, 0, msg)
-	b.messages = b.messages[:min(len(b.messages), mostKept)]
-}
-
-// count counts the messages of a box.
-func (b *mailbox) count() (total, unread int) {
-	for _, msg := range b.messages {
+// unread counts the messages that were not read.
+func (b mailbox) unread() (n int) {
+	for _, msg := range b {
 		if !msg.Read {
-			unread++
+			n++
 		}
 	}
-	return len(b.messages), unread
+	return n
 }
 
 // summary serves GET /ebox.
 func (m *messageRegistry) summary(c *call) (any, error) {
 	b := m.box(c.enterprise)
-	out := struct {
-		Messages int        `json:"numberOfMessages"`
-		Unread   int        `json:"numberOfUnreadMessages"`
-		Receipt  *time.Time `json:"lastReceiptDate,omitempty"`
-		Size     float64    `json:"eboxSize"`
-		Links    links      `json:"_links"`
-	}{Links: links{
-		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
-		"self": {m.path + "/ebox"}, "messages": {m.path + "/ebox/messages"},
-	}}
-	out.Messages, out.Unread = b.count()
-	for i, msg := range b.messages {
-		if i == 0 {
-			at := msg.Published.In(m.zone)
-			out.Receipt = &at
-		}
+	var size float64
+	for _, msg := range b {
 		for _, a := range msg.attachments {
-			out.Size += a.Size
+			size += a.Size
 		}
 	}
-	return out, nil
+	return map[string]any{
+		"numberOfMessages": len(b), "numberOfUnreadMessages": b.unread(), "eboxSize": size,
+		"lastReceiptDate": b[0].Published.In(m.zone), // there is always one
+		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
+		"_links": links{"self": {m.path + "/ebox"}, "messages": {m.path + "/ebox/messages"}},
+	}, nil
 }
 
 // view shows a message; whole adds the digests of its attachments, which a list
@@ -286,7 +273,7 @@ func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool
 func (m *messageRegistry) list(c *call) (any, error) {
 	query := queryOf(c)
 	accepts := query.filter()
-	all := slices.DeleteFunc(slices.Clone(m.box(c.enterprise).messages), func(msg *message) bool { return !accepts(msg) })
+	all := slices.DeleteFunc(slices.Clone(m.box(c.enterprise)), func(msg *message) bool { return !accepts(msg) })
 	return onePage(query, all, m.listed)
 }
 

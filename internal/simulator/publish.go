@@ -167,7 +167,7 @@ func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
 		f.ID, f.Title, f.Main, f.Signed = fmt.Sprint(i+1), about.Title, about.Main, about.Signed
 		msg.attachments = append(msg.attachments, f)
 	}
-	m.box(recipient).put(msg)
+	m.put(recipient, msg)
 	if key != "" {
 		m.keys[key] = m.s.now().Add(keyKnown)
 	}
@@ -364,7 +364,7 @@ func (m *messageRegistry) link(c *call, order linkOrder) (any, error) {
 		linked := *original
 		linked.Read, linked.Visible, linked.Partition, linked.Published = false, true, "", m.s.now()
 		if n, ok := to.enterprise(); ok && m.box(n).lookup(order.ID) == nil {
-			m.box(n).put(&linked)
+			m.put(n, &linked)
 			out.Links++
 		} else {
 			out.Errors = append(out.Errors, to)
