@@ -161,6 +161,9 @@ func TestJSONIsRewrittenInPlace(t *testing.T) {
 		{"names in which letters are escaped",
 			`{"h\u0072ef":"/b/1","x\u0055rl" : "/b/2","nex\u0074":"/b/3","a\u0072ef":"/b/4"}`,
 			`{"h\u0072ef":"@/1","x\u0055rl" : "@/2","nex\u0074":"@/3","a\u0072ef":"/b/4"}`},
+		{"names whose last letter is escaped",
+			`{"ur\u006C":0,"aUr\u006C":"/b/1","aUr\u006c":"/b/2","pre\u0076":"/b/3","hre\u0066":"/b/4"}`,
+			`{"ur\u006C":0,"aUr\u006C":"@/1","aUr\u006c":"@/2","pre\u0076":"@/3","hre\u0066":"@/4"}`},
 		{"embedded in which a letter is escaped", `{"embedde\u0064":{"/b/1":{}},"/b/2":{}}`,
 			`{"embedde\u0064":{"@/1":{}},"/b/2":{}}`},
 

@@ -77,7 +77,9 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 			w.between(b[i:])
 			return append(dst, b[done:]...), nil
 		}
-		w.between(b[i : i+quote])
+		if w.state != outside || w.depth > 0 {
+			w.between(b[i : i+quote])
+		}
 		i += quote
 		end, odd := stringEnd(b[i+1:], false)
 		if end < 0 {
@@ -110,7 +112,9 @@ func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 				}
 			}
 			if !value {
-				w.state = behind(plain(text, b[i+end+2:]))
+				if mayBeName(text) {
+					w.state = behind(plain(text, b[i+end+2:]))
+				}
 				if w.depth > 0 && w.state == afterEmbedded {
 					w.state = outside // already there
 				}
@@ -210,6 +214,19 @@ func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\
 // mayBeLink reports whether a string begins as links do.
 func mayBeLink(text []byte) bool {
 	return len(text) > 0 && (text[0] == 'h' || text[0] == 'H' || text[0] == '/' || text[0] == '\\')
+}
+
+// mayBeName reports whether a string ends as the names that behind knows do, or with the escape of such a letter.
+// Few do, and no other needs a second look.
+func mayBeName(text []byte) bool {
+	if len(text) == 0 {
+		return false
+	}
+	switch text[len(text)-1] {
+	case 'd', 'f', 'l', 't', 'v', '4', '6', 'c', 'C':
+		return true
+	}
+	return false
 }
 
 // isName reports whether the string before rest is a member's name; it is not certain if
