@@ -103,10 +103,16 @@ func (m *messageRegistry) publish(c *call) (any, error) {
 	p, err := c.publication()
 	switch {
 	case err != nil:
+		return nil, err
 	case p.Original == "":
 		err = c.maySend()
 	default:
-		err = mayReply(m.box(c.enterprise).lookup(p.Original))
+		original := m.box(c.enterprise).lookup(p.Original)
+		if original == nil {
+			err = problem.NotFound("There is no message of this id to reply to.")
+		} else if !original.Replies {
+			err = problem.Forbidden("This message allows no replies.")
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -115,11 +121,8 @@ func (m *messageRegistry) publish(c *call) (any, error) {
 }
 
 // reply serves POST /ebox/messages/{id}/replies: a publication whose original is the message of
-// the path and whose recipient is its sender unless it names one.
+// the path.
 func (m *messageRegistry) reply(c *call, original *message) (any, error) {
-	if err := mayReply(original); err != nil {
-		return nil, err
-	}
 	p, err := c.publication()
 	if err != nil {
 		return nil, err
@@ -128,20 +131,7 @@ func (m *messageRegistry) reply(c *call, original *message) (any, error) {
 		return nil, problem.BadRequest("originalMessageId is not the message of the path.")
 	}
 	p.Original = original.ID
-	if p.Recipient == nil {
-		p.Recipient = &party{Type: "enterprise", Number: original.OrgID}
-	}
-	return m.accept(c, p)
-}
-
-func mayReply(original *message) error {
-	switch {
-	case original == nil:
-		return problem.NotFound("There is no message of this id to reply to.")
-	case !original.Replies:
-		return problem.Forbidden("This message allows no replies.")
-	}
-	return nil
+	return m.publish(c)
 }
 
 // accept checks the publication as a whole and puts it into the recipient's e-Box.

@@ -213,7 +213,8 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 		"a reply by originalMessageId":       {"", `,"originalMessageId":"` + simulator.FirstMessage + `"`, 201},
 		"a reply by path":                    {"/" + simulator.FirstMessage + "/replies", "", 201},
 		"a reply where none is allowed":      {"/" + simulator.LargeMessage + "/replies", "", 403},
-		"a reply to nothing":                 {"/1/replies", "", 404},
+		"a reply to nothing by path":         {"/1/replies", "", 404},
+		"a reply to nothing":                 {"", `,"originalMessageId":"1"`, 404},
 		"a reply that names another message": {"/" + simulator.FirstMessage + "/replies", `,"originalMessageId":"1"`, 400},
 	} {
 		is(t, post.publish(base+c.path, describe("", c.message), note), c.want, "", what)
