@@ -18,7 +18,7 @@ const (
 	// does meets both alike.
 	window = 2 * time.Second
 	rounds = 10
-	// givenUp is how long a caller waits for the frozen provider. One caller alone that
+	// givenUp is how long a caller waits for the frozen provider. A caller that
 	// goes away opens no circuit, so that its bulkhead is what keeps it apart.
 	givenUp = 2 * time.Second
 	// distance is how long a provider takes that is reached over the internet.

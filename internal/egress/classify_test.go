@@ -1,4 +1,4 @@
-package egress
+package egress_test
 
 import (
 	"cmp"
@@ -16,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
@@ -59,7 +60,7 @@ func TestWhatFailsIsClassified(t *testing.T) {
 			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"silence instead of an answer": {serve: silent, limits: header,
 			want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
-		"an upload that nobody reads": {serve: func(c net.Conn) { readRequest(c); <-t.Context().Done() },
+		"an upload that nobody reads": {serve: unread,
 			limits: idle, body: endless{},
 			want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
 		"closed in the body": {serve: answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
@@ -105,7 +106,7 @@ func TestWhatFailsIsClassified(t *testing.T) {
 				_, port, _ := net.SplitHostPort(raw(t, serve))
 				url += ":" + port
 			}
-			e := mustNew(t, Options{Resolver: dns.resolver(t), Egress: config.Egress{CAFile: file(t, ca)}})
+			e := mustNew(t, egress.Options{Resolver: dns.resolver(t), Egress: config.Egress{CAFile: file(t, ca)}})
 			tr := transport(t, e, limits, toLoopback)
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", url+"/", c.body)
 			answer, err := tr.RoundTrip(r)
@@ -113,10 +114,10 @@ func TestWhatFailsIsClassified(t *testing.T) {
 				_, err = io.ReadAll(answer.Body)
 				answer.Body.Close()
 			}
-			if got := Classify(err); got != c.want {
+			if got := egress.Classify(err); got != c.want {
 				t.Errorf("%+v, want %+v; the error is %v", got, c.want, err)
 			}
-			if got := Classify(fmt.Errorf("asking the upstream: %w", err)); got != c.want {
+			if got := egress.Classify(fmt.Errorf("asking the upstream: %w", err)); got != c.want {
 				t.Errorf("wrapped: %+v, want %+v", got, c.want)
 			}
 		})
@@ -130,9 +131,9 @@ func TestWhatACertificateSaysIsMadePrintable(t *testing.T) {
 	address := raw(t, func(c net.Conn) { _ = tls.Server(c, evil).Handshake() })
 	_, port, _ := net.SplitHostPort(address)
 	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
-	e := mustNew(t, Options{Resolver: dns.resolver(t), Egress: config.Egress{CAFile: file(t, ca)}})
+	e := mustNew(t, egress.Options{Resolver: dns.resolver(t), Egress: config.Egress{CAFile: file(t, ca)}})
 	_, err := get(t, transport(t, e, patient, toLoopback), "https://up.example:"+port)
-	if Classify(err).Kind != problem.ProxyTLSCertificateError || strings.Contains(err.Error(), "\x1b") {
+	if egress.Classify(err).Kind != problem.ProxyTLSCertificateError || strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("%q", err)
 	}
 }
@@ -144,16 +145,24 @@ func halfABody(c net.Conn) {
 	io.Copy(io.Discard, c)
 }
 
+// unread takes the head of a request and nothing of its body.
+func unread(c net.Conn) {
+	readRequest(c)
+	for c.SetDeadline(time.Time{}) == nil { // until it is closed
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestNamesThatNobodyResolvesInTime(t *testing.T) {
 	dns := &names{frozen: true}
-	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), config.Timeouts{Connect: 100 * time.Millisecond},
-		Guard{})
+	limits := config.Timeouts{Connect: 100 * time.Millisecond}
+	tr := transport(t, mustNew(t, egress.Options{Resolver: dns.resolver(t)}), limits, egress.Guard{})
 	_, err := get(t, tr, "http://up.example/")
-	if got := Classify(err); got != (call.Failure{Kind: problem.ProxyDNSTimeout, Timeout: true}) {
+	if got := egress.Classify(err); got != (call.Failure{Kind: problem.ProxyDNSTimeout, Timeout: true}) {
 		t.Fatalf("%+v: %v", got, err)
 	}
 }
@@ -161,12 +170,12 @@ func TestNamesThatNobodyResolvesInTime(t *testing.T) {
 func TestACallerThatGoesAwayIsNoFailureOfTheUpstream(t *testing.T) {
 	got := make(chan struct{})
 	address := raw(t, func(c net.Conn) { readRequest(c); close(got); io.Copy(io.Discard, c) })
-	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
+	tr := transport(t, mustNew(t, egress.Options{}), patient, toLoopback)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-got; cancel() }()
 	r, _ := http.NewRequestWithContext(ctx, "GET", "http://"+address+"/", nil)
 	_, err := tr.RoundTrip(r)
-	if f := Classify(err); f != (call.Failure{Cancelled: true, Sent: true}) {
+	if f := egress.Classify(err); f != (call.Failure{Cancelled: true, Sent: true}) {
 		t.Fatalf("%+v: %v", f, err)
 	}
 }

@@ -117,7 +117,7 @@ func (d *dialer) connect(ctx context.Context, address, host string, secure, prox
 	return d.handshake(ctx, raw, host, proxy)
 }
 
-// dial resolves and connects. The proxy's own address is the operator's word;
+// dial resolves and connects. The proxy's own address was written by the operator;
 // every other is checked as it is dialled, so that no second look-up can differ.
 func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn, error) {
 	out := net.Dialer{Resolver: d.egress.o.Resolver, KeepAlive: 30 * time.Second}

@@ -4,7 +4,7 @@
 // checked at the moment it is dialled, after resolution, against the ranges that
 // no upstream can be in: loopback, private networks (RFC 1918, 4193, 6598),
 // link-local and metadata services, multicast and the rest of the IANA
-// special-purpose registries, also when dressed up as IPv4-mapped or NAT64
+// special-purpose registries, also when written as IPv4-mapped or NAT64
 // (RFC 6052) addresses. Behind an egress proxy, reached with CONNECT (RFC 9110,
 // section 9.3.6), the proxy resolves names and the callers' allow-list of hosts
 // decides.
@@ -69,8 +69,8 @@ type Guard struct {
 }
 
 // GuardOf is the guard of an upstream whose URL an operator wrote into the configuration.
-// A host that stands for itself, an address or localhost, is his word; of a name, somebody's
-// DNS says where it leads.
+// An address or localhost is allowed as it was written; where a name leads is said by DNS,
+// and checked.
 func GuardOf(u *url.URL, allowPrivate bool) Guard {
 	guard := Guard{AllowPrivate: allowPrivate}
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil || u.Hostname() == "localhost" {
@@ -80,7 +80,7 @@ func GuardOf(u *url.URL, allowPrivate bool) Guard {
 }
 
 // GuardOfProvider is the guard of a Document Provider. Where the list comes from elsewhere
-// than the configuration, an address in it is not the operator's word.
+// than the configuration, the operator has not written the addresses in it.
 func GuardOfProvider(r *config.Registry, id string) Guard {
 	for _, p := range r.Providers {
 		if p.ID == id {

@@ -1,14 +1,16 @@
-package egress
+package egress_test
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
@@ -19,9 +21,13 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 		private = "with AllowPrivate"
 		always  = "always"
 	)
+	// What is allowed goes to the proxy, so that no such address is dialled.
+	p := &egressProxy{answer: "HTTP/1.1 502 No\r\n\r\n"}
+	e := mustNew(t, egress.Options{Egress: config.Egress{Proxy: config.Secret("http://" + raw(t, p.serve))}})
 	for name, c := range map[string]struct{ address, allowed string }{
 		"public IPv4":                        {"193.191.245.244", always},
 		"public IPv6":                        {"2a01:690:35::1", always},
+		"public IPv4, IPv4-mapped":           {"::ffff:193.191.245.244", always},
 		"public behind NAT64":                {"64:ff9b::193.191.245.244", always},
 		"loopback":                           {"127.0.0.1", private},
 		"loopback IPv6":                      {"::1", private},
@@ -29,6 +35,7 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 		"loopback behind NAT64":              {"64:ff9b::7f00:1", private},
 		"RFC 1918, 10/8":                     {"10.1.2.3", private},
 		"RFC 1918, 172.16/12":                {"172.31.255.255", private},
+		"RFC 1918, IPv4-mapped":              {"::ffff:10.1.2.3", private},
 		"just above 172.16/12":               {"172.32.0.1", always},
 		"RFC 1918, 192.168/16":               {"192.168.1.1", private},
 		"carrier-grade NAT":                  {"100.64.0.1", private},
@@ -56,16 +63,14 @@ func TestAddressesThatAnUpstreamMayHave(t *testing.T) {
 		"discard-only":                       {"100::1", never},
 	} {
 		t.Run(name, func(t *testing.T) {
-			addr := netip.MustParseAddr(c.address)
-			strict, open := newGuard(Guard{}).check(addr), newGuard(Guard{AllowPrivate: true}).check(addr)
-			if got := strict == nil; got != (c.allowed == always) {
-				t.Errorf("by default: %v, want it allowed %s", strict, c.allowed)
-			}
-			if got := open == nil; got != (c.allowed != never) {
-				t.Errorf("with AllowPrivate: %v, want it allowed %s", open, c.allowed)
-			}
-			if strict != nil && !errors.Is(strict, errProhibited) {
-				t.Errorf("the error %v has no type", strict)
+			link := "https://" + net.JoinHostPort(url.PathEscape(c.address), "9") + "/" // nobody listens there on loopback
+			for g, want := range map[egress.Guard]bool{{}: c.allowed == always, {AllowPrivate: true}: c.allowed != never} {
+				_, err := get(t, transport(t, e, patient, g), link)
+				f := egress.Classify(err)
+				got := f.Kind == problem.ProxyDestinationUnavail && f.Proxy || f.Kind == problem.ProxyConnectionRefused
+				if got != want || !want && f.Kind != problem.ProxyIPProhibited {
+					t.Errorf("%+v: %+v, want it allowed %s: %v", g, f, c.allowed, err)
+				}
 			}
 		})
 	}
@@ -89,7 +94,7 @@ func TestHostsThatTheOperatorNamed(t *testing.T) {
 		"the address, but another name for it dialled": {"127.0.0.1", "inside.example", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), patient, Guard{Host: c.host})
+			tr := transport(t, mustNew(t, egress.Options{Resolver: dns.resolver(t)}), patient, egress.Guard{Host: c.host})
 			answer, err := get(t, tr, "http://"+net.JoinHostPort(c.dial, port)+"/")
 			if err == nil {
 				answer.Body.Close()
@@ -97,7 +102,7 @@ func TestHostsThatTheOperatorNamed(t *testing.T) {
 			if (err == nil) != c.allowed {
 				t.Fatalf("allowed %v, want %v (%v)", err == nil, c.allowed, err)
 			}
-			if f := Classify(err); !c.allowed && (f.Kind != problem.ProxyIPProhibited || f.Sent || f.Timeout) {
+			if f := egress.Classify(err); !c.allowed && (f.Kind != problem.ProxyIPProhibited || f.Sent || f.Timeout) {
 				t.Fatalf("classified %+v: %v", f, err)
 			}
 		})
@@ -111,14 +116,14 @@ func TestEveryResolvedAddressIsChecked(t *testing.T) {
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
 	dns := &names{addresses: map[string][]netip.Addr{"mixed.example.": {netip.MustParseAddr("169.254.169.254"), loopback}}}
-	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), patient, Guard{AllowPrivate: true})
+	tr := transport(t, mustNew(t, egress.Options{Resolver: dns.resolver(t)}), patient, egress.Guard{AllowPrivate: true})
 	answer, err := get(t, tr, "http://mixed.example:"+port+"/")
 	testkit.Must(t, err)
 	answer.Body.Close()
 
 	dns.addresses["mixed.example."] = []netip.Addr{netip.MustParseAddr("169.254.169.254")}
 	tr.CloseIdleConnections()
-	if _, err = get(t, tr, "http://mixed.example:"+port+"/"); Classify(err).Kind != problem.ProxyIPProhibited {
+	if _, err = get(t, tr, "http://mixed.example:"+port+"/"); egress.Classify(err).Kind != problem.ProxyIPProhibited {
 		t.Fatalf("after the name moved: %v", err)
 	}
 	if !strings.Contains(err.Error(), "link-local") {

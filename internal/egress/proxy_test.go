@@ -1,4 +1,4 @@
-package egress
+package egress_test
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/testkit"
 )
@@ -107,12 +108,12 @@ func TestThroughTheEgressProxy(t *testing.T) {
 			}
 			_, port, _ := net.SplitHostPort(raw(t, serve))
 			dns := &names{addresses: map[string][]netip.Addr{"proxy.example.": {loopback}}}
-			e := mustNew(t, Options{Resolver: dns.resolver(t), Egress: config.Egress{
+			e := mustNew(t, egress.Options{Resolver: dns.resolver(t), Egress: config.Egress{
 				Proxy: config.Secret(scheme + "://user:p%40ss@proxy.example:" + port), CAFile: file(t, ca),
 			}})
 			// The zero Guard: the proxy's loopback address is exempt, and the
 			// upstream's name is the proxy's to resolve.
-			answer, err := get(t, transport(t, e, patient, Guard{}), c.link)
+			answer, err := get(t, transport(t, e, patient, egress.Guard{}), c.link)
 			testkit.Must(t, err)
 			defer answer.Body.Close()
 			body, _ := io.ReadAll(answer.Body)
@@ -134,8 +135,10 @@ func TestThroughTheEgressProxy(t *testing.T) {
 }
 
 func TestDestinationsThatPassTheProxyBy(t *testing.T) {
-	p := newProxy(&url.URL{Scheme: "http", Host: "proxy:3128"},
-		[]string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "port.example:8443"})
+	e := mustNew(t, egress.Options{Egress: config.Egress{
+		Proxy:   "http://proxy:3128",
+		NoProxy: []string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "port.example:8443"},
+	}})
 	for address, want := range map[string]bool{
 		"up.example:443":            true,
 		"Direct.Example:443":        false,
@@ -152,7 +155,7 @@ func TestDestinationsThatPassTheProxyBy(t *testing.T) {
 		"[::1]:443":                 false,
 		"direct.example.attack:443": true,
 	} {
-		if got := p.applies("https", address); got != want {
+		if _, got := e.Proxied(&url.URL{Scheme: "https", Host: address}); got != want {
 			t.Errorf("%s through the proxy: %v, want %v", address, got, want)
 		}
 	}
@@ -161,7 +164,7 @@ func TestDestinationsThatPassTheProxyBy(t *testing.T) {
 func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 	p := &egressProxy{answer: "HTTP/1.1 502 No\r\n\r\n"}
 	dns := &names{addresses: map[string][]netip.Addr{"inside.example.": {loopback}}}
-	e := mustNew(t, Options{Resolver: dns.resolver(t), Egress: config.Egress{
+	e := mustNew(t, egress.Options{Resolver: dns.resolver(t), Egress: config.Egress{
 		Proxy: config.Secret("http://" + raw(t, p.serve)), NoProxy: []string{"inside.example"},
 	}})
 	for name, link := range map[string]string{
@@ -172,8 +175,8 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 		"a direct name that is loopback's": "https://inside.example/",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := get(t, transport(t, e, patient, Guard{}), link)
-			if got := Classify(err); got != (call.Failure{Kind: problem.ProxyIPProhibited}) {
+			_, err := get(t, transport(t, e, patient, egress.Guard{}), link)
+			if got := egress.Classify(err); got != (call.Failure{Kind: problem.ProxyIPProhibited}) {
 				t.Errorf("%+v: %v", got, err)
 			}
 		})
@@ -217,16 +220,16 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 			if c.tls {
 				scheme = "https"
 			}
-			e := mustNew(t, Options{Egress: config.Egress{
+			e := mustNew(t, egress.Options{Egress: config.Egress{
 				Proxy: config.Secret(scheme + "://user:s3cret@" + raw(t, c.serve)), CAFile: file(t, ca),
 			}})
 			limits := patient
 			if name == "it says nothing" || name == "no TLS from it" {
 				limits.Connect = 200 * time.Millisecond
 			}
-			_, err := get(t, transport(t, e, limits, Guard{}), "https://up.example/")
+			_, err := get(t, transport(t, e, limits, egress.Guard{}), "https://up.example/")
 			c.want.Proxy = true
-			if got := Classify(err); got != c.want {
+			if got := egress.Classify(err); got != c.want {
 				t.Errorf("%+v, want %+v: %v", got, c.want, err)
 			}
 			if strings.Contains(err.Error(), "s3cret") {
@@ -238,7 +241,8 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 
 func TestAnAuthorityThatCannotBeReadIsNamed(t *testing.T) {
 	for file, want := range map[string]string{"/nowhere/ca.pem": "egress.caFile", "egress.go": "BEGIN CERTIFICATE"} {
-		if _, err := New(Options{Egress: config.Egress{CAFile: file}}); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := egress.New(egress.Options{Egress: config.Egress{CAFile: file}})
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package egress
+package egress_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
@@ -95,40 +96,9 @@ func (n *names) serve(c net.Conn) {
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// listen opens a listener on 127.0.0.1 that closes with the test.
-func listen(t *testing.T) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// raw serves each connection with a function, which owns it until it returns; all
-// have returned when the test ends.
+// raw serves each connection with a function, which owns it until it returns.
 func raw(t *testing.T, serve func(net.Conn)) string {
-	l := listen(t)
-	done := make(chan struct{})
-	open := make(chan net.Conn, 1000)
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			open <- c
-			go func() { defer c.Close(); serve(c) }()
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-		close(open)
-		for c := range open {
-			c.Close()
-		}
-	})
-	return l.Addr().String()
+	return testkit.Accept(t, func(_ int, c net.Conn) { serve(c) })
 }
 
 // readRequest reads up to the end of a request's header.
@@ -150,18 +120,18 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-func mustNew(t *testing.T, o Options) *Egress {
+func mustNew(t *testing.T, o egress.Options) *egress.Egress {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	o.Calls = wire.NewCalls()
-	e, err := New(o)
+	e, err := egress.New(o)
 	testkit.Must(t, err)
 	return e
 }
 
 // transport makes one whose connections close with the test.
-func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transport {
+func transport(t *testing.T, e *egress.Egress, limits config.Timeouts, g egress.Guard) *egress.Transport {
 	tr := e.Transport(limits, g)
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
@@ -170,9 +140,9 @@ func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transp
 // patient are limits that no case runs into.
 var patient = config.Timeouts{Connect: 5 * time.Minute, Header: 5 * time.Minute, Idle: 5 * time.Minute}
 
-var toLoopback = Guard{AllowPrivate: true}
+var toLoopback = egress.Guard{AllowPrivate: true}
 
-func get(t *testing.T, tr *Transport, url string) (*http.Response, error) {
+func get(t *testing.T, tr *egress.Transport, url string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	testkit.Must(t, err)
 	return tr.RoundTrip(r)

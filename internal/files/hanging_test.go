@@ -1,3 +1,5 @@
+// Inside the package, since no file system that hangs can be had without root.
+
 package files
 
 import (
@@ -8,7 +10,6 @@ import (
 	"time"
 )
 
-// Inside the package, since no file system that hangs can be had without root.
 func TestAReadThatHangsIsGivenUpAndNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := make(chan string)

@@ -93,7 +93,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	s := &stacked{
 		transport: g.egress.Transport(o.timeouts, o.guard),
 		protection: resilience.NewUpstream(resilience.Options{
-			Name: o.name, Settings: o.protection, HeaderTimeout: o.timeouts.Header, Now: g.gw.o.Now, Log: g.gw.o.Log,
+			Name: o.name, Settings: o.protection, Now: g.gw.o.Now, Log: g.gw.o.Log,
 			Classify: egress.Classify, Neutral: isHealthCheck,
 			// Upstreams of the same name and base URL share one rate.
 			Shared: clusterRates{&g.gw.redis}, SharedName: "upstream " + o.name + "\x00" + o.base,

@@ -1,3 +1,5 @@
+// Inside the package, since the collector of a process follows its own heap, which a test cannot set.
+
 package memory
 
 import "testing"

@@ -1,7 +1,6 @@
 package resilience
 
 import (
-	"cmp"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -41,18 +39,13 @@ func (t tenant) String() string {
 type breaker struct {
 	settings config.Breaker
 	log      *slog.Logger
-	// patience is how long an upstream may be silent before it is frozen.
-	patience time.Duration
 
-	mu      sync.Mutex
-	all     *circuit
-	own     map[tenant]*circuit // of enterprises that have failed lately
-	failed  tenant              // the enterprise that failed last
-	silence silence
-	// header is when the upstream last sent one, answered when somebody for whom the circuit is closed last
-	// got an answer that is no failure.
-	header, answered time.Time
-	opened, refused  uint64
+	mu              sync.Mutex
+	all             *circuit
+	own             map[tenant]*circuit // of enterprises that have failed lately
+	failed          tenant              // the enterprise that failed last
+	answered        time.Time           // when a call was last answered whose circuits were closed
+	opened, refused uint64
 }
 
 // maxOwn bounds how many failing enterprises have a circuit. The failures of others
@@ -60,13 +53,10 @@ type breaker struct {
 const maxOwn = 1000
 
 func newBreaker(o Options) *breaker {
-	b := &breaker{
-		settings: o.Settings.Breaker, log: o.Log.With("upstream", o.Name), own: make(map[tenant]*circuit),
-		patience: cmp.Or(o.HeaderTimeout, 30*time.Second) / 3,
-	}
+	b := &breaker{settings: o.Settings.Breaker, log: o.Log.With("upstream", o.Name), own: make(map[tenant]*circuit)}
 	b.all = newCircuit(b.settings, &b.mu, b.log, func(to gobreaker.State) { // everybody begins anew
 		clear(b.own)
-		b.failed, b.silence = tenant{}, silence{}
+		b.failed = tenant{}
 		if to == gobreaker.StateOpen {
 			b.opened++
 		}
@@ -76,9 +66,8 @@ func newBreaker(o Options) *breaker {
 
 // try is one try that the breaker let pass. It must be settled exactly once.
 type try struct {
-	who    tenant
-	caller memory.Party
-	began  time.Time
+	who   tenant
+	began time.Time
 	// all and own, unless nil, are the second steps of a probe of these circuits.
 	all, own func(error)
 }
@@ -90,7 +79,7 @@ func (t *try) probing() bool { return t.all != nil || t.own != nil }
 func (b *breaker) admit(c *call.Call) (*try, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := &try{who: tenantOf(c), caller: memory.PartyOf(c.Caller, c.Source), began: time.Now()}
+	t := &try{who: tenantOf(c), began: time.Now()}
 	why := "The upstream has been failing"
 	var wait time.Duration
 	t.all, wait = b.all.enter()
@@ -108,30 +97,27 @@ func (b *breaker) admit(c *call.Call) (*try, error) {
 		"Nothing was sent. Try again after the time in Retry-After.", wait).Because(ErrCircuitOpen)
 }
 
-// headed notes that the header of an answer has come.
-func (b *breaker) headed() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.header = time.Now()
-}
-
-// settle reports what came of a call. One that began before the circuit opened says nothing
-// any more.
+// settle reports what came of a call. One that began before the circuit of all opened says nothing any more.
 func (b *breaker) settle(t *try, o outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all, own := errIgnored, errIgnored
 	switch {
-	case o == neutral || b.all.outdated(t.all, t.began):
+	case o == neutral || !t.began.After(b.all.opened):
 	case o == succeeded:
+		all, own = nil, nil
 		if t.own == nil {
 			b.answered = time.Now()
 		}
-		all, own = nil, nil
-	case o == unreached:
+	case o == unreached || t.who == tenant{}:
 		all = errFailed
 	default:
-		all, own = b.fail(t, o)
+		all, own = errHeld, errFailed
+		if b.failed != t.who && b.failed != (tenant{}) {
+			all = errFailed
+		}
+		b.failed = t.who
+		b.remember(t.who)
 	}
 	if c := b.own[t.who]; c != nil {
 		c.end(t.own, t.began, own)
@@ -139,38 +125,11 @@ func (b *breaker) settle(t *try, o outcome) {
 	b.all.end(t.all, t.began, all)
 }
 
-// fail says how a failure counts for the circuit of all and for the enterprise's own, which it
-// makes if there is none. b.mu is held.
-func (b *breaker) fail(t *try, o outcome) (all, own error) {
-	frozen := o != failed && b.frozen(t, o == timedOut)
-	if o == abandoned && !frozen {
-		return errIgnored, errIgnored
+// remember gives an enterprise that fails its circuit; none if there are too many. b.mu is held.
+func (b *breaker) remember(who tenant) {
+	if b.own[who] != nil {
+		return
 	}
-	all, own = errFailed, errFailed
-	if frozen {
-		own = errFrozen
-		if b.silence.others(t) {
-			return errFrozen, errFrozen
-		}
-	}
-	if t.who == (tenant{}) {
-		return all, own
-	}
-	if b.failed == t.who || b.failed == (tenant{}) {
-		all = errHeld
-		if t.all != nil { // one enterprise must not use up every probe
-			own = errFrozen
-		}
-	}
-	b.failed = t.who
-	if b.own[t.who] == nil {
-		b.begin(t.who)
-	}
-	return all, own
-}
-
-// begin gives an enterprise that fails its circuit; none if there are too many. b.mu is held.
-func (b *breaker) begin(who tenant) {
 	maps.DeleteFunc(b.own, func(_ tenant, c *circuit) bool { return b.forgotten(c) })
 	if len(b.own) < maxOwn {
 		b.own[who] = newCircuit(b.settings, &b.mu, b.log.With("enterprise", who.String()), func(gobreaker.State) {})
@@ -188,23 +147,22 @@ func (b *breaker) forgotten(c *circuit) bool {
 func (b *breaker) show(s *State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
 	s.Circuit = Circuit(b.all.State().String())
 	s.Opened, s.RefusedOpen = b.opened, b.refused
 	alone := false
 	switch s.Circuit {
 	case Open:
-		s.Until = b.all.until
+		s.Until = b.all.until()
 	case HalfOpen:
-		quiet := b.all.until // that was over perhaps long before anybody looked
+		quiet := b.all.until() // that was over perhaps long before anybody looked
 		if b.all.failed.After(quiet) {
 			quiet = b.all.failed
 		}
-		if now.Sub(quiet) > b.settings.Window {
+		if time.Since(quiet) > b.settings.Window {
 			s.UntriedSince = quiet
 		}
 	case Closed:
-		alone = now.Sub(b.answered) > b.settings.Window
+		alone = time.Since(b.answered) > b.settings.Window
 	}
 	for who, c := range b.own {
 		state := Circuit(c.State().String())
@@ -214,8 +172,8 @@ func (b *breaker) show(s *State) {
 		s.OpenFor = append(s.OpenFor, who.String())
 		switch {
 		case !alone:
-		case state == Open && (s.Circuit != Open || c.until.Before(s.Until)):
-			s.Circuit, s.Until = Open, c.until
+		case state == Open && (s.Circuit != Open || c.until().Before(s.Until)):
+			s.Circuit, s.Until = Open, c.until()
 		case s.Circuit == Closed:
 			s.Circuit = HalfOpen
 		}

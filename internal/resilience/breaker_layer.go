@@ -13,18 +13,14 @@ import (
 type outcome uint8
 
 const (
-	// neutral says nothing: the gateway itself failed, or the upstream waited for the caller.
+	// neutral says nothing: the gateway itself failed, or the caller did.
 	neutral outcome = iota
 	// succeeded is an answer, whatever it says.
 	succeeded
 	// unreached is a connection that was never made, whoever the call was for.
 	unreached
-	// failed is a failure that may have to do with whom the call was for; timedOut is one
-	// of no answer in time.
+	// failed is a failure that may have to do with whom the call was for.
 	failed
-	timedOut
-	// abandoned is a caller who went away before anything of an answer had come.
-	abandoned
 )
 
 // Breaker is the lowest layer, above the credentials. It refuses a call while the
@@ -34,9 +30,8 @@ const (
 // its status is 502, 503 or 504 and not Options.Neutral, or if the answer's body
 // breaks off; it counts when its body has ended. A probe of a half-open circuit is
 // judged by its header alone, since nobody else may call in the meantime. A caller
-// who went away says nothing about the upstream, unless it is one of several who had
-// waited in vain (see silence), and the gateway's own refusals say nothing, nor does
-// a panic of the transport.
+// who went away says nothing about the upstream, nor do the gateway's own refusals, a
+// body of the caller's that cannot be read, or a panic of the transport.
 func (u *Upstream) Breaker(next call.Sender) call.Sender {
 	b := u.breaker
 	if b == nil {
@@ -50,16 +45,11 @@ func (u *Upstream) Breaker(next call.Sender) call.Sender {
 		}
 		sent, upload := watchUpload(r)
 		answer, err := next.Send(ctx, c, sent)
-		if err != nil {
-			out := u.outcomeOf(ctx, err)
-			if upload != nil && (out == abandoned || upload.broken.Load()) {
-				out = neutral // the upstream waited for the caller
-			}
-			b.settle(t, out)
-			return nil, err
-		}
-		b.headed()
 		switch {
+		case err != nil && upload != nil && upload.broken.Load():
+			b.settle(t, neutral)
+		case err != nil:
+			b.settle(t, u.outcomeOf(ctx, err))
 		case failing(answer.StatusCode) && u.o.Neutral(c, answer):
 			b.settle(t, neutral)
 		case failing(answer.StatusCode):
@@ -69,25 +59,20 @@ func (u *Upstream) Breaker(next call.Sender) call.Sender {
 		default:
 			answer.Body = &endedBody{ReadCloser: answer.Body, end: func(err error) { b.settle(t, u.bodyOutcome(ctx, err)) }}
 		}
-		return answer, nil
+		return answer, err
 	})
 }
 
 // outcomeOf says what an error of the layers below means for the circuit.
 func (u *Upstream) outcomeOf(ctx context.Context, err error) outcome {
-	if refused(err) {
+	if refused(err) || errors.Is(ctx.Err(), context.Canceled) {
 		return neutral
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return abandoned
 	}
 	switch f := u.o.Classify(err); {
 	case f.Cancelled:
 		return neutral
 	case !f.Sent:
 		return unreached
-	case f.Timeout:
-		return timedOut
 	}
 	return failed
 }
@@ -95,11 +80,10 @@ func (u *Upstream) outcomeOf(ctx context.Context, err error) outcome {
 // bodyOutcome says what the end of a body means. One that was closed before its end had
 // nothing wrong by then; one that breaks off was of a connection that was made.
 func (u *Upstream) bodyOutcome(ctx context.Context, err error) outcome {
-	if err == nil || err == io.EOF {
+	switch {
+	case err == nil || err == io.EOF:
 		return succeeded
-	}
-	switch u.outcomeOf(ctx, err) {
-	case neutral, abandoned:
+	case u.outcomeOf(ctx, err) == neutral:
 		return neutral
 	}
 	return failed

@@ -1,4 +1,4 @@
-package resilience
+package resilience_test
 
 import (
 	"bytes"
@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,19 +16,23 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/testkit"
 )
 
 // trusting opens at half of ten calls within ten seconds, for five seconds.
-var trusting = Settings{Breaker: config.Breaker{
+var trusting = resilience.Settings{Breaker: config.Breaker{
 	Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 10 * time.Second, Open: 5 * time.Second,
 }}
+
+// probes is how many calls a half-open circuit lets pass.
+const probes = 3
 
 // untilProbes is a moment longer than a circuit stays open, or than a probe may take.
 const untilProbes = 5*time.Second + 100*time.Millisecond
 
 // circuitIs checks the state of an upstream, and the enterprises for which it is open.
-func circuitIs(t *testing.T, u *Upstream, want Circuit, openFor ...string) State {
+func circuitIs(t *testing.T, u *resilience.Upstream, want resilience.Circuit, openFor ...string) resilience.State {
 	t.Helper()
 	s := u.State()
 	if s.Circuit != want || !slices.Equal(s.OpenFor, openFor) {
@@ -40,13 +42,13 @@ func circuitIs(t *testing.T, u *Upstream, want Circuit, openFor ...string) State
 }
 
 // refusesOthers reports whether an enterprise that has not called finds the circuit open.
-func refusesOthers(u *Upstream) bool {
+func refusesOthers(u *resilience.Upstream) bool {
 	_, err := do(u.Breaker(answers(200)), request("GET", third))
-	return errors.Is(err, ErrCircuitOpen)
+	return errors.Is(err, resilience.ErrCircuitOpen)
 }
 
 // broken makes an upstream with an open circuit.
-func broken() *Upstream {
+func broken() *resilience.Upstream {
 	u := protect(trusting)
 	repeat(10, u.Breaker(fails(errReset)), first, second)
 	return u
@@ -60,26 +62,28 @@ func TestWhatOpensACircuit(t *testing.T) {
 	gone, leave := context.WithCancel(context.Background())
 	leave()
 	type row struct {
-		next tripper
-		want Circuit
-		ctx  context.Context
-		body io.ReadCloser
+		next   tripper
+		want   resilience.Circuit
+		ctx    context.Context
+		body   io.ReadCloser
+		unread bool // the answer's body is closed at once
 	}
 	testkit.Table(t, map[string]row{
-		"502":                        {next: answers(502), want: Open},
-		"503":                        {next: answers(503), want: Open},
-		"500_does_not":               {next: answers(500), want: Closed},
-		"200_does_not":               {next: answers(200), want: Closed},
-		"health_that_says_down_not":  {next: healthDown, want: Closed},
-		"reset":                      {next: fails(errReset), want: Open},
-		"header_time-out":            {next: fails(errTooSlow), want: Open},
-		"connection_not_made":        {next: fails(errNotMade), want: Open},
-		"body_broken_off":            {next: breaksOff(errReset), want: Open},
-		"download_its_caller_ends":   {next: breaksOff(context.Canceled), want: Closed},
-		"upload_that_cannot_be_read": {next: readsBody, want: Closed, body: &body{err: io.ErrUnexpectedEOF}},
-		"cancelled_does_not":         {next: fails(context.Canceled), want: Closed},
-		"caller_gone_as_it_failed":   {next: fails(errReset), want: Closed, ctx: gone},
-		"gateway's_refusal_does_not": {next: fails(problem.Internal(errReset)), want: Closed},
+		"502":                        {next: answers(502), want: resilience.Open},
+		"503":                        {next: answers(503), want: resilience.Open},
+		"500_does_not":               {next: answers(500), want: resilience.Closed},
+		"200_does_not":               {next: answers(200), want: resilience.Closed},
+		"health_that_says_down_not":  {next: healthDown, want: resilience.Closed},
+		"reset":                      {next: fails(errReset), want: resilience.Open},
+		"header_time-out":            {next: fails(errTooSlow), want: resilience.Open},
+		"connection_not_made":        {next: fails(errNotMade), want: resilience.Open},
+		"body_broken_off":            {next: breaksOff(errReset), want: resilience.Open},
+		"body_that_nobody_reads":     {next: breaksOff(errReset), want: resilience.Closed, unread: true},
+		"download_its_caller_ends":   {next: breaksOff(context.Canceled), want: resilience.Closed},
+		"upload_that_cannot_be_read": {next: readsBody, want: resilience.Closed, body: &body{err: io.ErrUnexpectedEOF}},
+		"cancelled_does_not":         {next: fails(context.Canceled), want: resilience.Closed},
+		"caller_gone_as_it_failed":   {next: fails(errReset), want: resilience.Closed, ctx: gone},
+		"gateway's_refusal_does_not": {next: fails(problem.Internal(errReset)), want: resilience.Closed},
 	}, func(t *testing.T, c row) {
 		u := protect(trusting)
 		for i := range 20 {
@@ -88,7 +92,11 @@ func TestWhatOpensACircuit(t *testing.T) {
 				o.ctx = c.ctx
 			}
 			o.r.Body = c.body
-			_, _ = do(u.Breaker(c.next), o)
+			if !c.unread {
+				_, _ = do(u.Breaker(c.next), o)
+			} else if a, err := o.by(u.Breaker(c.next)); err == nil {
+				a.Body.Close()
+			}
 		}
 		circuitIs(t, u, c.want)
 	})
@@ -105,17 +113,18 @@ func TestAnOpenCircuitSaysHowLongItStaysOpen(t *testing.T) {
 		}{{0, "5"}, {1.5, "4"}, {3.4, "1"}} {
 			time.Sleep(seconds(c.after))
 			_, err := do(rt, request("GET", first))
-			if p := refusedWith(t, err, 503, ErrCircuitOpen, c.want); p.ProxyError != problem.ProxyDestinationUnavail {
+			p := refusedWith(t, err, 503, resilience.ErrCircuitOpen, c.want)
+			if p.ProxyError != problem.ProxyDestinationUnavail {
 				t.Errorf("error type %s", p.ProxyError)
 			}
 		}
 		r := request("POST", first)
 		upload := new(body)
 		r.r.Body = upload
-		if _, err := do(rt, r); !errors.Is(err, ErrCircuitOpen) || upload.closed != 1 {
+		if _, err := do(rt, r); !errors.Is(err, resilience.ErrCircuitOpen) || upload.closed != 1 {
 			t.Errorf("error %v, body closed %d times", err, upload.closed)
 		}
-		if s := circuitIs(t, u, Open); s.RefusedOpen-before != 4 || time.Until(s.Until) != 100*time.Millisecond {
+		if s := circuitIs(t, u, resilience.Open); s.RefusedOpen-before != 4 || time.Until(s.Until) != 100*time.Millisecond {
 			t.Errorf("state %+v, open for another %s", s, time.Until(s.Until))
 		}
 	})
@@ -129,16 +138,16 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		repeat(10, bad, first, second)
 		time.Sleep(untilProbes)
 		repeat(1, bad, first, second) // two probes that fail
-		circuitIs(t, u, Open)
+		circuitIs(t, u, resilience.Open)
 		time.Sleep(untilProbes)
 		for range probes {
-			circuitIs(t, u, HalfOpen)
+			circuitIs(t, u, resilience.HalfOpen)
 			passes(t, good, request("GET", first))
 		}
-		if s := circuitIs(t, u, Closed); s.Opened != 2 || !s.Until.IsZero() {
+		if s := circuitIs(t, u, resilience.Closed); s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=9", "circuit half-open",
+		for _, want := range []string{"circuit open: too many calls failed", "failures=10", "circuit half-open",
 			"was=half-open", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
@@ -207,15 +216,15 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 		refused := func() {
 			t.Helper()
 			_, err := do(good, request("GET", first))
-			refusedWith(t, err, 503, ErrCircuitOpen, "5")
+			refusedWith(t, err, 503, resilience.ErrCircuitOpen, "5")
 		}
 		repeat(10, bad, first)
 		refused()
-		if s := circuitIs(t, u, Open, who); s.Until.IsZero() { // as far as is known: nobody else has called
+		if s := circuitIs(t, u, resilience.Open, who); s.Until.IsZero() { // as far as is known: nobody else has called
 			t.Errorf("state %+v", s)
 		}
 		passes(t, good, request("GET", second))
-		if s := circuitIs(t, u, Closed, who); s.Opened != 0 {
+		if s := circuitIs(t, u, resilience.Closed, who); s.Opened != 0 {
 			t.Errorf("state %+v", s)
 		}
 		time.Sleep(untilProbes)
@@ -223,9 +232,10 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 		refused()
 		time.Sleep(untilProbes)
 		for range probes {
+			circuitIs(t, u, resilience.HalfOpen, who)
 			passes(t, good, request("GET", first))
 		}
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 		for _, want := range []string{"circuit open: ", "circuit closed: ", "enterprise=" + who} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
@@ -235,17 +245,19 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 }
 
 func TestWhichProbesOpenACircuitAgain(t *testing.T) {
+	manyOfOne := slices.Repeat([]enterprise.Number{first}, 10)
 	type row struct {
 		next  call.Sender
 		calls []enterprise.Number
-		want  Circuit
+		want  resilience.Circuit
 	}
 	testkit.Table(t, map[string]row{
-		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, HalfOpen},
-		"nor_do_all_of_them":                     {answers(503), []enterprise.Number{first, first, first}, HalfOpen},
-		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, Open},
-		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, Open},
-		"one_whose_connection_could_not_be_made": {fails(errNotMade), []enterprise.Number{first}, Open},
+		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, resilience.HalfOpen},
+		"nor_does_another's":                     {answers(503), []enterprise.Number{second}, resilience.HalfOpen},
+		"nor_do_many_of_them":                    {answers(503), manyOfOne, resilience.HalfOpen},
+		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, resilience.Open},
+		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, resilience.Open},
+		"one_whose_connection_could_not_be_made": {fails(errNotMade), []enterprise.Number{first}, resilience.Open},
 	}, func(t *testing.T, c row) {
 		u := broken()
 		time.Sleep(untilProbes)
@@ -253,15 +265,15 @@ func TestWhichProbesOpenACircuitAgain(t *testing.T) {
 		if s := u.State(); s.Circuit != c.want {
 			t.Fatalf("state %+v", s)
 		}
-		if c.want == Open {
+		if c.want == resilience.Open {
 			return
 		}
-		_, err := do(u.Breaker(c.next), request("GET", first))
-		refusedWith(t, err, 503, ErrCircuitOpen, "5") // it had its turn
-		for range probes {
-			passes(t, u.Breaker(answers(200)), request("GET", second))
+		if len(c.calls) >= trusting.Breaker.MinRequests {
+			_, err := do(u.Breaker(c.next), request("GET", first))
+			refusedWith(t, err, 503, resilience.ErrCircuitOpen, "5")
 		}
-		circuitIs(t, u, Closed)
+		repeat(probes, u.Breaker(answers(200)), third)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -280,18 +292,25 @@ func TestCallsThatLastAWholeWindowCountAndOldOnesDoNot(t *testing.T) {
 			go repeat(1, u.Breaker(tripper(hangs)), first)
 		}
 		time.Sleep(trusting.Breaker.Window + time.Second)
-		circuitIs(t, u, Open, "0206731645")
+		circuitIs(t, u, resilience.Open, "0206731645")
 		u = protect(trusting)
 		for range 30 { // at most nine in a window
 			repeat(1, u.Breaker(answers(503)), first)
 			time.Sleep(seconds(1.2))
 		}
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
 func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	type circuit struct {
+		failing []enterprise.Number
+		opened  uint64
+	}
+	testkit.Table(t, map[string]circuit{
+		"of_all":           {[]enterprise.Number{first, second}, 1},
+		"of_an_enterprise": {[]enterprise.Number{first}, 0},
+	}, func(t *testing.T, c circuit) {
 		u := protect(trusting)
 		late := make(chan struct{})
 		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) { <-late; return nil, errReset }))
@@ -299,12 +318,15 @@ func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
 			go repeat(1, rt, first)
 		}
 		synctest.Wait()
-		repeat(10, u.Breaker(fails(errReset)), first, second)
+		repeat(10, u.Breaker(fails(errReset)), c.failing...)
+		if s := u.State(); s.Circuit != resilience.Open || s.Opened != c.opened {
+			t.Fatalf("state %+v", s)
+		}
 		time.Sleep(untilProbes)
 		repeat(probes, u.Breaker(answers(200)), first)
 		close(late)
 		synctest.Wait()
-		if s := circuitIs(t, u, Closed); s.Opened != 1 {
+		if s := circuitIs(t, u, resilience.Closed); s.Opened != c.opened {
 			t.Fatalf("state %+v", s)
 		}
 	})
@@ -332,7 +354,7 @@ func TestNoProbeIsLost(t *testing.T) {
 		defer func() { cancel(); synctest.Wait() }()
 		time.Sleep(untilProbes)
 		repeat(probes, u.Breaker(answers(200)), first)
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -349,10 +371,10 @@ func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
 			t.Errorf("%d calls passed, want %d", n, probes)
 		}
 		_, err := do(rt, request("GET", second))
-		refusedWith(t, err, 503, ErrCircuitOpen, "1")
+		refusedWith(t, err, 503, resilience.ErrCircuitOpen, "1")
 		close(g.let)
 		synctest.Wait()
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -365,7 +387,7 @@ func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 			testkit.Must(t, err)
 			defer a.Body.Close()
 		}
-		circuitIs(t, u, Closed)
+		circuitIs(t, u, resilience.Closed)
 	})
 }
 
@@ -375,143 +397,46 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := broken()
 		ends := u.State().Until
-		is := func(circuit Circuit, untried time.Time) {
+		is := func(circuit resilience.Circuit, untried time.Time) {
 			t.Helper()
 			if s := u.State(); s.Circuit != circuit || !s.UntriedSince.Equal(untried) {
 				t.Errorf("%s, untried since %s; want %s, %s", s.Circuit, s.UntriedSince, circuit, untried)
 			}
 		}
-		is(Open, time.Time{})
+		is(resilience.Open, time.Time{})
 		time.Sleep(seconds(14))
-		is(HalfOpen, time.Time{}) // not for longer than the window
+		is(resilience.HalfOpen, time.Time{}) // not for longer than the window
 		time.Sleep(seconds(2))
-		is(HalfOpen, ends)
+		is(resilience.HalfOpen, ends)
 		repeat(1, u.Breaker(answers(200)), second)
-		is(HalfOpen, ends)
+		is(resilience.HalfOpen, ends)
 		repeat(1, u.Breaker(answers(503)), first)
 		failed := time.Now()
-		is(HalfOpen, time.Time{})
+		is(resilience.HalfOpen, time.Time{})
 		time.Sleep(seconds(11))
-		is(HalfOpen, failed)
+		is(resilience.HalfOpen, failed)
 	})
 }
 
-// With few callers, each waiting for its whole time-out, the calls that MinRequests asks for
-// never end within one window. And callers who go away before it are what a frozen upstream
-// mostly meets. Each of them calls again and again, for as long as its patience.
-func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
-	const timeout, long = 60 * time.Second, 3600
-	hangs := tripper(func(r *http.Request) (*http.Response, error) {
-		select {
-		case <-time.After(timeout):
-			return nil, errTooSlow
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		}
-	})
-	type caller struct {
-		name     string
-		who      enterprise.Number
-		patience float64
-	}
-	type crowd struct {
-		callers      []caller
-		answers      bool // another caller is answered now and then
-		closed, open float64
-		all          bool // as another enterprise finds it then
-	}
-	testkit.Table(t, map[string]crowd{
-		"two_time-outs_of_one_caller": {
-			callers: []caller{{"a", first, long}}, closed: 61, open: 121},
-		"those_of_two_for_two_enterprises": {
-			callers: []caller{{"a", first, long}, {"a", second, long}}, closed: 61, open: 121, all: true},
-		"those_of_one_for_nobody": {
-			callers: []caller{{"a", 0, long}}, closed: 61, open: 121, all: true},
-		"two_enterprises": {
-			callers: []caller{{"a", first, 2}, {"a", second, 2}}, closed: 9, open: 13, all: true},
-		"two_callers_of_one_enterprise": {
-			callers: []caller{{"a", first, 3}, {"b", first, 4}}, closed: 9, open: 15},
-		"one_caller_does_not": {
-			callers: []caller{{"a", first, 5}}, closed: 120},
-		"those_who_go_at_once_do_not": {
-			callers: []caller{{"a", first, 0.9}, {"b", second, 0.9}}, closed: 120},
-		"while_others_are_answered_they_do_not": {
-			callers: []caller{{"a", first, 2}, {"b", second, 2}}, answers: true, closed: 120},
-	}, func(t *testing.T, c crowd) {
-		u := protect(trusting)
-		stop, cancel := context.WithCancel(context.Background())
-		var wg sync.WaitGroup
-		defer func() { cancel(); wg.Wait() }()
-		var opened atomic.Bool
-		for _, who := range c.callers {
-			wg.Go(func() {
-				defer opened.Store(true)
-				for stop.Err() == nil && u.State().Circuit == Closed {
-					ctx, leave := context.WithCancel(stop)
-					time.AfterFunc(seconds(who.patience), leave)
-					_, _ = do(u.Breaker(hangs), requestOf(ctx, "GET", &call.Call{Caller: who.name, Enterprise: who.who}))
-					leave()
-				}
-			})
-		}
-		if c.answers {
-			wg.Go(func() {
-				for stop.Err() == nil {
-					time.Sleep(seconds(4))
-					repeat(1, u.Breaker(answers(404)), third)
-				}
-			})
-		}
-		time.Sleep(seconds(c.closed))
-		if circuitIs(t, u, Closed); opened.Load() {
-			t.Fatal("the circuit has been open")
-		}
-		if c.open == 0 {
-			return
-		}
-		time.Sleep(seconds(c.open - c.closed))
-		if s := u.State(); s.Circuit != Open || refusesOthers(u) != c.all {
-			t.Fatalf("after %v s: %+v", c.open, s)
-		}
-	})
-}
-
-func TestWhatIsNoSilence(t *testing.T) {
-	testkit.Table(t, map[string]func(u *Upstream, i int){
-		"nobody_calls_for_long": func(u *Upstream, i int) {
-			repeat(1, u.Breaker(fails(errTooSlow)), enterprise.Number(1+i%2))
-			time.Sleep(trusting.Breaker.Window + time.Second)
-		},
-		"the_upstream_may_wait_for_the_caller's_body": func(u *Upstream, i int) {
-			ctx, leave := context.WithCancel(context.Background())
-			time.AfterFunc(seconds(5), leave)
-			o := requestOf(ctx, "POST", &call.Call{Enterprise: enterprise.Number(i % 2)})
-			o.r.Body = io.NopCloser(strings.NewReader("text"))
-			_, _ = do(u.Breaker(tripper(frozen)), o)
-		},
-	}, func(t *testing.T, happens func(*Upstream, int)) {
-		u := protect(trusting)
-		for i := range 20 {
-			happens(u, i)
-		}
-		circuitIs(t, u, Closed)
-	})
-}
-
+// Each of these enterprises opens its own circuit with one failure, and the answers between them keep that of
+// all closed.
 func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := protect(trusting)
-		for i := range 2 * maxOwn { // answers keep the circuit of all closed
+		const most = 1000
+		at := trusting
+		at.Breaker.MinRequests = 1
+		u := protect(at)
+		for i := range most + 10 {
 			repeat(1, u.Breaker(answers(503)), enterprise.Number(1+i))
 			repeat(2, u.Breaker(answers(200)), second)
 		}
-		if n := len(u.breaker.own); n != maxOwn {
-			t.Fatalf("%d enterprises have a circuit", n)
+		if s := u.State(); s.Circuit != resilience.Closed || len(s.OpenFor) != most {
+			t.Fatalf("the circuit is %s, for %d enterprises open", s.Circuit, len(s.OpenFor))
 		}
-		time.Sleep(trusting.Breaker.Window + trusting.Breaker.Open + time.Second)
+		time.Sleep(at.Breaker.Window + at.Breaker.Open + time.Second)
+		circuitIs(t, u, resilience.Closed)
+		repeat(2, u.Breaker(answers(200)), second)
 		repeat(1, u.Breaker(answers(503)), first)
-		if n := len(u.breaker.own); n != 1 {
-			t.Errorf("after the window %d enterprises have a circuit", n)
-		}
+		circuitIs(t, u, resilience.Closed, "0206731645")
 	})
 }

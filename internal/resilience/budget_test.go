@@ -1,4 +1,4 @@
-package resilience
+package resilience_test
 
 import (
 	"net/http"
@@ -6,12 +6,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/resilience"
 )
 
 // An outage is not multiplied: beyond what the callers send, the upstream gets four retries and 18 % of the calls.
 func TestAnOutageIsNotMultiplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := protect(Settings{Tries: 10})
+		u := protect(resilience.Settings{Tries: 10})
 		repeat(500, layers(u, answers(200)), first) // which fills the budget
 		var sent atomic.Int64
 		rt := layers(u, tripper(func(r *http.Request) (*http.Response, error) {

@@ -1,12 +1,12 @@
-package resilience
+package resilience_test
 
 import (
 	"context"
 	"io"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,31 +16,31 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/testkit"
 )
 
 // narrow has ten places and a queue of ten for a second, and shares nothing.
-var narrow = Settings{Concurrency: config.Concurrency{Max: 10, Queue: 10, Wait: time.Second}}
+var narrow = resilience.Settings{Concurrency: config.Concurrency{Max: 10, Queue: 10, Wait: time.Second}}
 
 // shared has twenty places, of which one caller or enterprise gets ten while others want
 // in, and never the last three.
-var shared = Settings{Concurrency: config.Concurrency{Max: 20, Share: 0.5, Queue: 20, Wait: time.Second}}
+var shared = resilience.Settings{Concurrency: config.Concurrency{Max: 20, Share: 0.5, Queue: 20, Wait: time.Second}}
 
-func patient(s Settings) Settings { s.Concurrency.Wait = time.Minute; return s }
+func patient(s resilience.Settings) resilience.Settings { s.Concurrency.Wait = time.Minute; return s }
 
 // crowd are the calls of some callers to one upstream, each lasting until it is ended.
 type crowd struct {
 	t    *testing.T
-	u    *Upstream
+	u    *resilience.Upstream
 	gate *gate
 	rt   call.Sender
 	// under are the ways to end those that have a place or wait, by caller.
 	under map[string][]context.CancelFunc
 }
 
-func newCrowd(t *testing.T, s Settings) *crowd {
+func newCrowd(t *testing.T, s resilience.Settings) *crowd {
 	c := &crowd{t: t, u: protect(s), gate: newGate(), under: make(map[string][]context.CancelFunc)}
 	c.rt = c.u.Bulkhead(c.gate)
 	t.Cleanup(func() {
@@ -88,8 +88,9 @@ func (c *crowd) state(inFlight, queued int) {
 // holds checks how many places a caller has.
 func (c *crowd) holds(caller string, want int) {
 	c.t.Helper()
-	held := c.u.bulkhead.places.of[party{caller: memory.Party{Caller: caller}}]
-	if held != want {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	if held := c.gate.holds[caller]; held != want {
 		c.t.Errorf("%s has %d places, want %d: %+v", caller, held, want, c.u.State())
 	}
 }
@@ -102,10 +103,10 @@ func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 		waits := c.begin(late)
 		c.state(10, 10)
 		_, err := do(c.rt, request("GET", first))
-		if p := refusedWith(t, err, 503, ErrBulkheadFull, "1"); p.ProxyError != problem.ProxyConnectionLimit {
+		if p := refusedWith(t, err, 503, resilience.ErrBulkheadFull, "1"); p.ProxyError != problem.ProxyConnectionLimit {
 			t.Errorf("error type %s", p.ProxyError)
 		}
-		refusedWith(t, <-waits, 503, ErrBulkheadFull, "1")
+		refusedWith(t, <-waits, 503, resilience.ErrBulkheadFull, "1")
 		if took := time.Since(start); took != narrow.Concurrency.Wait || late.Record.Phases.Limits != took {
 			t.Errorf("refused after %s, %s noted", took, late.Record.Phases.Limits)
 		}
@@ -114,7 +115,7 @@ func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		// Out of time is nobody's leaving.
-		refusedWith(t, <-send(ctx, c.rt, interactive()), 503, ErrBulkheadFull, "1")
+		refusedWith(t, <-send(ctx, c.rt, interactive()), 503, resilience.ErrBulkheadFull, "1")
 		if s := c.u.State(); s.RefusedFull != 12 || len(c.gate.arrivals()) != 10 {
 			t.Errorf("%+v", s)
 		}
@@ -125,29 +126,34 @@ func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(1, 2, 0, 1)
-			held, _, _ := q.enter(context.Background(), begun(batch(0)), 0)
+			u := protect(resilience.Settings{Concurrency: config.Concurrency{Max: 1, Queue: 2, Wait: time.Second}})
+			send(context.Background(), u.Bulkhead(tripper(func(*http.Request) (*http.Response, error) {
+				time.Sleep(time.Second)
+				return answer(200, ""), nil
+			})), interactive())
+			synctest.Wait()
 			gone, leave := context.WithCancel(context.Background())
 			time.AfterFunc(time.Second, leave)
-			time.AfterFunc(time.Second, func() { q.leave(held) })
 			for _, ctx := range []context.Context{gone, context.Background()} {
-				go func() {
-					if place, _, _ := q.enter(ctx, begun(batch(0)), time.Second); place != nil {
-						q.leave(place)
-					}
-				}()
+				send(ctx, u.Bulkhead(answers(200)), interactive())
 			}
-			time.Sleep(2 * time.Second)
-			if q.length() != 0 || len(q.line)+len(q.places.of)+len(q.waiting.of) != 0 {
-				t.Fatalf("left behind: %+v, %+v", q.places, q.waiting)
+			synctest.Wait()
+			if s := u.State(); s.InFlight != 1 || s.Queued != 2 {
+				t.Fatalf("before: %+v", s)
 			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
+				t.Fatalf("left behind: %+v", s)
+			}
+			passes(t, u.Bulkhead(answers(200)), request("GET", first))
 		})
 	}
 }
 
 func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, Settings{Concurrency: config.Concurrency{Max: 1, Queue: 10, Wait: time.Minute}})
+		c := newCrowd(t, resilience.Settings{Concurrency: config.Concurrency{Max: 1, Queue: 10, Wait: time.Minute}})
 		for _, name := range []string{"holds", "batch 1", "interactive 1", "batch 2", "interactive 2"} {
 			c.begin(&call.Call{Caller: name, Batch: strings.HasPrefix(name, "batch"), Pace: time.Minute})
 		}
@@ -173,10 +179,14 @@ func TestBatchLeavesThreeTenthsOfThePlaces(t *testing.T) {
 		time.Sleep(2 * time.Second) // interactive calls are refused, batch waits for its pace
 		c.state(10, 7)
 	})
-	for _, c := range []struct{ whole, want int }{{1, 1}, {2, 1}, {3, 2}, {10, 7}, {200, 140}} {
-		if got := batchShare(c.whole, batchPart); got != c.want {
-			t.Errorf("batch gets %d of %d, want %d", got, c.whole, c.want)
-		}
+	for _, c := range []struct{ whole, want int }{{1, 1}, {2, 1}, {3, 2}, {200, 140}} {
+		synctest.Test(t, func(t *testing.T) {
+			crowd := newCrowd(t, resilience.Settings{Concurrency: config.Concurrency{Max: c.whole}})
+			for range c.whole {
+				crowd.begin(batch(0))
+			}
+			crowd.state(c.want, 0)
+		})
 	}
 }
 
@@ -221,28 +231,40 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 	}
 }
 
-// Whatever calls come, wait, go away and end: the limits hold at every moment, and
-// in the end every place is free.
+// Whatever calls come, wait, go away and end: the limits hold at every moment, nobody waits for a place
+// that is free, and in the end every place is.
 func TestBulkheadProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := config.Concurrency{
 			Max: rapid.IntRange(1, 12).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"), Wait: time.Second,
 			Share: rapid.SampledFrom([]float64{0, 0.3, 0.5, 1}).Draw(rt, "share"),
 		}
+		reserve := 0 // places that may stay free while somebody waits
+		if s.Share > 0 && s.Share < 1 {
+			reserve = (s.Max + 4) / 8
+		}
 		steps := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
-			u, g := protect(Settings{Concurrency: s}), newGate()
+			u, g := protect(resilience.Settings{Concurrency: s}), newGate()
 			layer := u.Bulkhead(g)
 			var cancels []context.CancelFunc
+			var batches atomic.Int64 // that have a place or wait
 			for i, step := range steps {
 				switch step {
 				case 0, 1, 2:
 					ctx, cancel := context.WithCancel(context.Background())
 					cancels = append(cancels, cancel)
-					send(ctx, layer, &call.Call{
+					end := send(ctx, layer, &call.Call{
 						Batch: step == 2, Pace: 2 * time.Second,
 						Caller: [...]string{"a", "a", "b"}[i%3], Enterprise: [...]enterprise.Number{0, first, second, second}[i%4],
 					})
+					if step == 2 {
+						batches.Add(1)
+						go func() {
+							<-end
+							batches.Add(-1)
+						}()
+					}
 				case 3:
 					select {
 					case g.let <- struct{}{}:
@@ -257,30 +279,20 @@ func TestBulkheadProperty(t *testing.T) {
 				}
 				synctest.Wait()
 				st := u.State()
-				q := u.bulkhead
-				q.mu.Lock()
-				for _, room := range []*room{&q.places, &q.waiting} {
-					all := 0
-					for p, n := range room.of {
-						if p.enterprise == (tenant{}) {
-							all += n
-						}
-					}
-					if all != room.all || room.all > room.max || room.batch > room.batchMax {
-						rt.Errorf("callers have %d of %+v", all, room)
-					}
+				if st.InFlight != g.holds["a"]+g.holds["b"] || st.InFlight > s.Max || st.Queued > s.Queue ||
+					g.batch > max(1, s.Max*7/10) {
+					rt.Errorf("%+v, %d of batch, under %+v", st, g.batch, s)
 				}
-				if slices.ContainsFunc(q.line, q.places.admits) || len(q.line) != q.waiting.all {
+				if waiting := int(batches.Load()) - g.batch; st.Queued > waiting && st.InFlight < s.Max-reserve {
 					rt.Errorf("somebody waits for a place that is free: %+v under %+v", st, s)
 				}
-				q.mu.Unlock()
 			}
 			for _, cancel := range cancels {
 				cancel()
 			}
 			synctest.Wait()
-			if q := u.bulkhead; q.length()+len(q.places.of)+len(q.waiting.of) != 0 {
-				rt.Fatalf("left behind: %+v, %+v", q.places, q.waiting)
+			if st := u.State(); st.InFlight+st.Queued != 0 {
+				rt.Fatalf("left behind: %+v", st)
 			}
 		})
 	})
@@ -372,7 +384,7 @@ func TestWhoeverIsBeyondItsShareIsToldSo(t *testing.T) {
 		crowd.call(17, "a", first)
 		crowd.call(3, "b", second)
 		_, err := do(crowd.rt, requestOf(context.Background(), "GET", &call.Call{Caller: c.caller, Enterprise: c.who}))
-		p := refusedWith(t, err, 503, ErrBulkheadFull, "1")
+		p := refusedWith(t, err, 503, resilience.ErrBulkheadFull, "1")
 		if !strings.HasPrefix(p.Detail, c.says) || !strings.Contains(p.Detail, "fewer calls at once") {
 			t.Error(p.Detail)
 		}

@@ -33,7 +33,6 @@ const maxLimits = 100_000
 // Limits are the rates of enterprises and callers. They are spent by every request,
 // also by one that the cache answers. They are safe for concurrent use.
 type Limits struct {
-	max    int
 	now    func() time.Time
 	shared Shared
 	// refused count what was refused, for the reasons in Refusals.
@@ -42,7 +41,7 @@ type Limits struct {
 	mu sync.Mutex // never held while anybody waits
 	// recent are the keys that were used last. When they are half of what is remembered, they
 	// become older, and those that were older are forgotten unless they were used meanwhile.
-	recent, older map[Key]*limit
+	recent, older map[Key]*line
 	// underWay are the calls of callers that may have so many at once, by the caller's name.
 	underWay map[string]*queue
 }
@@ -56,18 +55,11 @@ func (l *Limits) Refusals() Refusals {
 	return Refusals{l.refused.enterprise.Load(), l.refused.caller.Load(), l.refused.concurrency.Load()}
 }
 
-type limit struct {
-	last config.Rate // that was asked for
-	*line
-}
-
 // NewLimits makes Limits that remember the 50,000 rates that were used last, and some others. A key
 // that was forgotten begins anew with its whole burst and never with more. shared is where rates
 // for all replicas are spent.
 func NewLimits(shared Shared, now func() time.Time) *Limits {
-	return &Limits{
-		max: maxLimits, now: now, shared: shared, recent: make(map[Key]*limit), underWay: make(map[string]*queue),
-	}
+	return &Limits{now: now, shared: shared, recent: make(map[Key]*line), underWay: make(map[string]*queue)}
 }
 
 // Take spends one call of the rate r of key; a rate that changed since the last
@@ -100,18 +92,15 @@ func (l *Limits) lineOf(key Key, r config.Rate) *line {
 	known := l.recent[key]
 	if known == nil {
 		if known = l.older[key]; known == nil {
-			known = &limit{last: r, line: newLine(l.shared, key.shared(), r, part, l.now)}
+			known = newLine(l.shared, key.shared(), r, part, l.now)
 		}
-		if len(l.recent) >= l.max/2 {
-			l.recent, l.older = make(map[Key]*limit), l.recent
+		if len(l.recent) >= maxLimits/2 {
+			l.recent, l.older = make(map[Key]*line), l.recent
 		}
 		l.recent[key] = known
 	}
-	if known.last != r { // which saves the lock of the line
-		known.last = r
-		known.set(r)
-	}
-	return known.line
+	known.set(r)
+	return known
 }
 
 // maxPaced is how many batch calls of one caller wait at most for others of its to end.

@@ -1,4 +1,4 @@
-package resilience
+package resilience_test
 
 import (
 	"context"
@@ -9,11 +9,12 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/testkit"
 )
 
 // take spends one call of a rate, one of batch if it has a pace.
-func take(ctx context.Context, l *Limits, key Key, r config.Rate, pace time.Duration) error {
+func take(ctx context.Context, l *resilience.Limits, key resilience.Key, r config.Rate, pace time.Duration) error {
 	c := interactive()
 	if pace > 0 {
 		c = batch(pace)
@@ -22,7 +23,7 @@ func take(ctx context.Context, l *Limits, key Key, r config.Rate, pace time.Dura
 }
 
 // takes spends n calls, all of which must pass.
-func takes(t *testing.T, n int, l *Limits, key Key, r config.Rate) {
+func takes(t *testing.T, n int, l *resilience.Limits, key resilience.Key, r config.Rate) {
 	t.Helper()
 	for i := range n {
 		if err := take(context.Background(), l, key, r, 0); err != nil {
@@ -32,9 +33,9 @@ func takes(t *testing.T, n int, l *Limits, key Key, r config.Rate) {
 }
 
 var (
-	ofFirst  = Key{Enterprise: first}
-	ofSecond = Key{Enterprise: second}
-	ofCaller = Key{Caller: "hr"}
+	ofFirst  = resilience.Key{Enterprise: first}
+	ofSecond = resilience.Key{Enterprise: second}
+	ofCaller = resilience.Key{Caller: "hr"}
 )
 
 // tooManyOf checks the problem of a caller that is to come back after a time, in seconds.
@@ -48,40 +49,41 @@ func tooManyOf(t *testing.T, err error, cause error, limit int, retryAfter strin
 
 func TestEachKeyHasItsOwnRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
+		l := resilience.NewLimits(nil, time.Now)
 		r := config.Rate{PerSecond: 2, Burst: 2}
-		for _, k := range []Key{ofFirst, ofSecond, ofCaller} {
+		for _, k := range []resilience.Key{ofFirst, ofSecond, ofCaller} {
 			takes(t, 2, l, k, r)
-			tooManyOf(t, take(context.Background(), l, k, r, 0), ErrRate, 2, "1")
+			tooManyOf(t, take(context.Background(), l, k, r, 0), resilience.ErrRate, 2, "1")
 		}
 		time.Sleep(time.Second / 2)
 		takes(t, 1, l, ofFirst, r)
 	})
 }
 
-func TestMemoryForRatesIsBounded(t *testing.T) {
-	l := NewLimits(nil, time.Now)
-	l.max = 100
+// A rate that was forgotten begins anew.
+func TestTheRatesThatWereUsedLastAreRemembered(t *testing.T) {
+	const remembered = 50_000
+	l := resilience.NewLimits(nil, time.Now)
 	r := config.Rate{PerSecond: 0.001, Burst: 1}
-	of := func(i int) Key { return Key{Enterprise: enterprise.Number(i)} }
-	for i := range 10_000 {
-		takes(t, 1, l, of(i), r)
-	}
-	if n := len(l.recent) + len(l.older); n > 100 {
-		t.Fatalf("%d keys are kept", n)
-	}
-	for i := range 200 { // who is used stays
-		if err := take(context.Background(), l, of(9_999), r, 0); err == nil {
-			t.Fatal("a key in use was forgotten")
+	next := 0
+	others := func(n int) {
+		for range n {
+			next++
+			takes(t, 1, l, resilience.Key{Enterprise: enterprise.Number(next)}, r)
 		}
-		takes(t, 1, l, of(20_000+i), r)
 	}
-	takes(t, 1, l, of(1), r) // who was forgotten gets its burst again
+	takes(t, 1, l, ofCaller, r)
+	others(remembered - 1)
+	if take(context.Background(), l, ofCaller, r, 0) == nil {
+		t.Fatal("a rate in use was forgotten")
+	}
+	others(2 * remembered)
+	takes(t, 1, l, ofCaller, r)
 }
 
 func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
+		l := resilience.NewLimits(nil, time.Now)
 		start := time.Now()
 		for range 110 {
 			if err := take(context.Background(), l, ofCaller, config.Rate{PerSecond: 10, Burst: 10},
@@ -97,7 +99,7 @@ func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 
 func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
+		l := resilience.NewLimits(nil, time.Now)
 		takes(t, 1, l, ofFirst, config.Rate{PerSecond: 1, Burst: 1})
 		more := config.Rate{PerSecond: 100, Burst: 50}
 		if err := take(context.Background(), l, ofFirst, more, 0); err == nil {
@@ -110,7 +112,7 @@ func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
 
 func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
+		l := resilience.NewLimits(nil, time.Now)
 		enter := func(c *call.Call) (leave func()) {
 			t.Helper()
 			leave, err := l.Enter(context.Background(), begun(c), 2)
@@ -119,7 +121,7 @@ func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
 		}
 		one, other := enter(interactive()), enter(interactive())
 		_, err := l.Enter(context.Background(), begun(interactive()), 2)
-		tooManyOf(t, err, ErrConcurrency, 2, "1")
+		tooManyOf(t, err, resilience.ErrConcurrency, 2, "1")
 		enter(&call.Call{Caller: "another"})()
 		one()
 		enter(interactive())()
@@ -130,7 +132,7 @@ func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
 // All calls of a caller of class batch are batch: it leaves none of its own calls to others.
 func TestABatchCallerWaitsForItsOwnCallsToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
+		l := resilience.NewLimits(nil, time.Now)
 		began := time.Now()
 		for range 10 {
 			go func() {
@@ -146,7 +148,7 @@ func TestABatchCallerWaitsForItsOwnCallsToEnd(t *testing.T) {
 		}
 		synctest.Wait()
 		_, err := l.Enter(context.Background(), begun(batch(time.Second/2)), 2)
-		tooManyOf(t, err, ErrConcurrency, 2, "1")
+		tooManyOf(t, err, resilience.ErrConcurrency, 2, "1")
 		time.Sleep(10 * time.Second)
 		for range 2 { // nothing was left behind
 			if _, err := l.Enter(context.Background(), begun(batch(0)), 2); err != nil {

@@ -66,6 +66,9 @@ func newLine(in Shared, name string, r config.Rate, part float64, now func() tim
 func (l *line) set(r config.Rate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.rate == r {
+		return
+	}
 	l.rate = r
 	l.empty, l.batchEmpty = time.Time{}, time.Time{}
 	l.divide()
@@ -120,12 +123,10 @@ func (l *line) await(ctx context.Context, c *call.Call, start time.Time, pace ti
 		l.mu.Lock()
 		l.due = due
 		l.mu.Unlock()
-		timer := time.NewTimer(short)
 		select {
-		case <-timer.C:
+		case <-time.After(short):
 		case <-ctx.Done():
-			timer.Stop()
-			return givenUp(ctx, due.Sub(l.now()))
+			return due.Sub(l.now()), cancelled(ctx)
 		}
 	}
 }
@@ -211,13 +212,13 @@ func shortage(limiter *rate.Limiter, want float64, now time.Time) time.Duration 
 	return time.Duration(math.Ceil(min(missing/float64(limiter.Limit()), math.MaxInt32) * float64(time.Second)))
 }
 
-// givenUp is for a ctx that has ended: a caller who went away gets its cause, one
-// whose time is over a refusal like any other.
-func givenUp(ctx context.Context, short time.Duration) (time.Duration, error) {
+// cancelled is the cause of a ctx that was cancelled, as that of a caller who went away; nil for one whose
+// time is over: its call is refused like any other.
+func cancelled(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return short, nil
+	return nil
 }
 
 // tooMany is the refusal: 429 with the limit in calls a second, rounded up.

@@ -84,7 +84,9 @@ func (r *room) add(e *entry, n int) {
 		if i > 0 && p == e.parties[0] {
 			continue
 		}
-		if r.of[p] += n; r.of[p] == 0 {
+		if of := r.of[p] + n; of > 0 {
+			r.of[p] = of
+		} else {
 			delete(r.of, p)
 		}
 	}
@@ -102,7 +104,11 @@ func (r *room) beyond(e *entry) (n int) {
 
 // admits reports whether there is room for e.
 func (r *room) admits(e *entry) bool {
-	return r.all < r.max-r.reserve*r.beyond(e)/2 && (!e.batch || r.batch < r.batchMax)
+	if e.batch && r.batch >= r.batchMax {
+		return false
+	}
+	free := r.max - r.all
+	return free > r.reserve || free > r.reserve*r.beyond(e)/2 // mostly, nobody has to leave anything free
 }
 
 // before reports whether e is served before o, who came earlier: interactive before batch; then
@@ -137,14 +143,12 @@ func (q *queue) enter(ctx context.Context, c *call.Call, wait time.Duration) (_ 
 	q.line = append(q.line, e)
 	q.waiting.add(e, 1)
 	q.mu.Unlock()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	var err error
 	select {
 	case <-e.granted:
-	case <-timer.C:
+	case <-time.After(wait):
 	case <-ctx.Done():
-		_, err = givenUp(ctx, 0)
+		err = cancelled(ctx)
 	}
 	q.mu.Lock()
 	place := slices.Index(q.line, e)

@@ -19,7 +19,7 @@ const (
 	firstBackoff = 50 * time.Millisecond
 	maxBackoff   = time.Second
 	// maxRetryAfter is the longest Retry-After that is waited for here. A longer
-	// one is the caller's to keep.
+	// one is passed on to the caller.
 	maxRetryAfter = 2 * time.Second
 	// maxKept is the longest body of a failed answer that is read to its end, for
 	// the sake of its connection and of the caller, who gets it if the next try is
@@ -35,9 +35,9 @@ const (
 //   - every other call only if its connection was never made and its body, if any,
 //     can be had again from GetBody.
 //
-// It is no retry's turn after a time-out, which the caller has waited for once
-// already; after the gateway's own refusals; when the context has ended or would end
-// before; or beyond the budget. The caller then gets the failure as it was, also if the
+// There is no retry after a time-out, for which the caller has waited once already, or
+// after a refusal of the gateway's own; none if the context has ended or would end before
+// it; and none beyond the budget. The caller then gets the failure as it was, also if the
 // gateway itself refuses the retry, as by a circuit that has opened.
 func (u *Upstream) Retry(next call.Sender) call.Sender {
 	if u.o.Settings.Tries <= 1 {
@@ -66,7 +66,7 @@ func (u *Upstream) Retry(next call.Sender) call.Sender {
 			}
 			answer, err = next.Send(ctx, c, again)
 			if err != nil && refused(err) && (kept != nil || failure != nil) {
-				// That its upstream failed is nearer to the truth than that the gateway called too often.
+				// It was the upstream that failed, not the caller who called too often.
 				return kept, failure
 			}
 		}
@@ -97,8 +97,8 @@ func safeMethod(method string) bool {
 // refused reports whether an error is a refusal of the gateway's own: an open circuit, a full
 // bulkhead, a rate, a token that was not to be had.
 func refused(err error) bool {
-	var word problem.Reporter
-	return errors.As(err, &word)
+	var own problem.Reporter
+	return errors.As(err, &own)
 }
 
 // repeatable returns the request for another try; false if its body is gone. The
@@ -163,11 +163,9 @@ func keep(method string, answer *http.Response) *http.Response {
 // pause waits, and notes it as time spent on limits.
 func (u *Upstream) pause(ctx context.Context, c *call.Call, wait time.Duration) error {
 	start := u.o.Now()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	var err error
 	select {
-	case <-timer.C:
+	case <-time.After(wait):
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}

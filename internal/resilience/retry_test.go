@@ -1,4 +1,4 @@
-package resilience
+package resilience_test
 
 import (
 	"context"
@@ -13,10 +13,11 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/testkit"
 )
 
-var thrice = Settings{Tries: 3}
+var thrice = resilience.Settings{Tries: 3}
 
 // script is an upstream that answers each try by the next of its lines, the last
 // one for ever, and remembers when it was tried, what it was sent and what it gave.
@@ -136,11 +137,17 @@ func TestARetryThatSucceedsIsAllTheCallerSees(t *testing.T) {
 	})
 }
 
-func TestBackoffGrowsAndIsBoundedAndItsJitterReachesDownToNothing(t *testing.T) {
+func TestBackoffGrowsToABoundAndIsDrawnFromNothingOn(t *testing.T) {
 	testkit.Table(t, map[string]float64{"longest": 1, "none": 0}, func(t *testing.T, jitter float64) {
-		u := protect(thrice, func(o *Options) { o.Rand = func() float64 { return jitter } })
+		u := protect(resilience.Settings{Tries: 8}, func(o *resilience.Options) { o.Rand = func() float64 { return jitter } })
+		var tries []time.Time
+		repeat(1, u.Retry(tripper(func(*http.Request) (*http.Response, error) {
+			tries = append(tries, time.Now())
+			repeat(6, u.Retry(answers(200)), second) // which pays for the next
+			return nil, errReset
+		})), first)
 		for i, ms := range []float64{50, 100, 200, 400, 800, 1000, 1000} {
-			if got, _ := u.backoff(context.Background(), i+1, nil); got != seconds(jitter*ms/1000) {
+			if got := tries[i+1].Sub(tries[i]); got != seconds(jitter*ms/1000) {
 				t.Errorf("wait %d is %s", i+1, got)
 			}
 		}
@@ -173,7 +180,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	})
 }
 
-func TestTheCallersTimeIsRespected(t *testing.T) {
+func TestThereIsNoRetryBeyondTheCallersTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		defer cancel()
@@ -199,7 +206,7 @@ func TestTheCallersTimeIsRespected(t *testing.T) {
 
 // The circuit opens, the queue fills or the rate is spent between two tries: the
 // caller gets what its upstream said, not that the gateway would not ask again.
-func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
+func TestARefusedRetryGivesTheFailureBeforeIt(t *testing.T) {
 	of := func(content string, length int64) tripper {
 		return func(*http.Request) (*http.Response, error) {
 			a := answer(503, content)
@@ -207,20 +214,21 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 			return a, nil
 		}
 	}
-	type word struct {
+	type failure struct {
 		method string
 		first  tripper
 		body   string // of the 503, unless there is none
 		err    error
 	}
+	const maxKept = 16 << 10
 	refusal := problem.TooMany(1, time.Second, "too many")
-	testkit.Table(t, map[string]word{
+	testkit.Table(t, map[string]failure{
 		"short_answer":      {"GET", answers(503), "text", nil},
 		"answer_to_head":    {"HEAD", of("", 1<<20), "", nil},
 		"error":             {"GET", fails(errReset), "", errReset},
 		"answer_too_long":   {"GET", of(strings.Repeat("x", maxKept+1), maxKept+1), "", refusal},
 		"answer_broken_off": {"GET", of("text", 9), "", refusal},
-	}, func(t *testing.T, c word) {
+	}, func(t *testing.T, c failure) {
 		s := scripted(c.first, fails(refusal))
 		a, err := request(c.method, first).by(protect(thrice).Retry(s))
 		if s.tried(t, 2); err != c.err {
@@ -237,7 +245,7 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 
 func TestTheRequestIsNotTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := protect(Settings{
+		u := protect(resilience.Settings{
 			Tries: 3, Concurrency: config.Concurrency{Max: 1}, Breaker: trusting.Breaker,
 			Rate: config.Rate{PerSecond: 100, Burst: 100},
 		})

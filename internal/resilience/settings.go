@@ -44,9 +44,6 @@ type Options struct {
 	// Name names the upstream in the log.
 	Name     string
 	Settings Settings
-	// HeaderTimeout is how long an answer's header is waited for, 30 s if 0. Silence of a
-	// third of it is long enough to open the circuit, see silence.
-	HeaderTimeout time.Duration
 	// Now is the clock. The breaker library reads time.Now itself, so a test that moves
 	// the clock does it with testing/synctest.
 	Now func() time.Time

@@ -1,4 +1,4 @@
-package resilience
+package resilience_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -110,21 +111,21 @@ func breaksOff(err error) tripper {
 func panics(*http.Request) (*http.Response, error) { panic("a fault below") }
 
 // protect makes an Upstream whose jitter is the longest possible.
-func protect(s Settings, change ...func(*Options)) *Upstream {
-	o := Options{
-		Name: "nsso", Settings: s, HeaderTimeout: 30 * time.Second, Now: time.Now, Rand: func() float64 { return 0.999 },
+func protect(s resilience.Settings, change ...func(*resilience.Options)) *resilience.Upstream {
+	o := resilience.Options{
+		Name: "nsso", Settings: s, Now: time.Now, Rand: func() float64 { return 0.999 },
 		Log: slog.New(slog.DiscardHandler), Classify: classify,
 		Neutral: func(_ *call.Call, a *http.Response) bool { return a.Header.Get("Health") != "" },
 	}
 	for _, c := range change {
 		c(&o)
 	}
-	return NewUpstream(o)
+	return resilience.NewUpstream(o)
 }
 
 // logTo has an Upstream write its log as text.
-func logTo(w io.Writer) func(*Options) {
-	return func(o *Options) { o.Log = slog.New(slog.NewTextHandler(w, nil)) }
+func logTo(w io.Writer) func(*resilience.Options) {
+	return func(o *resilience.Options) { o.Log = slog.New(slog.NewTextHandler(w, nil)) }
 }
 
 // healthDown is the answer of a health check, which is neutral.
@@ -135,7 +136,7 @@ func healthDown(*http.Request) (*http.Response, error) {
 }
 
 // layers puts the layers around next as the composition does, without a token.
-func layers(u *Upstream, next call.Sender) call.Sender {
+func layers(u *resilience.Upstream, next call.Sender) call.Sender {
 	return u.Retry(u.Rate(u.Bulkhead(u.Breaker(next))))
 }
 
@@ -242,19 +243,32 @@ func member(p *problem.Problem, name string) any {
 	return nil
 }
 
-// gate is an upstream whose calls last until they are let go, each under a name.
+// gate is an upstream whose calls last until they are let go.
 type gate struct {
 	let   chan struct{}
 	mu    sync.Mutex
-	order []string
+	order []string       // the callers, as their calls came
+	holds map[string]int // how many calls of each caller are here
+	batch int            // how many of class batch
 }
 
-func newGate() *gate { return &gate{let: make(chan struct{})} }
+func newGate() *gate { return &gate{let: make(chan struct{}), holds: make(map[string]int)} }
+
+func (g *gate) add(c *call.Call, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holds[c.Caller] += n
+	if c.Batch {
+		g.batch += n
+	}
+	if n > 0 {
+		g.order = append(g.order, c.Caller)
+	}
+}
 
 func (g *gate) Send(ctx context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
-	g.mu.Lock()
-	g.order = append(g.order, c.Caller)
-	g.mu.Unlock()
+	g.add(c, 1)
+	defer g.add(c, -1)
 	select {
 	case <-g.let:
 		return answer(200, "text"), nil

@@ -1,10 +1,7 @@
-package telemetry
-
-// The tests stand in the package for the tracer of its other tests.
+package telemetry_test
 
 import (
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -53,7 +50,7 @@ func TestWhatACollectorAnswers(t *testing.T) {
 			}))
 			defer server.Close()
 			var log testkit.Log
-			tracer := newTestTracer(t, server.URL, func(o *TracerOptions) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+			tracer := newTestTracer(t, server.URL, logTo(&log))
 			told(tracer, func() { tracer.Done(tracedCall(), "") })
 			if s := tracer.Stats(); (s.Exported == 1) != (c.logged == "") || s.Exported+s.Dropped != 1 {
 				t.Errorf("%+v", s)

@@ -58,7 +58,7 @@ func (t *Tracer) lineageOf(r *call.Record) (l lineage, sampled bool) {
 }
 
 // draw decides by the last seven bytes of the trace id, which are random (W3C Trace
-// Context, level 2), so that everybody who decides so decides alike.
+// Context, level 2), so that every tracer with this ratio decides alike.
 func (t *Tracer) draw(id trace.TraceID) bool {
 	const random = 1<<56 - 1
 	return binary.BigEndian.Uint64(id[8:])&random >= t.refuse

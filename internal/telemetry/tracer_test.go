@@ -1,7 +1,4 @@
-package telemetry
-
-// The tests stand in the package: they fill the queue of spans, give a stop more time than it
-// has, and look at ids without a span.
+package telemetry_test
 
 import (
 	"bytes"
@@ -14,18 +11,15 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/oteltest"
 )
@@ -34,50 +28,35 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 // newTestTracer makes a tracer of a collector that is there: its stop waits for as long as a busy
 // machine may take.
-func newTestTracer(t testing.TB, endpoint string, edit func(*TracerOptions)) *Tracer {
+func newTestTracer(t testing.TB, endpoint string, edit func(*telemetry.TracerOptions)) *telemetry.Tracer {
 	t.Helper()
 	u, err := url.Parse(endpoint)
 	testkit.Must(t, err)
-	o := TracerOptions{
+	o := telemetry.TracerOptions{
 		Endpoint: u, Headers: map[string]string{"Authorization": "Bearer collector-key"}, SampleRatio: 1,
 		ServiceName: "ebox", Version: "1.2", Environment: "test", Instance: "i1", Log: slog.New(slog.DiscardHandler),
 	}
 	edit(&o)
-	tracer, err := NewTracer(o)
+	tracer, err := telemetry.NewTracer(o)
 	testkit.Must(t, err)
-	tracer.queue.flush = time.Minute
+	tracer.StopWithin(time.Minute)
 	return tracer
 }
 
-func plain(*TracerOptions) {}
+func plain(*telemetry.TracerOptions) {}
+
+func logTo(log *testkit.Log) func(*telemetry.TracerOptions) {
+	return func(o *telemetry.TracerOptions) { o.Log = slog.New(slog.NewTextHandler(log, nil)) }
+}
 
 // told runs the tracer, lets do tell it, and stops it, which sends what is there.
-func told(tracer *Tracer, do func()) {
+func told(tracer *telemetry.Tracer, do func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); tracer.Run(ctx) }()
 	do()
 	stop()
 	<-ended
-}
-
-// begun is closed when a tracer begins to send a batch: a stop that a busy machine delays would otherwise
-// cut it before.
-func begun(tracer *Tracer) <-chan struct{} {
-	e := &noted{SpanExporter: tracer.queue.SpanExporter, begun: make(chan struct{})}
-	tracer.queue.SpanExporter = e
-	return e.begun
-}
-
-type noted struct {
-	sdktrace.SpanExporter
-	once  sync.Once
-	begun chan struct{}
-}
-
-func (e *noted) ExportSpans(ctx context.Context, batch []sdktrace.ReadOnlySpan) error {
-	e.once.Do(func() { close(e.begun) })
-	return e.SpanExporter.ExportSpans(ctx, batch)
 }
 
 const (
@@ -106,7 +85,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 	tracer := newTestTracer(t, collector.URL, plain)
 	r := tracedCall()
 	told(tracer, func() {
-		upstream := NewTries(roundTrip(func(req *http.Request) (*http.Response, error) {
+		upstream := telemetry.NewTries(roundTrip(func(req *http.Request) (*http.Response, error) {
 			for _, name := range []string{"Traceparent", "Tracestate", "Baggage"} {
 				if req.Header[name] != nil {
 					t.Errorf("%s is sent", name)
@@ -114,7 +93,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 			}
 			theirs := http.Header{"Belgov-Trace-Id": {"theirs\xff"}}
 			return &http.Response{StatusCode: 503, Header: theirs, Body: http.NoBody}, nil
-		}), func() *Tracer { return tracer })
+		}), func() *telemetry.Tracer { return tracer })
 		req := httptest.NewRequest("GET", "https://services.example.be:8443/REST/ebox/messages?q=79072300048", nil)
 		if _, err := upstream.Send(context.Background(), r.Call, req); err != nil {
 			t.Fatal(err)
@@ -192,7 +171,7 @@ func (f roundTrip) Send(_ context.Context, _ *call.Call, r *http.Request) (*http
 
 func TestTheCallersTraceGoesOn(t *testing.T) {
 	collector := oteltest.Start(t)
-	tracer := newTestTracer(t, collector.URL, func(o *TracerOptions) { o.SampleRatio = 0 })
+	tracer := newTestTracer(t, collector.URL, func(o *telemetry.TracerOptions) { o.SampleRatio = 0 })
 	const theirs, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	told(tracer, func() {
 		for _, parent := range []string{
@@ -227,15 +206,15 @@ func TestTheCallersTraceGoesOn(t *testing.T) {
 }
 
 func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
-	for ratio, want := range map[float64][2]int{0: {0, 0}, 1: {4000, 4000}, 0.25: {850, 1150}} {
-		tracer := newTestTracer(t, "http://127.0.0.1:1", func(o *TracerOptions) { o.SampleRatio = ratio })
-		n := 0
-		for range 4000 {
-			if _, sampled := tracer.lineageOf(&call.Record{Call: &call.Call{ID: call.NewID()}}); sampled {
-				n++
+	collector := oteltest.Start(t)
+	for ratio, want := range map[float64][2]uint64{0: {0, 0}, 1: {4000, 4000}, 0.25: {850, 1150}} {
+		tracer := newTestTracer(t, collector.URL, func(o *telemetry.TracerOptions) { o.SampleRatio = ratio })
+		told(tracer, func() {
+			for range 4000 {
+				tracer.Done(&call.Record{Call: &call.Call{ID: call.NewID()}}, "")
 			}
-		}
-		if n < want[0] || n > want[1] {
+		})
+		if n := tracer.Stats().Exported; n < want[0] || n > want[1] {
 			t.Errorf("%v: %d of 4000", ratio, n)
 		}
 	}
@@ -244,33 +223,32 @@ func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
 func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 	frozen, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
-	defer frozen.Close()
+	t.Cleanup(func() { frozen.Close() })
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	_ = gone.Close()
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "I do not know "+r.Header.Get("Authorization"), http.StatusForbidden)
 	}))
-	defer refusing.Close()
+	t.Cleanup(refusing.Close)
 	garbage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, _ := w.(http.Hijacker).Hijack()
 		_, _ = conn.Write([]byte("hunter2 hunter2\r\n\r\n"))
 		_ = conn.Close()
 	}))
-	defer garbage.Close()
+	t.Cleanup(garbage.Close)
 	for name, endpoint := range map[string]string{"frozen": "http://" + frozen.Addr().String(), "gone": "http://" +
 		gone.Addr().String(), "refusing": refusing.URL, "no HTTP": garbage.URL} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var log testkit.Log
-			tracer := newTestTracer(t, endpoint, func(o *TracerOptions) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-			tracer.queue.flush = 100 * time.Millisecond
-			sending := begun(tracer)
-			const calls = queueSize + 1000
+			tracer := newTestTracer(t, endpoint, logTo(&log))
+			tracer.StopWithin(2 * time.Second)
+			const calls = 4096 + 1000 // more than wait at once
 			told(tracer, func() {
 				for range calls {
 					tracer.Done(tracedCall(), "/x")
 				}
-				<-sending
 			})
 			if s := tracer.Stats(); s.Exported != 0 || s.Dropped != calls {
 				t.Errorf("%+v of %d", s, calls)
@@ -283,48 +261,19 @@ func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// frozenExporter is a collector that never answers.
-type frozenExporter struct{ sdktrace.SpanExporter }
-
-func (frozenExporter) ExportSpans(ctx context.Context, _ []sdktrace.ReadOnlySpan) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (frozenExporter) Shutdown(context.Context) error { return nil }
-
-// Waited for, each of the eight batches would take ten seconds.
-func TestAStopWaitsForAFrozenCollectorOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(frozenExporter{}, slog.New(slog.DiscardHandler))
-		sampled := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1},
-			TraceFlags: trace.FlagsSampled})
-		for range queueSize {
-			q.OnEnd(tracetest.SpanStub{SpanContext: sampled}.Snapshot())
-		}
-		stopped, stop := context.WithCancel(t.Context())
-		stop()
-		began := time.Now()
-		q.run(stopped)
-		if took := time.Since(began); took != q.flush || q.dropped.Load() != queueSize {
-			t.Errorf("it took %s, and %d spans were dropped", took, q.dropped.Load())
-		}
-	})
-}
-
 func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
 	collector := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	collector.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	collector.StartTLS()
 	defer collector.Close()
 	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: collector.Certificate().Raw})
-	trusting := func(authorities []byte) *Tracer {
-		return newTestTracer(t, collector.URL, func(o *TracerOptions) { o.Authorities = authorities })
+	trusting := func(authorities []byte) *telemetry.Tracer {
+		return newTestTracer(t, collector.URL, func(o *telemetry.TracerOptions) { o.Authorities = authorities })
 	}
 	distrusting := trusting(nil)
-	distrusting.queue.flush = firstPause // it would be tried again
+	distrusting.StopWithin(time.Second / 2) // it would be tried again
 	for name, c := range map[string]struct {
-		tracer   *Tracer
+		tracer   *telemetry.Tracer
 		exported uint64
 	}{"with the file": {trusting(own), 1}, "without it": {distrusting, 0}} {
 		t.Run(name, func(t *testing.T) {
@@ -334,8 +283,9 @@ func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewTracer(TracerOptions{Endpoint: new(url.URL), Authorities: []byte("none"), ServiceName: "ebox",
-		Log: slog.New(slog.DiscardHandler)}); err == nil {
+	_, err := telemetry.NewTracer(telemetry.TracerOptions{Endpoint: new(url.URL), Authorities: []byte("none"),
+		Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
 		t.Error("a file without a certificate is taken")
 	}
 }
@@ -345,9 +295,9 @@ func TestATryThatFailedHasASpan(t *testing.T) {
 	tracer := newTestTracer(t, collector.URL, plain)
 	gone, cancel := context.WithCancel(context.Background())
 	told(tracer, func() {
-		upstream := NewTries(roundTrip(func(*http.Request) (*http.Response, error) {
+		upstream := telemetry.NewTries(roundTrip(func(*http.Request) (*http.Response, error) {
 			return nil, errors.New("connection refused by 10.0.0.1")
-		}), func() *Tracer { return tracer })
+		}), func() *telemetry.Tracer { return tracer })
 		req := httptest.NewRequest("GET", "http://services.example.be/x", nil)
 		_, _ = upstream.Send(context.Background(), tracedCall().Call, req)
 		cancel()
@@ -364,9 +314,8 @@ func TestATryThatFailedHasASpan(t *testing.T) {
 
 func TestWithoutATracerATryCostsNothing(t *testing.T) {
 	answer := &http.Response{}
-	layer := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil }), func() *Tracer {
-		return nil
-	})
+	upstream := roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil })
+	layer := telemetry.NewTries(upstream, func() *telemetry.Tracer { return nil })
 	req := httptest.NewRequest("GET", "http://x/", nil)
 	ctx, c := t.Context(), call.New()
 	if n := testing.AllocsPerRun(100, func() { _, _ = layer.Send(ctx, c, req) }); n != 0 {
@@ -375,27 +324,14 @@ func TestWithoutATracerATryCostsNothing(t *testing.T) {
 }
 
 func TestHeadersOfTheCollector(t *testing.T) {
-	got, err := ParseHeaders([]byte("# of the tenant\nAuthorization: Bearer a:b\r\n\nx-scope-orgid:ebox\n"))
+	got, err := telemetry.ParseHeaders([]byte("# of the tenant\nAuthorization: Bearer a:b\r\n\nx-scope-orgid:ebox\n"))
 	if err != nil || len(got) != 2 || got["Authorization"] != "Bearer a:b" || got["X-Scope-Orgid"] != "ebox" {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"hunter2", ": hunter2", "a b: hunter2", "x: hunter2\x01"} {
-		if _, err := ParseHeaders([]byte("ok: 1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") ||
-			strings.Contains(err.Error(), "hunter2") {
+		_, err := telemetry.ParseHeaders([]byte("ok: 1\n" + bad))
+		if err == nil || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-}
-
-func FuzzTraceParent(f *testing.F) {
-	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b", requestID)
-	f.Add("", "", "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c1")
-	f.Add("00-00000000000000000000000000000000-0000000000000000-00", "a=\xee0", "00000000-0000-0000-0000-000000000000")
-	tracer := newTestTracer(f, "http://127.0.0.1:1", plain)
-	f.Fuzz(func(t *testing.T, parent, state, id string) {
-		l, sampled := tracer.lineageOf(&call.Record{Call: &call.Call{ID: id, TraceParent: parent, TraceState: state}})
-		if sampled && (!l.own.IsValid() || !l.trace.IsValid() || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
-			t.Fatalf("%q %q %q: %+v", parent, state, id, l)
-		}
-	})
 }

@@ -55,7 +55,8 @@ func (h *house) untouched(upstreams ...string) {
 	}
 }
 
-// breakCircuit makes nsso fail for two enterprises until it is not called any more.
+// breakCircuit makes nsso fail for two enterprises until it is not called any more. Of their failures all but the
+// first count for its circuit.
 func (h *house) breakCircuit(calls int) (fault int) {
 	h.t.Helper()
 	fault = h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 503})
@@ -83,7 +84,7 @@ func retryAfterOf(t *testing.T, a answer) time.Duration {
 
 func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 	t.Parallel()
-	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 10, window: 10m, open: 10m}"))
+	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 9, window: 10m, open: 10m}"))
 	fault := f.breakCircuit(10)
 	sent := f.sim.RequestCount("provider:nsso")
 
@@ -404,7 +405,7 @@ func TestBatchCallersArePacedAndLeaveRoomInTheRate(t *testing.T) {
 // a broken upstream free, nor does it fill up anybody's rate.
 func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 	t.Parallel()
-	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 10, window: 10m, open: 10m}"),
+	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 9, window: 10m, open: 10m}"),
 		edit("{number: 0474.028.805,", "{number: 0474.028.805, "+onceOnly+","), ofRoute("grant-citizen", onceOnly),
 		edit("tenancy:\n", "callers:\n  - {name: counted, networks: [127.0.0.3/32], "+onceOnly+"}\n"+
 			"  - {name: desk, networks: [127.0.0.1/32]}\ntenancy:\n"))
