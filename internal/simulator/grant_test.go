@@ -111,7 +111,7 @@ func TestCitizenMandatesAreListedForThoseWhoMay(t *testing.T) {
 	}
 	for body, says := range map[string]string{
 		`{"mandatorSsin":`: "A JSON object", `[]`: "A JSON object", `null`: "A JSON object", order + `} {}`: "A JSON object",
-		`{"mandatorSsin":79072300048,"scopes":` + flexiJob + `}`: `"value": 79072300048`,
+		`{"mandatorSsin":79072300048,"scopes":` + flexiJob + `}`: `input string \"79072300048\"`,
 		order + `,"startDate":"2026-02-30"}`:                     "/startDate",
 		order + `,"createMandateWithRepresentative":"yes"}`:      "A boolean",
 		`{"MandatorSsin":"00000000000","Scopes":[]}`:             `mandatorSsin\",\"scopes`,

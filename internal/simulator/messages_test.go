@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,10 +49,13 @@ func TestMessagesAreFiltered(t *testing.T) {
 	get := l.consumer()
 	base := l.ProviderURL("nsso") + "/ebox/messages?pageSize=100&"
 	list := func(query string) messagePage { return decode[messagePage](t, get("GET", base+query, "")) }
-	middle := list("").Items[9].Published
+	all := list("").Items
+	middle := all[9].Published
+	day := middle[:len(time.DateOnly)]
+	since := slices.IndexFunc(all, func(m message) bool { return m.Published[:len(day)] == day })
 	for query, want := range map[string]int{
 		"readStatus=true&something=else": 12, "readStatus=false": 28, "visible=false": 0, "registeredMail=true": 4,
-		"receivedAfter=" + middle: 9, "receivedBefore=" + middle: 30, "receivedAfter=2999-01-01": 0,
+		"receivedAfter=" + middle: 9, "receivedBefore=" + middle: 30, "receivedAfter=" + day: since,
 		"expiredAfter=2999-01-01": 0, "q=Message+7&qlang=fr": 1, "q=Message+7&qlang=nl": 0, "messageTypeId=invoice": 0,
 		"senderApplicationId=dmfa": 40, "senderOrganizationId=0206731645": 0,
 	} {
