@@ -2,6 +2,8 @@ package simulator_test
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -65,14 +67,25 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 func TestTheOldestIsForgotten(t *testing.T) {
 	l := newLab(t)
 	const most = 10_000
-	send, mandates := l.citizens(), l.GrantURL()+"/mandates"
-	create := func() string {
-		return createdID(t, send("POST", mandates, `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`))
+	const order = `{"mandatorSsin":"00000000000","scopes":` + flexiJob + `}`
+	token, mandates := l.token(simulator.ScopeCitizenMandates), l.GrantURL()+"/mandates"
+	send := l.as(token, 0)
+	first, second := createdID(t, send("POST", mandates, order)), createdID(t, send("POST", mandates, order))
+	// The others are sent on one connection, none of which waits for an answer.
+	conn, err := net.Dial("tcp", l.Address())
+	testkit.Must(t, err)
+	defer conn.Close()
+	request := func(more string) string {
+		return fmt.Sprintf("POST /REST/grant/citizen/v1/mandates HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+			"Content-Length: %d\r\n%s\r\n%s", token, len(order), more, order)
 	}
-	first, second := create(), create()
-	for range most - 1 {
-		create()
-	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(conn, strings.Repeat(request(""), most-2)+request("Connection: close\r\n"))
+		sent <- err
+	}()
+	_, err = io.Copy(io.Discard, conn)
+	testkit.Must(t, errors.Join(err, <-sent))
 	if list := l.Requests(); len(list) != most || list[0].Seq != 3 || l.RequestCount(simulator.UpstreamGrant) != most+1 {
 		t.Errorf("%d requests are shown, from number %d", len(list), list[0].Seq)
 	}
