@@ -64,14 +64,13 @@ type attachment struct {
 	FileName string     `json:"fileName"`
 	Main     bool       `json:"isMainContent"`
 	Media    string     `json:"mediaType"`
-	Size     float64    `json:"size"` // kB
 	Signed   bool       `json:"isAttachmentSigned"`
-	// Digest and Content are only there as it is shown.
-	Digest  any    `json:"digest,omitempty"`
-	Content string `json:"contentHref,omitempty"`
+	// Size, in kB, Digest and Content are only there as it is shown.
+	Size    float64 `json:"size"`
+	Digest  any     `json:"digest,omitempty"`
+	Content string  `json:"contentHref,omitempty"`
 
-	content *document // nil if it was too large to keep
-	digest  digestOf
+	content *document
 }
 
 // digestOf gives a SHA-256 in base64url. Of a large document that takes a while, and so it is
@@ -209,14 +208,14 @@ func (b mailbox) unread() (n int) {
 // summary serves GET /ebox.
 func (m *messageRegistry) summary(c *call) (any, error) {
 	b := m.box(c.enterprise)
-	var size float64
+	var size int64
 	for _, msg := range b {
 		for _, a := range msg.attachments {
-			size += a.Size
+			size += a.content.size
 		}
 	}
 	return map[string]any{
-		"numberOfMessages": len(b), "numberOfUnreadMessages": b.unread(), "eboxSize": size,
+		"numberOfMessages": len(b), "numberOfUnreadMessages": b.unread(), "eboxSize": float64(size) / 1024,
 		"lastReceiptDate": b[0].Published.In(m.zone), // there is always one
 		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
 		"_links": links{"self": {m.path + "/ebox"}, "messages": {m.path + "/ebox/messages"}},
@@ -262,9 +261,10 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachment {
 	v := *a
+	v.Size = float64(a.content.size) / 1024
 	v.Content = m.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
 	if whole {
-		v.Digest = a.digest
+		v.Digest = digestOf(a.content.digest)
 	}
 	return v
 }
@@ -286,7 +286,7 @@ func (m *messageRegistry) attachment(_ *call, msg *message, a *attachment) (any,
 // entity tag. Fetching the main content marks the message read, whatever part of
 // it is fetched and even if the client has it already; so does HEAD.
 func (m *messageRegistry) content(c *call, msg *message, a *attachment) (any, error) {
-	if a.content == nil {
+	if a.content.ReaderAt == nil {
 		return nil, problem.NotFound("The simulator does not keep the content of so large a published document.")
 	}
 	msg.Read = msg.Read || a.Main

@@ -266,14 +266,11 @@ func readFile(part *multipart.Part) (*attachment, error) {
 	}
 	digest := base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
 	mediaType, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
-	f := &attachment{
-		FileName: part.FileName(), Media: mediaType, Size: float64(size+rest) / 1024,
-		digest: func() string { return digest },
-	}
+	content := &document{size: size + rest, digest: func() string { return digest }}
 	if rest == 0 {
-		f.content = keptDocument(kept.Bytes())
+		content = keptDocument(kept.Bytes())
 	}
-	return f, nil
+	return &attachment{FileName: part.FileName(), Media: mediaType, content: content}, nil
 }
 
 // check compares the description with the files that came with it, with the version of the
@@ -315,8 +312,10 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 		delete(unnamed, a.Part)
 		refuseIf(f.FileName == "", missing, a.Part, "the part needs a file name")
 		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, a.Part, "the content type is none of those that e-Box takes")
-		refuseIf(a.Digest != nil && (a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != f.digest()),
-			invalid, name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
+		if d := a.Digest; d != nil {
+			refuseIf(d.Method != digestMethod || strings.TrimRight(d.Value, "=") != f.content.digest(), invalid,
+				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
+		}
 	}
 	for _, part := range slices.Sorted(maps.Keys(unnamed)) {
 		refuseIf(true, invalid, part, "no attachment names this part")
