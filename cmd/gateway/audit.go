@@ -114,16 +114,13 @@ func printReports(p *process, reports []audit.Report) (findings int) {
 	return findings
 }
 
-// printReport says what verifying one chain found. What is wrong comes first, to a
-// bound: whoever tore out a page wants no thousand lines.
+// printReport says what verifying one chain found. What is wrong comes first.
 func printReport(p *process, r *audit.Report) {
-	const most = 100
-	for i, f := range r.Findings {
-		if i == most {
-			fmt.Fprintf(p.stdout, "… and %d more\n", len(r.Findings)+r.More-most)
-			break
-		}
+	for _, f := range r.Findings {
 		fmt.Fprintln(p.stdout, f)
+	}
+	if r.More > 0 {
+		fmt.Fprintf(p.stdout, "… and %d more\n", r.More)
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(p.stdout, "note: %s\n", n)

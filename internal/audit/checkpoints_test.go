@@ -1,4 +1,4 @@
-package audit
+package audit_test
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -43,7 +44,7 @@ func TestCheckpointsThatCannotBeHandedOutAreReported(t *testing.T) {
 	var away receiver
 	testkit.Table(t, map[string]func(t *testing.T, dir string, fails bool){
 		"the file beside the chain": func(t *testing.T, dir string, fails bool) {
-			file := filepath.Join(dir, "r1", checkpointsPrefix+"-2000"+segmentSuffix)
+			file := filepath.Join(dir, "r1", "checkpoints-2000.jsonl")
 			if fails {
 				testkit.Must(t, os.MkdirAll(file, 0o700))
 			} else {
@@ -109,34 +110,15 @@ func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 	slices.Reverse(all)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
 	testkit.Write(t, shipped, zipped(t, strings.Join(all, "")))
-	o := VerifyOptions{Checkpoints: []string{shipped}}
+	o := audit.VerifyOptions{Checkpoints: []string{shipped}}
 	if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
 		t.Errorf("%d of %d were compared: %v", r.Checkpoints, len(all)-1, r.Findings)
 	}
 	segments := segmentsOf(t, dir)
-	mustRemove(t, segments[len(segments)-1].path)
+	mustRemove(t, segments[len(segments)-1])
 	mustRemove(t, beside(dir))
 	if r := verify(t, dir, o); len(r.Findings) != 1 ||
 		!strings.Contains(fmt.Sprint(r.Findings), "the end of the chain was cut off") {
 		t.Error(r.Findings)
 	}
-}
-
-// A checkpoint that can be read says no more than its note: made again of its parts, it is the same
-// text.
-func FuzzReadCheckpoint(f *testing.F) {
-	for line := range strings.Lines(testkit.Read(f, beside(plain(f, 1, 64e6)))) {
-		f.Add(strings.TrimSuffix(line, "\n"))
-	}
-	f.Add(`{"note":"ebox-gateway-evidence/r1\n1\n\n\n\n"}`)
-	f.Add(testkit.Read(f, filepath.Join("testdata", "format1", "r1", "checkpoints.jsonl")))
-	f.Fuzz(func(t *testing.T, text string) {
-		c, err := readCheckpoint(raw{text: []byte(text)})
-		if err != nil || c.note == "" {
-			return
-		}
-		if !strings.HasPrefix(c.note, c.text()) || !validReplica(c.replica) {
-			t.Errorf("%+v is not what %q says", c, c.note)
-		}
-	})
 }

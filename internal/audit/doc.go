@@ -14,12 +14,11 @@
 // the disk fails, records wait in memory and the chain goes on where it was.
 //
 // Records lie in segments, one a day or more, that are compressed (gzip, RFC 1952) when
-// they are ended, without a change to any line, and dropped when the law no longer
-// asks for them; a signed record of the drop is what the rest is verified from.
+// they are ended, without a change to any line, and dropped when their legal end is past; a signed
+// record of the drop is what the rest is verified from.
 //
 // A reader follows a record from package evidence, which decides that there is one, to log.go
-// (the queue), writer.go (lines on disk with one sync), segment.go (the files), line.go (a line),
-// checkpoint.go and ship.go (signatures and where they go), keep.go (compressing and dropping).
-// What reads begins in files.go and read.go: recover.go at a start, verify.go and
-// verify_chain.go, search.go, export.go.
+// (the queue), writer.go (lines on disk with one sync, and the files that they are in), line.go (a
+// line), sign.go and ship.go (signatures and where they go), keep.go (compressing and dropping). What
+// reads begins in files.go and read.go: recover.go at a start, verify.go, search.go, export.go.
 package audit

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,38 +38,27 @@ const (
 //go:embed verify.md
 var page []byte
 
-// bundleFiles are those of a bundle that only repeat what its records say.
-type bundleFiles struct {
-	each func(name string, content []byte) error
-	seen map[string]bool
-}
-
-func (b *bundleFiles) add(name string, content []byte) error {
-	if b == nil {
-		return nil
+// compareBeside compares the files of a bundle that repeat what its records say with the records.
+func (v *verifier) compareBeside() error {
+	for _, name := range slices.Sorted(maps.Keys(v.beside)) {
+		path := filepath.Join(v.Dir, name)
+		switch is, err := os.ReadFile(path); {
+		case errors.Is(err, fs.ErrNotExist):
+			v.find(Finding{File: path, What: "this file of the bundle is missing"})
+		case err != nil:
+			return fmt.Errorf("reading the bundle: %w", err)
+		case !bytes.Equal(is, v.beside[name]):
+			v.find(Finding{File: path, What: "this file is not what the records say: it was changed"})
+		}
 	}
-	if b.seen == nil {
-		b.seen = make(map[string]bool)
+	files, err := filesOf(v.Dir)
+	for _, path := range files.foreign {
+		name := filepath.Base(path)
+		if _, ok := v.beside[name]; !ok && !strings.HasPrefix(name, segmentPrefix) {
+			v.find(Finding{File: path, What: "this is no file of a bundle: it was put there"})
+		}
 	}
-	if b.seen[name] {
-		return nil
-	}
-	b.seen[name] = true
-	return b.each(name, content)
-}
-
-// compareBeside compares a file of a bundle with what the records say.
-func (v *verifier) compareBeside(name string, content []byte) error {
-	path := filepath.Join(v.dir, name)
-	switch is, err := os.ReadFile(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		v.find(Finding{File: path, What: "this file of the bundle is missing"})
-	case err != nil:
-		return fmt.Errorf("reading the bundle: %w", err)
-	case !bytes.Equal(is, content):
-		v.find(Finding{File: path, What: "this file is not what the records say: it was changed"})
-	}
-	return nil
+	return err
 }
 
 // Export writes a bundle of whole days (UTC, both included; zero is no bound) into the
@@ -146,23 +137,28 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 			return nil, err
 		}
 	}
+	o.Bundle = true
 	v := newVerifier(dir, o)
-	v.bundle = &bundleFiles{each: func(name string, content []byte) error {
-		return writeOnce(filepath.Join(dir, name), content)
-	}}
-	err = v.run()
-	return &v.report, err
+	if err := v.run(); err != nil {
+		return nil, err
+	}
+	for name, content := range v.beside {
+		if err := writeOnce(filepath.Join(dir, name), content); err != nil {
+			return nil, err
+		}
+	}
+	return &v.Report, nil
 }
 
 // exportCheckpoints copies those of some records.
 func exportCheckpoints(file, dir string, first, last uint64) error {
 	var kept []byte
-	for r, err := range linesOf(file, nil) {
+	for l, err := range linesOf(file, nil) {
 		if err != nil {
 			return err
 		}
-		if c, err := readCheckpoint(r); err == nil && c.seq >= first && c.seq <= last {
-			kept = append(append(kept, r.text...), '\n')
+		if c, ok := readCheckpoint(l); ok && c.seq >= first && c.seq <= last {
+			kept = append(append(kept, l.text...), '\n')
 		}
 	}
 	if len(kept) == 0 {
@@ -228,22 +224,21 @@ func copySegment(s segment, dir string) (*segmentCopy, error) {
 		return nil, err
 	}
 	w := bufio.NewWriter(out)
-	for r, failed := range linesOf(s.path, nil) {
+	for l, failed := range linesOf(s.path, nil) {
 		if err = failed; err != nil {
 			break
 		}
-		if r.damage != "" {
-			err = errors.New(r.wrong())
+		if l.damage != "" {
+			err = errors.New(l.wrong())
 			break
 		}
-		if !r.whole {
+		if !l.whole {
 			continue
 		}
-		c.size += int64(len(r.text)) + 1
-		w.Write(r.text)
+		c.size += int64(len(l.text)) + 1
+		w.Write(l.text)
 		w.WriteByte('\n') // Flush gives the error
-		l, err := parseLine(r)
-		if err != nil {
+		if !l.record {
 			continue // verifying the bundle finds it
 		}
 		c.first = cmp.Or(c.first, l.seq)

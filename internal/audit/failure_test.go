@@ -1,4 +1,4 @@
-package audit
+package audit_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
@@ -25,15 +26,12 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 	testkit.Table(t, map[string]failing{
 		"it is full, and nothing stops": {failure{write: syscall.ENOSPC}, config.StopNever, nil, nil, 0},
 		"a sync fails, and traffic stops after half a minute": {failure{sync: syscall.EIO},
-			config.StopAfter(30 * time.Second), nil, ErrNotRecorded, 1},
+			config.StopAfter(30 * time.Second), nil, audit.ErrNotRecorded, 1},
 		"it became read-only, and traffic stops at once": {failure{open: syscall.EROFS, write: syscall.EROFS}, 0,
-			ErrNotRecorded, ErrNotRecorded, 2},
+			audit.ErrNotRecorded, audit.ErrNotRecorded, 2},
 	}, func(t *testing.T, c failing) {
 		disk := &faulty{}
-		dir := t.TempDir()
-		o := options(dir)
-		o.OpenFile, o.StopAfter = disk.openFile, c.after
-		l := mustOpen(t, o)
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.StopAfter = c.after })
 		l.Done(finished("before"))
 		time.Sleep(time.Second)
 		disk.set(c.failure)
@@ -76,7 +74,7 @@ func TestADiskThatFailsCostsNoRecordAndStopsTrafficInTime(t *testing.T) {
 func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = config.StopAfter(time.Hour) })
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.StopAfter = config.StopAfter(time.Hour) })
 		release := disk.hangs()
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -127,7 +125,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 func TestAFullQueueLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.StopAfter, o.Queue = config.StopAfter(time.Hour), 10 })
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.StopAfter, o.Queue = config.StopAfter(time.Hour), 10 })
 		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 5 {
 			if l.Full() {
@@ -147,7 +145,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 			t.Errorf("a write that was under way: %v", err)
 		}
 		late := write("late")
-		if err := l.Intent(t.Context(), late); !errors.Is(err, ErrNotRecorded) || late.Intent {
+		if err := l.Intent(t.Context(), late); !errors.Is(err, audit.ErrNotRecorded) || late.Intent {
 			t.Error("a write is sent whose intent found no place")
 		}
 		disk.set(failure{})
@@ -169,7 +167,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		dir, l := failing(t, disk, func(o *Options) { o.Queue = 4 })
+		dir, l := opened(t, disk.holds, func(o *audit.Options) { o.Queue = 4 })
 		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 8 {
 			w := write("w")
@@ -194,15 +192,15 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 func TestWhatCannotBeOpenedIsAnErrorAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	testkit.Write(t, dir+"/file", "")
-	for name, wrong := range map[string]func(o *Options){
-		"a file in place of the directory": func(o *Options) { o.Dir = dir + "/file" },
-		"a key that is none":               func(o *Options) { o.KeyFile = dir + "/file" },
-		"a name with a slash":              func(o *Options) { o.Replica = "../x" },
-		"no name":                          func(o *Options) { o.Replica = "" },
+	for name, wrong := range map[string]func(o *audit.Options){
+		"a file in place of the directory": func(o *audit.Options) { o.Dir = dir + "/file" },
+		"a key that is none":               func(o *audit.Options) { o.KeyFile = dir + "/file" },
+		"a name with a slash":              func(o *audit.Options) { o.Replica = "../x" },
+		"no name":                          func(o *audit.Options) { o.Replica = "" },
 	} {
 		o := options(dir)
 		wrong(&o)
-		if l, err := Open(o); err == nil {
+		if l, err := audit.Open(o); err == nil {
 			t.Errorf("%s: it opened", name)
 			_ = l.Close()
 		}

@@ -176,16 +176,14 @@ func (l *line) header() (header, error) {
 	return h, nil
 }
 
-// headerOf is the header of a segment. That of an empty file is zero.
+// headerOf is the header of a segment. That of one whose first line is no record, or that is empty, is
+// zero.
 func headerOf(s *segment) (header, error) {
-	for r, err := range linesOf(s.path, nil) {
-		if err != nil {
+	for l, err := range linesOf(s.path, nil) {
+		if err != nil || !l.record {
 			return header{}, err
 		}
-		if l, err := parseLine(r); err == nil {
-			return l.header()
-		}
-		break
+		return l.header()
 	}
 	return header{}, nil
 }
@@ -195,12 +193,11 @@ func headerOf(s *segment) (header, error) {
 // anybody can make a record whose hash is right, and a bundle has a directory of that name.
 func (f *chainFiles) replicaOf() (string, error) {
 	for _, s := range f.segments {
-		for r, err := range linesOf(s.path, nil) {
+		for l, err := range linesOf(s.path, nil) {
 			if err != nil {
 				return "", err
 			}
-			l, err := parseLine(r)
-			if err != nil || !l.intact || !l.kind.signed() && l.kind != KindSegment {
+			if !l.record || !l.intact || !l.kind.signed() && l.kind != KindSegment {
 				continue // another record says it
 			}
 			var f signedFields

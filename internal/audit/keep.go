@@ -14,15 +14,14 @@ import (
 	"time"
 )
 
-// tendEvery is how often what is ended is looked at.
-const tendEvery = time.Hour
+// dropEvery is how often segments are looked for whose legal end is past.
+const dropEvery = time.Hour
 
-// tend compresses the segments that are ended (gzip, RFC 1952), and drops those that the law no
-// longer asks for. It runs beside the writer until the log is closed, on one file at a time, so
-// that nobody who waits for a record waits for it. What is too old is not dropped at the start:
-// a machine's clock may be wrong then.
-func (l *Log) tend() {
-	again := time.NewTicker(tendEvery)
+// compressAndDrop compresses the segments that are ended (gzip, RFC 1952), and drops those whose legal
+// end is past. It runs beside the writer until the log is closed, on one file at a time, so that no
+// record waits for it. Nothing is dropped at the start: a machine's clock may be wrong then.
+func (l *Log) compressAndDrop() {
+	again := time.NewTicker(dropEvery)
 	defer again.Stop()
 	for {
 		l.compressEnded()
@@ -102,7 +101,7 @@ func (l *Log) zip(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// drop removes the segments that the law no longer asks for, the oldest first, and the files
+// drop removes the segments whose legal end is past, the oldest first, and the files
 // of checkpoints of those years; it gives the number of segments.
 func (l *Log) drop(now time.Time) (dropped int, err error) {
 	files, err := filesOf(l.dir)
@@ -181,7 +180,7 @@ func (l *Log) dropCheckpoints(files []string, now time.Time) error {
 
 // legalEnd is when a record of an instant need no longer be kept: the first of January
 // after it and years more. A day is added, since the years begin earlier in Brussels
-// than the days of the segments, and a day too long hurts nobody.
+// than the days of the segments.
 func legalEnd(at time.Time, years int) time.Time {
 	return time.Date(at.UTC().Year()+1+years, time.January, 2, 0, 0, 0, 0, time.UTC)
 }

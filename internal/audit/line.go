@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,7 +18,7 @@ import (
 //
 // where the hash is the SHA-256 of everything before `,"hash":`. A signed line ends in
 // `,"hash":"<hash>","sig":"<signature>"}`, where the signature is that of a signed note
-// (note.go). The order of the first members and of the last is fixed, so that a line can
+// (sign.go). The order of the first members and of the last is fixed, so that a line can
 // be verified without reading its JSON.
 const (
 	lineStart = `{"seq":`
@@ -45,10 +44,9 @@ type link struct {
 	hash digest
 }
 
-// append writes the line of the record that follows l and makes it the last of the chain.
-// members are what it says beside its place, a struct or map that JSON has an object for. With
-// a sign it is signed.
-func (l *link) append(b []byte, kind Kind, at time.Time, members any, sign func(link) string) []byte {
+// append writes the line of the record that follows l, up to its hash, and makes it the last of the
+// chain. members are what it says beside its place, a struct or map that JSON has an object for.
+func (l *link) append(b []byte, kind Kind, at time.Time, members any) []byte {
 	start := len(b)
 	b = append(b, lineStart...)
 	b = strconv.AppendUint(b, l.seq+1, 10)
@@ -67,46 +65,32 @@ func (l *link) append(b []byte, kind Kind, at time.Time, members any, sign func(
 	l.seq++
 	l.hash = sha256.Sum256(b[start:])
 	b = append(b, hashStart...)
-	b = hex.AppendEncode(b, l.hash[:])
-	if sign != nil {
-		b = append(b, sigStart...)
-		b = append(b, sign(*l)...)
-	}
-	return append(b, lineEnd+"\n"...)
+	return hex.AppendEncode(b, l.hash[:])
 }
 
-// raw is a line of a file as it was read.
-type raw struct {
+// appendSignature writes what comes behind the hash of a line that is signed.
+func appendSignature(b, signature []byte) []byte {
+	b = append(b, sigStart...)
+	return base64.StdEncoding.AppendEncode(b, signature)
+}
+
+// appendEnd ends a line.
+func appendEnd(b []byte) []byte { return append(b, lineEnd+"\n"...) }
+
+// line is a line of a file as it was read: in a segment a record, in a file of checkpoints a note.
+type line struct {
 	file string
 	n    int // counted from 1
-	// text is without its line break, and valid until the next line is read; whole reports whether there
-	// was a line break.
+	// text is without its line break; whole reports whether there was one.
 	text  []byte
 	whole bool
 	// damage says why a compressed file cannot be read from this line on, which is the last then and
 	// has no text; empty if it can.
 	damage string
-}
 
-// wrong says what is wrong with a line that holds no record.
-func (r *raw) wrong() string {
-	switch {
-	case r.damage != "":
-		return "the compressed file cannot be read from here: " + r.damage
-	case !r.whole:
-		return "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
-	}
-	return "this line is no record: it was changed"
-}
-
-// finding says what is wrong with a line.
-func (r *raw) finding(format string, args ...any) Finding {
-	return Finding{File: r.file, Line: r.n, What: fmt.Sprintf(format, args...)}
-}
-
-// line is a record as its line says it.
-type line struct {
-	raw
+	// record reports whether it is a whole line that has the form of a record. What follows is what
+	// the record says; it is of no meaning where it is none.
+	record bool
 	link
 	prev digest
 	time string
@@ -118,19 +102,30 @@ type line struct {
 	signature []byte
 }
 
-// finding says what is wrong with a record.
+// wrong says what is wrong with a line that holds no record.
+func (l *line) wrong() string {
+	switch {
+	case l.damage != "":
+		return "the compressed file cannot be read from here: " + l.damage
+	case !l.whole:
+		return "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
+	}
+	return "this line is no record: it was changed"
+}
+
+// finding says what is wrong with a line.
 func (l *line) finding(format string, args ...any) Finding {
-	f := l.raw.finding(format, args...)
-	f.Seq = l.seq
+	f := Finding{File: l.file, Line: l.n, What: fmt.Sprintf(format, args...)}
+	if l.record {
+		f.Seq = l.seq
+	}
 	return f
 }
 
-var errNoRecord = errors.New("is no record")
-
-// parseLine takes a line apart. That it is well-formed says nothing yet of its hash and signature.
-func parseLine(r raw) (line, error) {
-	l := line{raw: r}
-	rest, ended := bytes.CutSuffix(r.text, []byte(lineEnd))
+// parse takes the text of a record apart, and reports whether it has that form. That says nothing yet
+// of its hash and signature.
+func (l *line) parse() bool {
+	rest, ended := bytes.CutSuffix(l.text, []byte(lineEnd))
 	// The signature is that of a note, or of format 1, which was shorter.
 	tail := rest[max(len(rest)-len(sigStart)-base64.StdEncoding.EncodedLen(noteSignature), 0):]
 	if at := bytes.LastIndex(tail, []byte(sigStart)); at >= 0 {
@@ -139,25 +134,22 @@ func parseLine(r raw) (line, error) {
 		l.signature, err = base64.StdEncoding.Strict().AppendDecode(nil, text)
 		if n := len(l.signature); err != nil || n != noteSignature && n != ed25519.SignatureSize ||
 			len(text) != base64.StdEncoding.EncodedLen(n) {
-			return line{}, errNoRecord
+			return false
 		}
 		rest = rest[:len(rest)-len(tail)+at]
 	}
 	end := len(rest) - len(hashStart) - hexLen
 	if !ended || end <= 0 || !bytes.HasPrefix(rest[end:], []byte(hashStart)) ||
 		!unhex(&l.hash, rest[end+len(hashStart):]) {
-		return line{}, errNoRecord
+		return false
 	}
 	l.content = rest[:end]
-	if !l.readStart() {
-		return line{}, errNoRecord
-	}
 	l.intact = sha256.Sum256(l.content) == l.hash
-	return l, nil
+	return l.parseStart()
 }
 
-// readStart reads the first members.
-func (l *line) readStart() bool {
+// parseStart takes the first members apart.
+func (l *line) parseStart() bool {
 	rest, ok := bytes.CutPrefix(l.content, []byte(lineStart))
 	number, rest, hasPrev := bytes.Cut(rest, []byte(prevStart))
 	prev, rest, hasTime := bytes.Cut(rest, []byte(timeStart))

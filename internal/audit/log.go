@@ -96,7 +96,7 @@ type Log struct {
 	o      Options
 	dir    string
 	key    ed25519.PrivateKey
-	signer *signer
+	signer signer
 	lock   *os.File
 
 	mu sync.Mutex
@@ -112,14 +112,13 @@ type Log struct {
 	status           Status              // see note
 	shipping         [shipReasons]string // why checkpoints cannot be handed out, by way
 
-	wake      chan struct{}
-	done      chan struct{}
-	closeOnce sync.Once
+	wake chan struct{}
+	done chan struct{}
 	// open ends when the log is closed: nothing is queued then, and the background stops.
 	open context.Context
 	stop context.CancelFunc
 
-	// begun wakes tend when a segment is begun; background is done with it and with stamp.
+	// begun wakes compressAndDrop when a segment is begun; background is done with it and with stamp.
 	begun      chan struct{}
 	background sync.WaitGroup
 	// notes are the newest checkpoints, for a time-stamping authority.
@@ -146,7 +145,7 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.background.Go(l.tend)
+	l.background.Go(l.compressAndDrop)
 	if o.TimestampURL != "" {
 		l.background.Go(l.stamp)
 	}
@@ -177,7 +176,7 @@ func prepare(o Options) (*Log, error) {
 	}
 	l.w.shipper = newShipper(l)
 	if err := l.start(); err != nil {
-		l.w.giveUp()
+		l.w.closeFile()
 		return nil, errors.Join(err, l.w.shipper.close(l.o.patience/5), l.lock.Close())
 	}
 	return l, nil
@@ -258,7 +257,7 @@ func (l *Log) await(ctx context.Context, b *batch) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timer.C:
-		l.inTrouble(l.silence())
+		l.inTrouble(l.errHangs())
 	}
 	if l.Refused() {
 		return ErrNotRecorded

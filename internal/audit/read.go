@@ -42,14 +42,14 @@ func (c counting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// linesOf gives the lines of a file in either form. A line longer than any record (maxLine)
-// comes in parts, none of which is a record. read, if not nil, is told of the bytes on disk as
-// they are read. An error is the last that is given.
-func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
-	return func(yield func(raw, error) bool) {
+// linesOf gives the lines of a file in either form; each is valid until the next one is given. One
+// that is longer than any record (maxLine) comes in parts, none of which is a record. read, if not
+// nil, is told of the bytes on disk as they are read. An error is the last that is given.
+func linesOf(path string, read func(int64)) iter.Seq2[*line, error] {
+	return func(yield func(*line, error) bool) {
 		f, err := openLines(path)
 		if err != nil {
-			yield(raw{}, fmt.Errorf("reading the evidence: %w", err))
+			yield(nil, fmt.Errorf("reading the evidence: %w", err))
 			return
 		}
 		defer f.Close()
@@ -61,11 +61,11 @@ func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
 		failed := func(n int, err error) {
 			switch {
 			case !compressed || errors.As(err, new(*fs.PathError)): // which is that of the disk
-				yield(raw{}, fmt.Errorf("reading the evidence: %w", err))
+				yield(nil, fmt.Errorf("reading the evidence: %w", err))
 			case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-				yield(raw{file: path, n: n, damage: "its end was cut off"}, nil)
+				yield(&line{file: path, n: n, damage: "its end was cut off"}, nil)
 			default:
-				yield(raw{file: path, n: n, damage: "it was changed"}, nil)
+				yield(&line{file: path, n: n, damage: "it was changed"}, nil)
 			}
 		}
 		if compressed {
@@ -82,8 +82,10 @@ func linesOf(path string, read func(int64)) iter.Seq2[raw, error] {
 				return
 			}
 			if len(text) > 0 {
-				line, whole := bytes.CutSuffix(text, []byte{'\n'})
-				if !yield(raw{path, n, line, whole, ""}, nil) {
+				l := line{file: path, n: n}
+				l.text, l.whole = bytes.CutSuffix(text, []byte{'\n'})
+				l.record = l.whole && l.parse()
+				if !yield(&l, nil) {
 					return
 				}
 			}
@@ -109,18 +111,16 @@ type chain struct {
 }
 
 // records gives the records of one segment, after it has found what is wrong with its lines and
-// their order. A record is valid until the next one is given. The error is that of reading, or of a
-// newer format.
+// their order. The error is that of reading, or of a newer format.
 func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 	return func(yield func(*line, error) bool) {
-		for r, err := range linesOf(s.path, c.read) {
+		for l, err := range linesOf(s.path, c.read) {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			l, err := parseLine(r)
-			if err != nil || !r.whole {
-				c.find(r.finding("%s", r.wrong()))
+			if !l.record {
+				c.find(l.finding("%s", l.wrong()))
 				c.blind = true
 				continue
 			}
@@ -128,15 +128,15 @@ func (c *chain) records(s *segment) iter.Seq2[*line, error] {
 				c.find(l.finding("this record was changed: it is not what its hash was made of"))
 			}
 			if l.n == 1 {
-				if err := c.begin(s, &l); err != nil {
+				if err := c.begin(s, l); err != nil {
 					yield(nil, err)
 					return
 				}
 			}
-			if what := c.place(&l); what != "" {
+			if what := c.place(l); what != "" {
 				c.find(l.finding("%s", what))
 			}
-			if !yield(&l, nil) {
+			if !yield(l, nil) {
 				return
 			}
 			if l.seq > c.last.seq { // what comes after one that is out of order follows the one before that

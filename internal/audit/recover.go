@@ -84,7 +84,6 @@ func (l *Log) missingAtStart(files []string) (missing string, err error) {
 	if err != nil {
 		return "", err
 	}
-	known := newTrust(keys)
 	if l.o.Shipped != "" {
 		files = append(files, l.o.Shipped)
 	}
@@ -92,14 +91,17 @@ func (l *Log) missingAtStart(files []string) (missing string, err error) {
 	var where string
 	verified := true
 	for _, file := range files {
-		for r, err := range linesOf(file, nil) {
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		for line, err := range linesOf(file, nil) {
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if err != nil {
 				return "", err
 			}
 			// Verifying costs more than reading, and few are newer than the chain.
-			c, err := readCheckpoint(r)
-			if err == nil && c.replica == l.o.Replica && c.seq > max(newest.seq, l.w.at.seq) {
-				newest, where, verified = c, file, known.verifies(c)
+			c, ok := readCheckpoint(line)
+			if ok && c.replica == l.o.Replica && c.seq > max(newest.seq, l.w.at.seq) {
+				newest, where, verified = c, file, c.verifies(keys)
 			}
 		}
 	}
@@ -152,19 +154,18 @@ func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
 // tailOf finds the last record of a segment that is whole.
 func tailOf(path string) (tail, error) {
 	var t tail
-	for r, err := range linesOf(path, nil) {
+	for l, err := range linesOf(path, nil) {
 		if err != nil {
 			return tail{}, err
 		}
-		t.damage = r.damage
-		t.size += int64(len(r.text))
-		if !r.whole {
-			continue
+		t.damage = l.damage
+		t.size += int64(len(l.text))
+		if l.whole {
+			t.size++
 		}
-		t.size++
-		if l, err := parseLine(r); err == nil && l.intact {
-			l.text, l.content = nil, nil // which belong to the reader
-			t.last, t.end = l, t.size
+		if l.record && l.intact {
+			t.last, t.end = *l, t.size
+			t.last.text, t.last.content = nil, nil // which belong to the reader
 		}
 	}
 	return t, nil

@@ -1,9 +1,8 @@
-package audit
+package audit_test
 
 import (
 	"bufio"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,12 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/testkit"
 )
 
 // ofVictim are the options of the victim and of who goes on behind it. Files are so small that it
 // is killed while it compresses, often enough.
-func ofVictim(dir string) Options {
+func ofVictim(dir string) audit.Options {
 	o := options(dir)
 	o.SegmentSize = 50_000
 	return o
@@ -28,7 +28,7 @@ func ofVictim(dir string) Options {
 // victim is a process that writes evidence until it is killed, and says "sent" of each write once
 // the intent has returned.
 func victim(dir string) {
-	l, err := Open(ofVictim(dir))
+	l, err := audit.Open(ofVictim(dir))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -71,7 +71,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 		_ = cmd.Wait() // it was killed
 
 		// As it was left, before anything is finished.
-		for _, f := range verify(t, dir, VerifyOptions{}).Findings {
+		for _, f := range verify(t, dir, audit.VerifyOptions{}).Findings {
 			if !strings.Contains(f.What, "ends within a record") && !strings.Contains(f.What, "this file is empty") {
 				t.Error(f)
 			}
@@ -87,7 +87,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 			t.Errorf("%d gaps after %d kills", r.Gaps, round+1)
 		}
 	}
-	_, err = Keep(ofVictim(dir))
+	_, err = audit.Keep(ofVictim(dir))
 	testkit.Must(t, err)
 	if got := forms(t, dir); len(got) < 5 || got != allButTheLast(got) {
 		t.Error(got)
@@ -118,16 +118,15 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 		{"all of a compressed file", true, func(string) string { return "rubbish" }, "gap start stop", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			l := mustOpen(t, options(dir))
+			dir, l := opened(t)
 			l.Done(finished("r1"))
 			l.Done(finished("r2"))
 			testkit.Must(t, l.Close())
-			path := segmentsOf(t, dir)[0].path
+			path := segmentsOf(t, dir)[0]
 			text := testkit.Read(t, path)
 			if c.compressed {
 				mustRemove(t, path)
-				path, text = path+compressedSuffix, string(zipped(t, text))
+				path, text = path+".gz", zipped(t, text)
 			}
 			text = c.tear(text)
 			testkit.Write(t, path, text)
@@ -135,7 +134,7 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			// crash tears off only what was not synced, and so never handed out.
 			mustRemove(t, beside(dir))
 			testkit.Must(t, mustOpen(t, options(dir)).Close())
-			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != c.findings {
+			if r := verify(t, dir, audit.VerifyOptions{}); len(r.Findings) != c.findings {
 				t.Error(r.Findings)
 			}
 			if got := kindsIn(t, dir); !strings.HasSuffix(got, c.kinds) {
@@ -159,12 +158,11 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	dir := t.TempDir()
 	testkit.Must(t, mustOpen(t, options(dir)).Close())
-	testkit.Must(t, os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")))
+	first := keysIn(t, dir)
+	mustRemove(t, filepath.Join(dir, "r1", "signing.key"))
 	testkit.Must(t, mustOpen(t, options(dir)).Close())
 	sound(t, dir)
-	old, err := LoadKey(filepath.Join(dir, "old.key"))
-	testkit.Must(t, err)
-	if r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{publicOf(old)}}); len(r.Findings) == 0 {
+	if r := verify(t, dir, audit.VerifyOptions{Keys: first}); len(r.Findings) == 0 {
 		t.Error("the first key alone verifies what the second has signed")
 	}
 }
@@ -173,7 +171,7 @@ func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 // on or is started anew: an empty file would look as if its records had been removed.
 func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 	testkit.Table(t, map[string]bool{"it runs on": false, "it is started anew": true}, func(t *testing.T, restart bool) {
-		dir, disk := t.TempDir(), &faulty{only: segmentPrefix}
+		dir, disk := t.TempDir(), &faulty{only: "evidence-"}
 		o := options(dir)
 		o.OpenFile = disk.openFile
 		var ahead atomic.Int64
@@ -183,8 +181,8 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 		disk.set(failure{write: syscall.ENOSPC})
 		l.Done(finished("a"))
 		time.Sleep(time.Minute)
-		if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
-			t.Fatalf("no empty segment to leave: %+v", s)
+		if s := segmentsOf(t, dir); len(s) != 2 || testkit.Read(t, s[1]) != "" {
+			t.Fatalf("no empty segment to leave: %v", s)
 		}
 		if restart {
 			_ = l.Close() // the record is lost
@@ -200,4 +198,70 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 			t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
 		}
 	})
+}
+
+// A version that does not know a file's format says so, and neither skips nor writes it.
+func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, path string)
+	}{
+		{"by its first record", func(t *testing.T, path string) {
+			first, rest, _ := strings.Cut(testkit.Read(t, path), "\n")
+			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), `,"hash":"`)
+			testkit.Write(t, path, hashed(content)+rest)
+		}},
+		{"by its name", func(t *testing.T, path string) { testkit.Must(t, os.Rename(path, path+".zst")) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			testkit.Must(t, mustOpen(t, options(dir)).Close())
+			c.change(t, segmentsOf(t, dir)[0])
+			newer := func(what string, err error) {
+				t.Helper()
+				if err == nil || !strings.Contains(err.Error(), "written by a newer version") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			_, err := audit.Open(options(dir))
+			newer("starting", err)
+			_, err = audit.Search(filepath.Join(dir, "r1"), audit.Query{}, func(*audit.Found) error { return nil })
+			newer("searching", err)
+			reports, _, err := audit.VerifyAll([]string{filepath.Join(dir, "r1")}, audit.VerifyOptions{})
+			if err != nil {
+				newer("verifying", err)
+			} else if len(reports[0].Findings) == 0 {
+				t.Error("verifying: nothing was found")
+			}
+		})
+	}
+}
+
+// Evidence of before there were formats verifies, is searched, and goes on in a new file.
+// testdata/format1 was written by such a version.
+func TestEvidenceOfFormat1GoesOn(t *testing.T) {
+	dir := t.TempDir()
+	testkit.Must(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "format1"))))
+	if r := sound(t, dir); r.Records != 6 || r.Checkpoints != 4 || r.Signed != 6 || r.Replica != "r1" {
+		t.Errorf("%+v", r)
+	}
+	day := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	all, s := find(t, dir, audit.Query{From: day.Add(-24 * time.Hour), To: day})
+	if ids(all) != "old-1" || len(s.Findings) > 0 {
+		t.Errorf("%q, %+v", ids(all), s)
+	}
+	o := options(dir)
+	o.Now = func() time.Time { return day.Add(23*time.Hour + 59*time.Minute + 30*time.Second) } // the day of the last file
+	l := mustOpen(t, o)
+	if s := l.Status(); s.Missing != "" {
+		t.Error(s.Missing)
+	}
+	l.Done(finished("new"))
+	testkit.Must(t, l.Close())
+	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
+		t.Errorf("%+v", r)
+	}
+	if all, _ = find(t, dir, audit.Query{}); ids(all) != "old-1 old-2 new" {
+		t.Errorf("%q", ids(all))
+	}
 }

@@ -1,20 +1,21 @@
-package audit
+package audit_test
 
 import (
-	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/testkit"
 )
 
 // on are the options of a log at noon of a day.
-func on(t *testing.T, dir, day string) Options {
+func on(t *testing.T, dir, day string) audit.Options {
 	t.Helper()
 	now, err := time.Parse(time.DateOnly, day)
 	testkit.Must(t, err)
@@ -36,7 +37,7 @@ func at(t *testing.T, dir string, day string, id string) {
 
 func keep(t *testing.T, dir, day string) int {
 	t.Helper()
-	n, err := Keep(on(t, dir, day))
+	n, err := audit.Keep(on(t, dir, day))
 	testkit.Must(t, err)
 	return n
 }
@@ -52,7 +53,7 @@ func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *tes
 	if got := forms(t, dir); got != "cccp" { // so those that are dropped are compressed
 		t.Error(got)
 	}
-	second := segmentsOf(t, dir)[1].path
+	second := segmentsOf(t, dir)[1]
 	text := testkit.Read(t, second)
 	if n := keep(t, dir, "2037-01-02"); n != 2 {
 		t.Errorf("%d were dropped", n)
@@ -65,18 +66,19 @@ func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *tes
 	}
 	at(t, dir, "2037-01-03", "d")
 	sound(t, dir)
-	all, _ := find(t, dir, Query{})
+	all, _ := find(t, dir, audit.Query{})
 	if got := ids(all); got != "c d" {
 		t.Error(got)
 	}
 
 	// Without the signed record of the drop the beginning is missing.
 	for _, s := range segmentsOf(t, dir)[1:] {
-		mustRemove(t, s.plain())
-		mustRemove(t, s.plain()+compressedSuffix) // the gateway may have ended between the two
+		plain := strings.TrimSuffix(s, ".gz")
+		mustRemove(t, plain)
+		mustRemove(t, plain+".gz") // the gateway may have ended between the two
 	}
 	mustRemove(t, beside(dir))
-	r := verify(t, dir, VerifyOptions{})
+	r := verify(t, dir, audit.VerifyOptions{})
 	if len(r.Findings) != 1 || !strings.Contains(fmt.Sprint(r.Findings), "no signed record says that it was dropped") {
 		t.Errorf("%v", r.Findings)
 	}
@@ -104,11 +106,11 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 		if text := whole(t, dir); !strings.Contains(text, `"requestId":"a"`) {
 			t.Error("dropped at once, whatever the clock says")
 		}
-		time.Sleep(tendEvery)
+		time.Sleep(time.Hour)
 		record("e")
-		files, err := filepath.Glob(filepath.Join(dir, "r1", checkpointsPrefix+"*"))
-		if err != nil || len(files) != 2 || !strings.Contains(files[0], "2027") || !strings.Contains(files[1], "2037") {
-			t.Errorf("%v, %v", files, err)
+		files := globbed(t, dir, "r1", "checkpoints*")
+		if len(files) != 2 || !strings.Contains(files[0], "2027") || !strings.Contains(files[1], "2037") {
+			t.Error(files)
 		}
 		if text := whole(t, dir); strings.Contains(text, `"requestId":"b"`) || !strings.Contains(text, `"requestId":"c"`) {
 			t.Error(text)
@@ -122,13 +124,19 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 // The segment stays then, and is tried again in an hour.
 func TestNoDropIsSignedThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir, disk, log := t.TempDir(), &faulty{}, &testkit.Log{}
 		at(t, dir, "2026-03-01", "a")
-		l := mustOpen(t, on(t, dir, "2037-01-02"))
-		l.inTrouble(errors.New("the disk is full"))
-		if n, err := l.drop(l.o.Now()); n != 0 || err == nil {
-			t.Errorf("%d were dropped: %v", n, err)
+		at(t, dir, "2037-01-02", "b")
+		o := on(t, dir, "2037-01-02")
+		o.OpenFile, o.Log = disk.openFile, slog.New(slog.NewTextHandler(log, nil))
+		l := mustOpen(t, o)
+		disk.set(failure{write: syscall.ENOSPC})
+		l.Done(finished("c"))
+		time.Sleep(61 * time.Minute)
+		if !strings.Contains(log.String(), "could not be dropped") {
+			t.Errorf("nothing was tried: %s", log)
 		}
+		disk.set(failure{})
 		testkit.Must(t, l.Close())
 		if text := whole(t, dir); strings.Contains(text, `"kind":"dropped"`) || !strings.Contains(text, `"requestId":"a"`) {
 			t.Error(text)
@@ -148,5 +156,9 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	testkit.Must(t, os.CopyFS(copied, os.DirFS(dir))) // as if its process had been killed
 	if n := keep(t, copied, "2026-03-02"); n != 0 {
 		t.Errorf("%d were dropped", n)
+	}
+	at(t, copied, "1970-01-02", "b")
+	if r := sound(t, copied); !strings.Contains(fmt.Sprint(r.Notes), "the clock was set back") {
+		t.Errorf("verifying says nothing of the clock: %v", r.Notes)
 	}
 }

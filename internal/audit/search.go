@@ -152,8 +152,7 @@ func (s *search) segment(seg *segment) error {
 }
 
 func (s *search) find(f Finding) {
-	const most = 100
-	if len(s.result.Findings) < most {
+	if len(s.result.Findings) < mostFindings {
 		s.result.Findings = append(s.result.Findings, f)
 	}
 }

@@ -72,7 +72,7 @@ func (l *Log) ship(now time.Time, line []byte) {
 // write appends a line to the file of a year.
 func (s *shipper) write(path string, line []byte) (err error) {
 	if s.path != path {
-		s.giveUp()
+		s.closeFile()
 		s.path = path
 		if s.file, err = logfile.Open(path, 0, 0); err != nil {
 			return err // and writing tries again
@@ -82,8 +82,8 @@ func (s *shipper) write(path string, line []byte) (err error) {
 	return err
 }
 
-// giveUp closes the file beside the chain. The next line opens it anew.
-func (s *shipper) giveUp() {
+// closeFile closes the file beside the chain. The next line opens it anew.
+func (s *shipper) closeFile() {
 	_ = s.file.Close() // nothing of it is buffered
 	s.file, s.path = nil, ""
 }
@@ -114,7 +114,7 @@ func (l *Log) shipped(way int, err error) {
 
 // close waits for the receiver for some time.
 func (s *shipper) close(patience time.Duration) error {
-	s.giveUp()
+	s.closeFile()
 	if s.away == nil {
 		return nil
 	}

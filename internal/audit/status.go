@@ -2,10 +2,12 @@ package audit
 
 import (
 	"cmp"
-	"ebox-gateway/internal/config"
 	"fmt"
 	"slices"
 	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/metric"
 )
 
 // trouble is since when something fails, and why; zero if it does not.
@@ -41,7 +43,7 @@ func (l *Log) Full() bool {
 
 func (l *Log) full() bool { return l.stopAfter != config.StopNever && len(l.pending) >= l.o.Queue/2 }
 
-func (l *Log) silence() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
+func (l *Log) errHangs() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
 
 // inTrouble notes that records cannot be written.
 func (l *Log) inTrouble(err error) {
@@ -99,7 +101,7 @@ type Status struct {
 	Stamping string `json:"stamping,omitempty"`
 }
 
-// note changes what Status shows and nothing else knows.
+// note changes what Status alone holds.
 func (l *Log) note(change func(*Status)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,4 +118,30 @@ func (l *Log) Status() Status {
 	s.Full = l.full()
 	s.Refusing = s.Full || l.refused()
 	return s
+}
+
+// Metrics are what Prometheus reads of the evidence. There are none where none is kept.
+var Metrics = metric.Table[Status]{
+	metric.Gauge("evidence_queued", "Evidence records that are not on disk yet.",
+		func(s *Status) int { return s.Waiting }),
+	metric.Counter("evidence_records_total", "Evidence records on disk.",
+		func(s *Status) uint64 { return s.Written }),
+	metric.Counter("evidence_lost_total", "Evidence records that were not taken because too many waited.",
+		func(s *Status) uint64 { return s.Lost }),
+	metric.Truth("evidence_failing", "1 while evidence cannot be written.",
+		func(s *Status) bool { return s.Failing != "" }),
+	metric.Truth("evidence_refusing",
+		"1 while requests are refused because evidence cannot be written, or waits in too great a number.",
+		func(s *Status) bool { return s.Refusing }),
+	metric.Truth("evidence_missing",
+		"1 since evidence was found removed, replaced or cut, until the gateway is restarted.",
+		func(s *Status) bool { return s.Missing != "" }),
+	metric.Time("evidence_gap_timestamp_seconds",
+		"When the evidence last said that something may be missing in it. Absent if it has not since the start.",
+		func(s *Status) time.Time { return s.LastGap }),
+	metric.Counter("evidence_refused_writes_total",
+		"Writes that were not sent since their intent could not be recorded.",
+		func(s *Status) uint64 { return s.RefusedWrites }),
+	metric.Truth("evidence_unstamped", "1 while the time-stamping authority gives no time stamps of checkpoints.",
+		func(s *Status) bool { return s.Stamping != "" }),
 }

@@ -1,23 +1,27 @@
-package audit
-
-// The tests stand in the package: they write what only a tamperer or a crash would (forged
-// records, half compressed files), and read lines and segments as they lie on disk.
+package audit_test
 
 import (
 	"bytes"
 	"compress/gzip"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
@@ -32,17 +36,30 @@ func TestMain(m *testing.M) {
 	testkit.Main(m)
 }
 
-func options(dir string) Options {
-	return Options{Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever}, Version: "test",
-		Log: slog.New(slog.DiscardHandler), patience: patience}
+func options(dir string) audit.Options {
+	return audit.WithPatience(audit.Options{
+		Audit:   config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever},
+		Version: "test", Log: slog.New(slog.DiscardHandler),
+	}, patience)
 }
 
-// patience is so long that a machine that stops for a while fails no test.
+// patience is how long a disk may take in these tests.
 const patience = 2 * time.Minute
 
-func mustOpen(t testing.TB, o Options) *Log {
+// opened is a chain in a directory of its own, with other options than those of all tests.
+func opened(t testing.TB, edits ...func(*audit.Options)) (dir string, l *audit.Log) {
 	t.Helper()
-	l, err := Open(o)
+	dir = t.TempDir()
+	o := options(dir)
+	for _, edit := range edits {
+		edit(&o)
+	}
+	return dir, mustOpen(t, o)
+}
+
+func mustOpen(t testing.TB, o audit.Options) *audit.Log {
+	t.Helper()
+	l, err := audit.Open(o)
 	testkit.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
 	return l
@@ -68,64 +85,90 @@ func write(id string) *call.Record {
 	return r
 }
 
-// forged is the line of a record that never was, behind another, and becomes the one to forge
-// behind.
-func forged(kind Kind, behind *link) string {
-	return string(behind.append(nil, kind, time.Now(), &Record{RequestID: "forged"}, nil))
+// record is the line of a record, taken apart.
+type record struct {
+	Seq                    uint64
+	Prev, Hash, Kind, Time string
+	RequestID              string `json:"requestId"`
+	Sig                    []byte
+	Text                   string `json:"-"`
 }
 
-// before is the record before a line, as the line says.
-func before(l line) *link { return &link{l.seq - 1, l.prev} }
-
-// chainOf writes a chain of n reads in several segments, plain ones, that ends in order.
-func chainOf(t testing.TB, dir, replica string, n int, segmentSize int64) {
+func parsed(t testkit.T, line string) (r record) {
 	t.Helper()
+	testkit.Must(t, json.Unmarshal([]byte(line), &r))
+	r.Text = line
+	return r
+}
+
+// hashed is a line of some content, as anybody can make it: with the hash of that content, and no
+// signature.
+func hashed(content string) string {
+	return fmt.Sprintf("%s,\"hash\":\"%x\"}\n", content, sha256.Sum256([]byte(content)))
+}
+
+// none is what the first record of a chain names as the hash of the one before.
+var none = strings.Repeat("0", 64)
+
+// forged is the line of a record that never was.
+func forged(seq uint64, prev, kind string, at time.Time, members string) string {
+	return hashed(fmt.Sprintf(`{"seq":%d,"prev":"%s","time":"%s","kind":"%s",%s`, seq, prev,
+		at.UTC().Format(time.RFC3339Nano), kind, members))
+}
+
+// instead is the line of a forged record in the place of another.
+func instead(of record) string {
+	return forged(of.Seq, of.Prev, "read", time.Now(), `"requestId":"forged"`)
+}
+
+// chainOf writes a chain of n requests, reads and now and then a write, in several segments that stay
+// plain. It ends in order.
+func chainOf(t testing.TB, dir, replica string, n int, segmentSize config.Size) {
+	t.Helper()
+	disk := &faulty{only: ".gz", failure: failure{open: syscall.ENOSPC}}
 	o := options(dir)
-	o.Replica, o.SegmentSize = replica, config.Size(segmentSize)
-	l, err := prepare(o)
-	testkit.Must(t, err)
+	o.Replica, o.SegmentSize, o.OpenFile = replica, segmentSize, disk.openFile
+	l := mustOpen(t, o)
 	for i := range n {
-		l.Done(finished(fmt.Sprintf("r%d", i)))
 		if i%5 == 4 {
-			testkit.Must(t, l.turn())
+			testkit.Must(t, l.Intent(t.Context(), write(fmt.Sprintf("w%d", i))))
+		} else {
+			l.Done(finished(fmt.Sprintf("r%d", i)))
 		}
 	}
-	l.end()
-	testkit.Must(t, l.w.failure)
+	testkit.Must(t, l.Close())
 }
 
 // plain is such a chain in a directory of its own, compressed is one all of whose segments but
 // the last are compressed.
-func plain(t testing.TB, n int, segmentSize int64) (dir string) {
+func plain(t testing.TB, n int, segmentSize config.Size) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	chainOf(t, dir, "r1", n, segmentSize)
 	return dir
 }
 
-func compressed(t testing.TB, n int, segmentSize int64) (dir string) {
+func compressed(t testing.TB, n int, segmentSize config.Size) (dir string) {
 	t.Helper()
 	dir = plain(t, n, segmentSize)
-	_, err := Keep(options(dir))
+	_, err := audit.Keep(options(dir))
 	testkit.Must(t, err)
 	return dir
 }
 
 // verify verifies one chain, and gives what belongs to no chain with what does.
-func verify(t testing.TB, dir string, o VerifyOptions) Report {
+func verify(t testing.TB, dir string, o audit.VerifyOptions) audit.Report {
 	t.Helper()
-	reports, findings, err := VerifyAll([]string{filepath.Join(dir, "r1")}, o)
+	reports, findings, err := audit.VerifyAll([]string{filepath.Join(dir, "r1")}, o)
 	testkit.Must(t, err)
-	for _, f := range findings {
-		reports[0].find(f)
-	}
+	reports[0].Findings = append(reports[0].Findings, findings...)
 	return reports[0]
 }
 
 // findings are those of all chains of a directory, a line each.
-func findings(t testing.TB, dir string, o VerifyOptions) string {
+func findings(t testing.TB, dir string, o audit.VerifyOptions) string {
 	t.Helper()
-	reports, between, err := VerifyAll([]string{dir}, o)
+	reports, between, err := audit.VerifyAll([]string{dir}, o)
 	testkit.Must(t, err)
 	for _, r := range reports {
 		between = append(between, r.Findings...)
@@ -137,6 +180,16 @@ func findings(t testing.TB, dir string, o VerifyOptions) string {
 	return text
 }
 
+// sound verifies that nothing is wrong.
+func sound(t testing.TB, dir string) audit.Report {
+	t.Helper()
+	report := verify(t, dir, audit.VerifyOptions{})
+	for _, f := range report.Findings {
+		t.Errorf("%s", f)
+	}
+	return report
+}
+
 // globbed are the files below a directory that have a name.
 func globbed(t testing.TB, parts ...string) []string {
 	t.Helper()
@@ -145,47 +198,70 @@ func globbed(t testing.TB, parts ...string) []string {
 	return names
 }
 
-// sound verifies that nothing is wrong.
-func sound(t testing.TB, dir string) Report {
+// segmentsOf are the files of a chain, the oldest first. Of one that lies there in both forms the plain
+// one is given.
+func segmentsOf(t testing.TB, dir string) []string {
 	t.Helper()
-	report := verify(t, dir, VerifyOptions{})
-	for _, f := range report.Findings {
-		t.Errorf("%s", f)
+	names := globbed(t, dir, "r1", "evidence-*.jsonl")
+	for _, name := range globbed(t, dir, "r1", "evidence-*.jsonl.gz") {
+		if !slices.Contains(names, strings.TrimSuffix(name, ".gz")) {
+			names = append(names, name)
+		}
 	}
-	return report
+	slices.Sort(names)
+	return names
 }
 
-func segmentsOf(t testing.TB, dir string) []segment {
+// forms says of each segment whether it is plain (p) or compressed (c), and names files that
+// should not be there.
+func forms(t testing.TB, dir string) string {
 	t.Helper()
-	files, err := filesOf(filepath.Join(dir, "r1"))
+	all := ""
+	for _, path := range segmentsOf(t, dir) {
+		all += map[bool]string{true: "c", false: "p"}[isCompressed(path)]
+	}
+	return all + strings.Join(globbed(t, dir, "r1", "*.tmp"), " ")
+}
+
+func isCompressed(path string) bool { return strings.HasSuffix(path, ".gz") }
+
+// allButTheLast are the forms of some segments that are all compressed but the last.
+func allButTheLast(forms string) string { return strings.Repeat("c", max(len(forms)-1, 0)) + "p" }
+
+// textOf are the lines of a segment, in whichever form it lies there, as far as they can be read.
+func textOf(t testing.TB, path string) (string, error) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !isCompressed(path) { // compressed since it was listed
+		return textOf(t, path+".gz")
+	}
 	testkit.Must(t, err)
-	return files.segments
+	if !isCompressed(path) {
+		return string(text), nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return "", err
+	}
+	unzipped, err := io.ReadAll(z)
+	if err != nil {
+		unzipped = unzipped[:bytes.LastIndexByte(unzipped, '\n')+1]
+	}
+	return string(unzipped), err
 }
 
-// textOf is what can be read of a segment, in whichever form it lies there.
-func textOf(s segment) (string, error) {
-	var all strings.Builder
-	for r, err := range linesOf(s.path, nil) {
-		if err != nil {
-			return all.String(), err
-		}
-		all.Write(r.text)
-		if r.whole {
-			all.WriteByte('\n')
-		}
-	}
-	return all.String(), nil
+// putText gives a segment another text, in its plain form: where both are there, that one counts.
+func putText(t testing.TB, path, text string) {
+	t.Helper()
+	testkit.Write(t, strings.TrimSuffix(path, ".gz"), text)
 }
 
 // whole is the text of a chain, as far as it can be read.
 func whole(t testing.TB, dir string) string {
 	t.Helper()
 	all := ""
-	for _, s := range segmentsOf(t, dir) {
-		text, err := textOf(s)
-		if err != nil && !strings.Contains(err.Error(), "compressed file") {
-			t.Fatal(err)
-		}
+	for _, path := range segmentsOf(t, dir) {
+		text, _ := textOf(t, path)
 		all += text
 	}
 	return all
@@ -194,60 +270,30 @@ func whole(t testing.TB, dir string) string {
 // lines are all lines of a chain, in order.
 func lines(t testing.TB, dir string) []string {
 	t.Helper()
-	all := strings.SplitAfter(whole(t, dir), "\n")
-	return all[:len(all)-1]
+	return slices.Collect(strings.Lines(whole(t, dir)))
 }
 
 // kindsIn are the kinds of the records of a chain but for those that begin a segment.
 func kindsIn(t testing.TB, dir string) string {
 	t.Helper()
-	var words []string
-	for _, text := range lines(t, dir) {
-		if l := parsed(t, text); l.kind != KindSegment {
-			words = append(words, string(l.kind))
+	var kinds []string
+	for _, line := range lines(t, dir) {
+		if kind := parsed(t, line).Kind; kind != "segment" {
+			kinds = append(kinds, kind)
 		}
 	}
-	return strings.Join(words, " ")
+	return strings.Join(kinds, " ")
 }
-
-// parsed is a line taken apart.
-func parsed(t interface {
-	Helper()
-	Fatalf(format string, args ...any)
-}, text string) line {
-	t.Helper()
-	l, err := parseLine(raw{text: []byte(strings.TrimSuffix(text, "\n"))})
-	if err != nil {
-		t.Fatalf("%v: %s", err, text)
-	}
-	return l
-}
-
-// forms says of each segment whether it is plain (p) or compressed (c), and names files that
-// should not be there.
-func forms(t testing.TB, dir string) string {
-	t.Helper()
-	all := ""
-	for _, s := range segmentsOf(t, dir) {
-		all += map[bool]string{true: "c", false: "p"}[s.compressed]
-	}
-	left, err := filepath.Glob(filepath.Join(dir, "r1", "*"+unfinishedSuffix))
-	testkit.Must(t, err)
-	return all + strings.Join(left, " ")
-}
-
-// allButTheLast are the forms of some segments that are all compressed but the last.
-func allButTheLast(forms string) string { return strings.Repeat("c", max(len(forms)-1, 0)) + "p" }
 
 // zipped is what compressing a text gives.
-func zipped(t testing.TB, text string) []byte {
+func zipped(t testing.TB, text string) string {
 	t.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, err := z.Write([]byte(text))
 	testkit.Must(t, err)
 	testkit.Must(t, z.Close())
-	return b.Bytes()
+	return b.String()
 }
 
 // failure is what calls of a disk return. A write that fails has written half.
@@ -257,22 +303,15 @@ type failure struct{ open, write, sync error }
 type faulty struct {
 	mu sync.Mutex
 	failure
-	// only, unless empty, begins the names of the files whose writing fails.
+	// only is a part of the names of the files that fail.
 	only string
 	// hang, unless nil, is waited for by each sync.
 	hang  chan struct{}
 	syncs int
 }
 
-// failing is a log on such a disk.
-func failing(t testing.TB, disk *faulty, edit func(*Options)) (dir string, l *Log) {
-	t.Helper()
-	dir = t.TempDir()
-	o := options(dir)
-	o.OpenFile = disk.openFile
-	edit(&o)
-	return dir, mustOpen(t, o)
-}
+// holds has a chain lie on the disk. It is an edit of opened.
+func (d *faulty) holds(o *audit.Options) { o.OpenFile = d.openFile }
 
 func (d *faulty) set(f failure) {
 	d.mu.Lock()
@@ -296,17 +335,21 @@ func (d *faulty) synced() int {
 	return d.syncs
 }
 
-func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (File, error) {
+func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (audit.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open != nil {
+	concerned := strings.Contains(filepath.Base(name), d.only)
+	if concerned && d.open != nil {
 		return nil, d.open
 	}
 	f, err := os.OpenFile(name, flag, perm)
-	if d.only != "" && !strings.HasPrefix(filepath.Base(name), d.only) {
-		return f, err
+	if err != nil {
+		return nil, err
 	}
-	return &faultyFile{f, d}, err
+	if !concerned {
+		return f, nil
+	}
+	return &faultyFile{f, d}, nil
 }
 
 type faultyFile struct {
@@ -341,7 +384,7 @@ func (f *faultyFile) Sync() error {
 
 // beside is the newest file of checkpoints beside a chain.
 func beside(dir string) string {
-	names, err := filepath.Glob(filepath.Join(dir, "r1", checkpointsPrefix+"*"))
+	names, err := filepath.Glob(filepath.Join(dir, "r1", "checkpoints*"))
 	if err != nil || len(names) == 0 {
 		return filepath.Join(dir, "r1", "no file of checkpoints")
 	}
@@ -356,17 +399,20 @@ func shippedOf(t testing.TB, dir string) string {
 	return file
 }
 
-// keyIn is the key that the log in a directory made for itself.
-func keyIn(t testing.TB, dir string) ed25519.PrivateKey {
+// keysIn are the public keys that lie beside a chain.
+func keysIn(t testing.TB, dir string) []ed25519.PublicKey {
 	t.Helper()
-	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
+	keys, err := audit.LoadPublicKeys(globbed(t, dir, "r1", "public-*.pem")...)
 	testkit.Must(t, err)
-	return key
+	return keys
 }
 
 func mustRemove(t testing.TB, path string) {
 	t.Helper()
 	testkit.Must(t, os.RemoveAll(path))
 }
+
+// masked has the number of a citizen masked. It is an edit of opened.
+func masked(o *audit.Options) { o.Mask = maskCitizen }
 
 func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }

@@ -1,17 +1,22 @@
-package audit
+package audit_test
 
 import (
-	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"pgregory.net/rapid"
 
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -19,7 +24,9 @@ import (
 // checkpoints that were shipped: to the bytes of a file, compressed or not, or to its lines. The
 // key of the chain is not the tamperer's. gzip has a few bytes that say nothing of the lines.
 func TestEveryTamperingIsFound(t *testing.T) {
-	for name, make := range map[string]func(testing.TB, int, int64) string{"plain": plain, "compressed": compressed} {
+	for name, make := range map[string]func(t testing.TB, n int, segmentSize config.Size) (dir string){
+		"plain": plain, "compressed": compressed,
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := make(t, 20, 4000)
 			shipped, besideFile := shippedOf(t, dir), beside(dir)
@@ -27,31 +34,31 @@ func TestEveryTamperingIsFound(t *testing.T) {
 			if len(segments) < 3 {
 				t.Fatalf("%d segments", len(segments))
 			}
-			o := VerifyOptions{Keys: []ed25519.PublicKey{publicOf(keyIn(t, dir))}, Checkpoints: []string{shipped}}
+			o := audit.VerifyOptions{Keys: keysIn(t, dir), Checkpoints: []string{shipped}}
 			if r := verify(t, dir, o); len(r.Findings) > 0 {
 				t.Fatal(r.Findings)
 			}
 			rapid.Check(t, func(rt *rapid.T) {
 				s := segments[rapid.IntRange(0, len(segments)-1).Draw(rt, "segment")]
-				original := testkit.Read(t, s.path)
-				text, err := textOf(s)
+				original := testkit.Read(t, s)
+				text, err := textOf(t, s)
 				testkit.Must(t, err)
-				var changed []byte
+				changed := ""
 				if !rapid.Bool().Draw(rt, "lines") {
-					changed = tamperBytes(rt, []byte(original))
-				} else if changed = tamperLines(rt, text); s.compressed {
-					changed = zipped(t, string(changed))
+					changed = string(tamperBytes(rt, []byte(original)))
+				} else if changed = tamperLines(rt, text); isCompressed(s) {
+					changed = zipped(t, changed)
 				}
 				if rapid.Bool().Draw(rt, "no checkpoints beside the chain") {
 					_ = os.Remove(besideFile)
 				}
-				testkit.Write(t, s.path, changed)
-				now, err := textOf(s)
-				if len(changed) == 0 {
-					mustRemove(t, s.path)
+				testkit.Write(t, s, changed)
+				now, err := textOf(t, s)
+				if changed == "" {
+					mustRemove(t, s)
 				}
 				r := verify(t, dir, o)
-				testkit.Write(t, s.path, original)
+				testkit.Write(t, s, original)
 				testkit.Write(t, besideFile, besideText)
 				if (err != nil || now != text) && len(r.Findings) == 0 {
 					rt.Fatalf("nothing was found: %+v", r)
@@ -80,7 +87,7 @@ func tamperBytes(rt *rapid.T, file []byte) []byte {
 }
 
 // tamperLines does one thing to the lines of a segment, of which nothing may be left.
-func tamperLines(rt *rapid.T, text string) []byte {
+func tamperLines(rt *rapid.T, text string) string {
 	lines := slices.Collect(strings.Lines(text))
 	line := func(name string) int { return rapid.IntRange(0, len(lines)-1).Draw(rt, name) }
 	i, j := line("one"), line("other")
@@ -92,27 +99,29 @@ func tamperLines(rt *rapid.T, text string) []byte {
 	case "repeat":
 		lines = slices.Insert(lines, i, lines[i])
 	default: // change a record and make every hash after it anew, without the key
-		at := before(parsed(rt, lines[i]))
+		at := parsed(rt, lines[i])
+		prev := at.Prev
 		for n := i; n < len(lines); n++ {
-			lines[n] = forged(parsed(rt, lines[n]).kind, at)
+			lines[n] = forged(at.Seq+uint64(n-i), prev, parsed(rt, lines[n]).Kind, time.Now(), `"requestId":"forged"`)
+			prev = parsed(rt, lines[n]).Hash
 		}
 	}
-	return []byte(strings.Join(lines, ""))
+	return strings.Join(lines, "")
 }
 
 // Whoever makes the chain anew with a key of his own is found by those who have the key
 // or a checkpoint from before; with the gateway's key, by the checkpoint alone.
 func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
-	dir, forged := plain(t, 3, 64e6), plain(t, 3, 64e6)
-	sound(t, forged)
-	if r := verify(t, forged, VerifyOptions{Keys: []ed25519.PublicKey{publicOf(keyIn(t, dir))}}); len(r.Findings) == 0 {
+	dir, another := plain(t, 3, 64e6), plain(t, 3, 64e6)
+	sound(t, another)
+	if r := verify(t, another, audit.VerifyOptions{Keys: keysIn(t, dir)}); len(r.Findings) == 0 {
 		t.Error("the key does not tell")
 	}
-	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
+	if r := verify(t, another, audit.VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
 		t.Error("the checkpoints do not tell")
 	}
-	o := VerifyOptions{Checkpoints: []string{shippedOf(t, dir)}}
-	for _, file := range append(globbed(t, dir, "r1", segmentPrefix+"*"), beside(dir)) {
+	o := audit.VerifyOptions{Checkpoints: []string{shippedOf(t, dir)}}
+	for _, file := range append(globbed(t, dir, "r1", "evidence-*"), beside(dir)) {
 		mustRemove(t, file)
 	}
 	chainOf(t, dir, "r1", 4, 64e6)
@@ -129,26 +138,28 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	chainOf(t, original, "r2", 40, 4000)
 	o := options(original)
 	o.Replica = "r2"
-	_, err := Keep(o) // which compresses
+	_, err := audit.Keep(o) // which compresses
 	testkit.Must(t, err)
-	filesIn := func(dir, replica string) chainFiles {
-		files, err := filesOf(filepath.Join(dir, replica))
-		testkit.Must(t, err)
-		return files
+	all := ""
+	for _, file := range globbed(t, original, "*", "checkpoints-*") {
+		all += testkit.Read(t, file)
 	}
-	all := testkit.Read(t, filesIn(original, "r1").checkpoints[0]) +
-		testkit.Read(t, filesIn(original, "r2").checkpoints[0])
-	keys, err := LoadPublicKeys(globbed(t, original, "*", publicPrefix+"*")...)
+	keys, err := audit.LoadPublicKeys(globbed(t, original, "*", "public-*")...)
 	testkit.Must(t, err)
-	_, key, err := ed25519.GenerateKey(nil)
+	secret, _, err := note.GenerateKey(nil, "ebox-gateway-evidence/r1")
 	testkit.Must(t, err)
-	another, err := newSigner("r1", key)
+	another, err := note.NewSigner(secret)
 	testkit.Must(t, err)
+	signed := func(text string) string {
+		signed, err := note.Sign(&note.Note{Text: text}, another)
+		testkit.Must(t, err)
+		return string(signed)
+	}
 
 	// at are the files of one case: dir has r1 and r2, with the segments of each.
 	type at struct {
 		dir, r1, r2, marks, shipped string
-		plain, zipped               []segment
+		plain, zipped               []string
 	}
 	rewritten := func(path func(at) string, change func(text string) string) func(*testing.T, at) {
 		return func(t *testing.T, at at) {
@@ -166,9 +177,9 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	replaced := func(old, text string) func(string) string {
 		return func(s string) string { return strings.Replace(s, old, text, 1) }
 	}
-	first := func(at at) string { return at.plain[0].path }
-	last := func(at at) string { return at.plain[len(at.plain)-1].path }
-	second := func(at at) string { return at.zipped[1].path }
+	first := func(at at) string { return at.plain[0] }
+	last := func(at at) string { return at.plain[len(at.plain)-1] }
+	second := func(at at) string { return at.zipped[1] }
 	marks := func(at at) string { return at.marks }
 	for _, c := range []struct {
 		name string
@@ -186,8 +197,12 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		})), []string{":4: seq 3: this record is out of order"}},
 		{"a signature of another key", rewritten(first, relined(func(l []string) []string {
 			start := parsed(t, l[1])
-			c := checkpointOf("r1", &start)
-			l[1] = strings.Replace(l[1], base64.StdEncoding.EncodeToString(start.signature), another.sign(&c), 1)
+			hash, err := hex.DecodeString(start.Hash)
+			testkit.Must(t, err)
+			text := signed(fmt.Sprintf("ebox-gateway-evidence/r1\n2\n%s\n%s\n", base64.StdEncoding.EncodeToString(hash),
+				start.Time))
+			signature := text[strings.LastIndex(text, " ")+1 : len(text)-1]
+			l[1] = strings.Replace(l[1], base64.StdEncoding.EncodeToString(start.Sig), signature, 1)
 			return l
 		})), []string{":2: seq 2: the signature of this record does not verify"}},
 		{"cut within a record", rewritten(first, func(s string) string { return s[:len(s)-5] }),
@@ -199,9 +214,9 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		{"words that steer a terminal", rewritten(first, replaced(`"format":2,"replica":"r1"`,
 			`"format":2,"replica":"\u001b[2J\u202e"`)), []string{"this file is of the replica \uFFFD[2J\uFFFD,"}},
 		{"names of two files exchanged", func(t *testing.T, at at) {
-			testkit.Must(t, os.Rename(at.plain[1].path, at.dir+"x"))
-			testkit.Must(t, os.Rename(at.plain[2].path, at.plain[1].path))
-			testkit.Must(t, os.Rename(at.dir+"x", at.plain[2].path))
+			testkit.Must(t, os.Rename(at.plain[1], at.dir+"x"))
+			testkit.Must(t, os.Rename(at.plain[2], at.plain[1]))
+			testkit.Must(t, os.Rename(at.dir+"x", at.plain[2]))
 		}, []string{"the file begins with this record, and its name says seq"}},
 
 		{"a compressed file cut off", rewritten(second, func(s string) string { return s[:len(s)-300] }),
@@ -219,12 +234,13 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		{"a checkpoint changed", rewritten(marks, replaced(`\n2\n`, `\n3\n`)),
 			[]string{":1: seq 3: this checkpoint does not verify"}},
 		{"a checkpoint of another key added", rewritten(marks, func(s string) string {
-			forged := checkpoint{replica: "r1", link: link{seq: 1_000}, time: "2026-11-28T18:00:00Z"}
-			another.sign(&forged)
-			return s + string(forged.line())
+			line, err := json.Marshal(map[string]string{"note": signed("ebox-gateway-evidence/r1\n1000\n" +
+				base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n2026-11-28T18:00:00Z\n")})
+			testkit.Must(t, err)
+			return s + string(line) + "\n"
 		}), []string{"seq 1000: this checkpoint does not verify: it was changed, or signed by another key"}},
-		{"rubbish for checkpoints", rewritten(marks, func(string) string { return strings.Repeat("x\n", 200) }),
-			[]string{":200: this line is no checkpoint"}},
+		{"rubbish for checkpoints", rewritten(marks, func(string) string { return strings.Repeat("x\n", 90) }),
+			[]string{":90: this line is no checkpoint"}},
 		{"a checkpoint of another replica", rewritten(marks, func(s string) string { return s + all[len(s):] }),
 			[]string{"this checkpoint is of the replica r2"}},
 		{"the shipped ones emptied", func(t *testing.T, at at) { testkit.Write(t, at.shipped, "") },
@@ -241,7 +257,7 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		}, []string{"the replica r2 has checkpoints, and its chain is not here", "r2: this directory holds no record"}},
 		{"a replica without its records", func(t *testing.T, at at) {
 			for _, s := range at.zipped {
-				mustRemove(t, s.path)
+				mustRemove(t, s)
 			}
 		}, []string{"the replica r2 has checkpoints, and its chain is not here"}},
 		{"a replica replaced by a copy of another", func(t *testing.T, at at) {
@@ -260,12 +276,11 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "evidence")
 			testkit.Must(t, os.CopyFS(dir, os.DirFS(original)))
-			r1 := filesIn(dir, "r1")
-			at := at{dir, filepath.Join(dir, "r1"), filepath.Join(dir, "r2"), r1.checkpoints[0],
-				filepath.Join(t.TempDir(), "shipped.jsonl"), r1.segments, filesIn(dir, "r2").segments}
+			at := at{dir, filepath.Join(dir, "r1"), filepath.Join(dir, "r2"), beside(dir),
+				filepath.Join(t.TempDir(), "shipped.jsonl"), segmentsOf(t, dir), globbed(t, dir, "r2", "evidence-*")}
 			testkit.Write(t, at.shipped, all)
 			c.edit(t, at)
-			got := findings(t, dir, VerifyOptions{Keys: keys, Checkpoints: []string{at.shipped}})
+			got := findings(t, dir, audit.VerifyOptions{Keys: keys, Checkpoints: []string{at.shipped}})
 			for _, want := range c.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("%q is not among\n%s", want, got)
@@ -276,27 +291,4 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzParseLine(f *testing.F) {
-	signed := plain(f, 1, 64e6)
-	for _, text := range lines(f, signed) {
-		f.Add(strings.TrimSuffix(text, "\n"))
-	}
-	f.Add(`{"seq":1,"prev":"`)
-	f.Add(`,"hash":"","sig":""}`)
-	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseLine(raw{text: []byte(text)})
-		if err != nil {
-			return
-		}
-		// A line that can be taken apart is put together again from its parts alone.
-		again := string(l.content) + hashStart + fmt.Sprintf("%x", l.hash)
-		if l.signature != nil {
-			again += sigStart + base64.StdEncoding.EncodeToString(l.signature)
-		}
-		if again += lineEnd; again != text {
-			t.Errorf("%q\n%q", text, again)
-		}
-	})
 }

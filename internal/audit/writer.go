@@ -1,13 +1,16 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
 
-// writer is what the one goroutine that writes knows. The chain as it is on disk moves
+// writer is the state of the one goroutine that writes. The chain as it is on disk moves
 // on only when a sync has succeeded: after a failure the file is cut back to it, and
 // what came after is written once more, under the same numbers.
 type writer struct {
@@ -39,7 +42,7 @@ func (l *Log) run() {
 			if l.o.Now().Sub(l.w.shared) < gatherFor {
 				time.Sleep(gather)
 			}
-			_ = l.turn() // who waits for it is told
+			_ = l.turn() // its batch has the error
 		case <-tick.C:
 			_ = l.turn()
 		case <-l.open.Done():
@@ -51,7 +54,7 @@ func (l *Log) run() {
 
 var errStillFailing = errors.New("writing the evidence: the last try failed a moment ago")
 
-// turn writes what waits, and tells those who wait for it. Shortly after a failure it does
+// turn writes what waits, and ends the wait for it. Shortly after a failure it does
 // nothing but say so, unless it is the last one.
 func (l *Log) turn() error {
 	w := &l.w
@@ -67,7 +70,7 @@ func (l *Log) turn() error {
 		if err != nil {
 			// The next try opens the file anew and cuts it back: after a sync that failed, what
 			// the system says of the file is not to be trusted.
-			w.giveUp()
+			w.closeFile()
 			w.lastTry = now
 			l.inTrouble(err)
 		}
@@ -93,27 +96,24 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses, failing trouble
 		(!look || l.inPlace(now) == nil && w.shipper.inPlace() == nil) {
 		return nil
 	}
-	late := time.AfterFunc(l.o.patience, func() { l.inTrouble(l.silence()) })
+	late := time.AfterFunc(l.o.patience, func() { l.inTrouble(l.errHangs()) })
 	defer late.Stop()
 	if err := l.openSegment(now); err != nil {
 		return err
 	}
-	d := l.draft()
+	var before, behind []entry // of what waits
 	if w.size == 0 {
-		d.put(KindSegment, now, l.header(now, waiting))
+		before = append(before, entry{KindSegment, now, l.header(now, waiting)})
 	}
 	for _, g := range [...]*gap{w.gap, unsaid} {
 		if g != nil {
-			d.put(KindGap, now, g)
+			before = append(before, entry{KindGap, now, g})
 		}
 	}
-	for i := range waiting {
-		d.put(waiting[i].kind, waiting[i].at, waiting[i].about)
+	if due && (len(waiting) == 0 || !waiting[len(waiting)-1].kind.signed()) { // which may be the end
+		behind = append(behind, l.signed(KindCheckpoint, signedFields{}))
 	}
-	if due && d.signed() < d.end.seq { // the last one that waited may be the signed end
-		d.put(KindCheckpoint, now, &signedFields{Replica: l.o.Replica})
-	}
-	if err := l.commit(now, d); err != nil {
+	if err := l.commit(now, before, waiting, behind); err != nil {
 		return err
 	}
 	if w.gap != nil || unsaid != nil {
@@ -124,47 +124,24 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses, failing trouble
 	return nil
 }
 
-// draft are records that follow the end of the chain and are not on disk yet.
-type draft struct {
-	text []byte
-	end  link         // the last of them
-	made []checkpoint // those that are signed
-	by   *signer
-	// replica is whose they are.
-	replica string
-}
-
-func (l *Log) draft() *draft {
-	return &draft{text: l.w.buf[:0], end: l.w.at, by: l.signer, replica: l.o.Replica}
-}
-
-// put adds a record. That of a signed kind is signed.
-func (d *draft) put(kind Kind, at time.Time, about any) {
-	var sign func(link) string
-	if kind.signed() {
-		sign = func(place link) string {
-			c := checkpoint{replica: d.replica, link: place, time: at.UTC().Format(time.RFC3339Nano)}
-			signature := d.by.sign(&c)
-			d.made = append(d.made, c)
-			return signature
+// commit appends the lines of records to the open segment and has them on disk; the chain then ends
+// with them, and the notes of those that are signed may be handed out.
+func (l *Log) commit(now time.Time, records ...[]entry) error {
+	w := &l.w
+	text, end := w.buf[:0], w.at
+	var made []checkpoint
+	for _, part := range records {
+		for _, e := range part {
+			text = end.append(text, e.kind, e.at, e.about)
+			if e.kind.signed() {
+				c := checkpoint{replica: l.o.Replica, link: end, time: e.at.UTC().Format(time.RFC3339Nano)}
+				text = appendSignature(text, l.signer.sign(&c))
+				made = append(made, c)
+			}
+			text = appendEnd(text)
 		}
 	}
-	d.text = d.end.append(d.text, kind, at, about, sign)
-}
-
-// signed is the number of the last record that is signed, 0 if none is.
-func (d *draft) signed() uint64 {
-	if len(d.made) == 0 {
-		return 0
-	}
-	return d.made[len(d.made)-1].seq
-}
-
-// commit appends lines to the open segment and has them on disk; the chain then ends with them,
-// and the notes of those that are signed may be handed out.
-func (l *Log) commit(now time.Time, d *draft) error {
-	w := &l.w
-	if _, err := w.file.Write(d.text); err != nil {
+	if _, err := w.file.Write(text); err != nil {
 		// A full disk has taken half a line. What is cut off here is cut off again, and
 		// synced, before the next try; now it is for those who verify meanwhile.
 		_ = w.file.Truncate(w.size)
@@ -173,12 +150,12 @@ func (l *Log) commit(now time.Time, d *draft) error {
 	if err := w.file.Sync(); err != nil {
 		return fmt.Errorf("syncing the evidence: %w", err)
 	}
-	w.size += int64(len(d.text))
-	w.at = d.end
-	if w.buf = d.text; cap(w.buf) > 4<<20 {
+	w.size += int64(len(text))
+	w.at = end
+	if w.buf = text; cap(w.buf) > 4<<20 {
 		w.buf = nil // after a flood
 	}
-	for _, c := range d.made {
+	for _, c := range made {
 		w.signed, w.lastSigned = c.seq, now
 		l.ship(now, c.line())
 		select {
@@ -209,43 +186,6 @@ func (l *Log) settle(n int, lost losses) {
 	}
 }
 
-// end writes what waits and signs the orderly end.
-func (l *Log) end() {
-	l.stop()
-	l.mu.Lock()
-	l.pending = append(l.pending, l.signed(KindStop, signedFields{}))
-	l.mu.Unlock()
-	w := &l.w
-	failure := l.turn()
-	if failure != nil {
-		l.o.Log.Error("records of the evidence are lost with the process", "records", len(l.pending)-1, "cause",
-			failure.Error())
-	}
-	if w.file != nil {
-		failure = errors.Join(failure, w.file.Close())
-	}
-	l.background.Wait() // it works under the lock of the directory as well
-	w.failure = errors.Join(failure, w.shipper.close(l.o.patience/5), l.lock.Close())
-}
-
-// Close writes what waits, signs the end and gives the chain up. What cannot be
-// written within some seconds is lost, and the next start says so.
-func (l *Log) Close() error {
-	var err error
-	l.closeOnce.Do(func() {
-		l.stop()
-		timer := time.NewTimer(l.o.patience)
-		defer timer.Stop()
-		select {
-		case <-l.done:
-			err = l.w.failure
-		case <-timer.C:
-			err = fmt.Errorf("closing the evidence: %w", l.silence())
-		}
-	})
-	return err
-}
-
 // gap is what a chain says of records that were lost, nil if none were.
 func (l losses) gap(failing trouble) *gap {
 	if l == (losses{}) {
@@ -258,4 +198,193 @@ func (l losses) gap(failing trouble) *gap {
 		g.Since = failing.since.UTC().Format(time.RFC3339Nano)
 	}
 	return g
+}
+
+// openSegment has a segment open that lines of now belong into, and that is what was left there.
+// If files were removed, replaced or cut, the chain goes on in another segment, which says so.
+func (l *Log) openSegment(now time.Time) error {
+	w := &l.w
+	if err := l.reopen(); err != nil {
+		return fmt.Errorf("opening the evidence: %w", err)
+	}
+	cause := l.inPlace(now)
+	switch {
+	case cause != nil:
+		l.isMissing(cause.Error())
+		w.gap = &gap{Reason: cause.Error(), MissingUpTo: w.at.seq}
+		w.closeFile()
+		w.shipper.closeFile()
+		w.path, w.size = "", 0
+	case w.path != "" && (w.size >= int64(l.o.SegmentSize) || !sameDay(w.day, now)):
+		if err := l.endSegment(now); err != nil {
+			return err
+		}
+	}
+	if taken := w.shipper.inPlace(); taken != nil {
+		l.shipped(shipTaken, taken)
+		w.gap = cmp.Or(w.gap, &gap{Reason: taken.Error()})
+		w.shipper.closeFile()
+	}
+	if w.path == "" {
+		return l.beginSegment(now)
+	}
+	return nil
+}
+
+// reopen opens the segment after a failure, and cuts off what was not synced.
+func (l *Log) reopen() error {
+	w := &l.w
+	if w.path == "" || w.file != nil {
+		return nil
+	}
+	f, err := l.o.OpenFile(w.path, os.O_WRONLY|os.O_APPEND, 0o600)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil // which inPlace finds
+	case err != nil:
+		return err
+	}
+	w.file = f
+	info, err := f.Stat()
+	if err == nil && info.Size() > w.size {
+		err = errors.Join(f.Truncate(w.size), f.Sync())
+	}
+	return err
+}
+
+func (w *writer) closeFile() {
+	if w.file != nil {
+		_ = w.file.Close() // what was wrong with it is told already
+		w.file = nil
+	}
+}
+
+// inPlace looks whether the files on disk are those that are open. The error says what has
+// become of them.
+func (l *Log) inPlace(now time.Time) error {
+	w := &l.w
+	w.lastLook = now
+	switch {
+	case !isAt(filepath.Join(l.dir, lockName), l.lock):
+		return fmt.Errorf("the directory %s was removed or replaced while the gateway wrote to it: what it held is to be "+
+			"put back from a copy", l.dir)
+	case w.path == "":
+		return nil
+	case w.file == nil || !isAt(w.path, w.file):
+		return fmt.Errorf("the file %s was removed or replaced while the gateway wrote to it", filepath.Base(w.path))
+	}
+	if info, err := w.file.Stat(); err == nil && info.Size() < w.size {
+		return fmt.Errorf("the file %s was cut while the gateway wrote to it", filepath.Base(w.path))
+	}
+	return nil
+}
+
+// beginSegment makes the file of a segment, and the directory if that was removed.
+func (l *Log) beginSegment(now time.Time) error {
+	w := &l.w
+	if err := l.remakeDir(); err != nil {
+		return err
+	}
+	path := segmentPath(l.dir, w.at.seq+1, now)
+	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("beginning a segment of the evidence: %w", err)
+	}
+	if err := syncDir(l.o.OpenFile, l.dir); err != nil {
+		_ = f.Close() // what went wrong before says more
+		return fmt.Errorf("beginning a segment of the evidence: %w", err)
+	}
+	w.file, w.path, w.size, w.day = f, path, 0, now
+	select {
+	case l.begun <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// remakeDir makes the directory and takes its lock, where that is no longer there.
+func (l *Log) remakeDir() error {
+	if isAt(filepath.Join(l.dir, lockName), l.lock) {
+		return nil
+	}
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of the evidence: %w", err)
+	}
+	again, err := lock(l.dir)
+	if err != nil {
+		return err
+	}
+	_ = l.lock.Close() // of a file that is gone
+	l.lock = again
+	return publish(publicOf(l.key), l.dir)
+}
+
+// header is the first record of a segment. What waited while the disk failed may be of an
+// earlier day.
+func (l *Log) header(now time.Time, waiting []entry) *header {
+	earliest := now
+	for i := range waiting {
+		if at := waiting[i].at; at.Before(earliest) {
+			earliest = at
+		}
+	}
+	h := &header{Format: format, Replica: l.o.Replica}
+	if !sameDay(earliest, now) {
+		h.Earliest = earliest.UTC()
+	}
+	return h
+}
+
+// endSegment ends the segment with a signature, so that each one can be verified by itself. One
+// of which the disk has taken no record since it was begun is removed.
+func (l *Log) endSegment(now time.Time) error {
+	w := &l.w
+	if w.size == 0 {
+		if err := os.Remove(w.path); err != nil {
+			return fmt.Errorf("removing an empty segment of the evidence: %w", err)
+		}
+	} else if w.at.seq > w.signed {
+		if err := l.commit(now, []entry{l.signed(KindCheckpoint, signedFields{})}); err != nil {
+			return err
+		}
+	}
+	w.closeFile() // all of it is synced
+	w.path, w.size = "", 0
+	return nil
+}
+
+func sameDay(a, b time.Time) bool { return dayOf(a).Equal(dayOf(b)) }
+
+// dayOf is the beginning of the day (UTC) of an instant.
+func dayOf(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
+
+// end writes what waits and signs the orderly end.
+func (l *Log) end() {
+	l.stop()
+	l.mu.Lock()
+	l.pending = append(l.pending, l.signed(KindStop, signedFields{}))
+	l.mu.Unlock()
+	w := &l.w
+	failure := l.turn()
+	if failure != nil {
+		l.o.Log.Error("records of the evidence are lost with the process", "records", len(l.pending)-1, "cause",
+			failure.Error())
+	}
+	w.closeFile()
+	l.background.Wait() // it works under the lock of the directory as well
+	w.failure = errors.Join(failure, w.shipper.close(l.o.patience/5), l.lock.Close())
+}
+
+// Close writes what waits, signs the end and gives the chain up. What cannot be
+// written within some seconds is lost, and the next start says so.
+func (l *Log) Close() error {
+	l.stop()
+	timer := time.NewTimer(l.o.patience)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+		return l.w.failure
+	case <-timer.C:
+		return fmt.Errorf("closing the evidence: %w", l.errHangs())
+	}
 }

@@ -1,4 +1,4 @@
-package evidence
+package evidence_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/tenancy"
@@ -39,18 +40,19 @@ func (d fullDisk) Write(b []byte) (int, error) {
 // leaves none is served.
 func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	var full atomic.Bool
-	log, err := audit.Open(audit.Options{
+	var e evidence.Keeper
+	cfg := &config.Config{
 		Audit: config.Audit{Dir: t.TempDir(), Replica: "r1", StopAfter: config.StopAfter(time.Hour)},
-		Queue: 8, Log: slog.New(slog.DiscardHandler),
+	}
+	testkit.Must(t, e.Open(cfg, audit.Options{
+		Log: slog.New(slog.DiscardHandler),
 		OpenFile: func(name string, flag int, perm fs.FileMode) (audit.File, error) {
 			f, err := os.OpenFile(name, flag, perm)
 			return fullDisk{f, &full}, err
 		},
-	})
-	testkit.Must(t, err)
-	t.Cleanup(func() { _ = log.Close() })
-	var e Keeper
-	e.log.Store(log)
+	}))
+	t.Cleanup(func() { _ = e.Close() })
+	testkit.Eventually(t, "the start to be on disk", func() bool { return e.Status().Waiting == 0 })
 	admit := e.Admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, tenancy.Tenant) error {
 		return nil
 	})
@@ -65,7 +67,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 		}
 	}
 	full.Store(true)
-	for range 4 {
+	for range 10_000 {
 		check("too soon", read, true)
 		e.Event(audit.KindKey, netip.Addr{})
 	}
@@ -78,8 +80,6 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 		t.Errorf("nobody is told: %+v", s)
 	}
 	full.Store(false)
-	for end := time.Now().Add(time.Minute); e.Status().Waiting > 0 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	testkit.Eventually(t, "all to be on disk", func() bool { return e.Status().Waiting == 0 })
 	check("all is on disk", read, true)
 }

@@ -1,4 +1,4 @@
-package evidence
+package evidence_test
 
 import (
 	"encoding/json"
@@ -14,6 +14,7 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -28,27 +29,29 @@ func refusal(id, source string) *call.Record {
 	}
 }
 
-// mustUse has refusals go to a file, and to a chain unless it is nil.
-func mustUse(t *testing.T, r *refusals, chain *audit.Log) (path string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "security.log")
-	testkit.Must(t, r.use(path, chain))
-	return path
-}
-
 func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
-	var r refusals
-	r.done(refusal("none is kept", "10.1.1.1"))
-	path := mustUse(t, &r, nil)
+	var k evidence.Keeper
+	k.Done(refusal("none is kept", "10.1.1.1"), false)
+	path := filepath.Join(t.TempDir(), "security.log")
+	cfg := &config.Config{Log: config.Log{Security: path}}
+	testkit.Must(t, k.Open(cfg, audit.Options{Log: slog.New(slog.DiscardHandler)}))
 	none := new(call.Call)
-	r.done(&call.Record{Call: none, Status: 200})
-	r.done(&call.Record{Call: none, Status: 403, UpstreamStatus: 403}) // the upstream's own
-	r.done(&call.Record{Call: none, Status: 502, ProblemType: "urn:x"})
+	for _, c := range []*call.Record{
+		{Call: none, Status: 200},
+		{Call: none, Status: 403, UpstreamStatus: 403}, // the upstream's own
+		{Call: none, Status: 502, ProblemType: "urn:x"},
+	} {
+		k.Done(c, false)
+	}
 	c := refusal("r1", "10.9.9.9")
 	c.Purpose = "yearly audit"
-	r.done(c)
-	testkit.Must(t, r.close())
-	r.done(refusal("late", "10.9.9.9"))
+	k.Done(c, false)
+	elsewhere := &config.Config{Log: config.Log{Security: filepath.Join(t.TempDir(), "no", "such", "directory")}}
+	if err := k.Replace(cfg, elsewhere); err == nil {
+		t.Error("it opened")
+	}
+	testkit.Must(t, k.Close())
+	k.Done(refusal("late", "10.9.9.9"), false)
 	text := testkit.Read(t, path)
 	if strings.Count(text, "\n") != 1 {
 		t.Fatal(text)
@@ -64,9 +67,6 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 			t.Errorf("%s: %v", name, got[name])
 		}
 	}
-	if err := r.use(filepath.Join(t.TempDir(), "no", "such", "directory"), nil); err == nil {
-		t.Error("it opened")
-	}
 }
 
 // Who is refused a thousand times neither drives out what others left in the log nor hides
@@ -74,34 +74,34 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		l, err := audit.Open(audit.Options{
-			Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever}, Log: slog.New(slog.DiscardHandler)})
-		testkit.Must(t, err)
-		var r refusals
-		path := mustUse(t, &r, l)
+		path := filepath.Join(dir, "security.log")
+		var k evidence.Keeper
+		testkit.Must(t, k.Open(&config.Config{
+			Audit: config.Audit{Dir: dir, Replica: "r1", StopAfter: config.StopNever},
+			Log:   config.Log{Security: path},
+		}, audit.Options{Log: slog.New(slog.DiscardHandler)}))
 		for i := range 1000 {
-			r.done(refusal(fmt.Sprintf("f%d", i), fmt.Sprintf("2001:db8::%x", i))) // one /64 is one source
+			k.Done(refusal(fmt.Sprintf("f%d", i), fmt.Sprintf("2001:db8::%x", i)), false) // one /64 is one source
 		}
-		r.done(refusal("another", "10.1.1.1"))
+		k.Done(refusal("another", "10.1.1.1"), false)
 		time.Sleep(2 * time.Minute)
-		testkit.Must(t, r.close())
-		testkit.Must(t, l.Close())
+		testkit.Must(t, k.Close())
 		text := testkit.Read(t, path)
-		if n := strings.Count(text, "\n"); n != refusalsEach+2 || !strings.Contains(text, `"requestId":"another"`) {
+		if n := strings.Count(text, "\n"); n != 20+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)
 		}
 		if !strings.Contains(text, `"msg":"more were refused","log":"security","source":"2001:db8::","leftOut":980`) {
 			t.Errorf("those that were left out are not counted: %s", text)
 		}
 		n, leftOut := 0, 0
-		_, err = audit.Search(filepath.Join(dir, "r1"), audit.Query{Events: true}, func(f *audit.Found) error {
+		_, err := audit.Search(filepath.Join(dir, "r1"), audit.Query{Events: true}, func(f *audit.Found) error {
 			if f.Kind == audit.KindRefusal {
 				n++
 				leftOut += f.LeftOut
 			}
 			return nil
 		})
-		if err != nil || n != refusalsEach+2 || leftOut != 980 {
+		if err != nil || n != 20+2 || leftOut != 980 {
 			t.Errorf("%d in the chain, %d left out: %v", n, leftOut, err)
 		}
 	})
