@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"fmt"
@@ -16,10 +16,10 @@ func BenchmarkCache(b *testing.B) {
 		{"hit", "gateway-cache", base + "/kept/messages"},
 		{"validation", "gateway-cache", base + "/ebox/messages"},
 	} {
-		b.Run(what.name, func(b *testing.B) { load(b, start(b, what.role, upstream.url), what.path) })
+		b.Run(what.name, func(b *testing.B) { load(b, start(b, what.role, upstream.URL), what.path) })
 	}
 	b.Run("miss", func(b *testing.B) {
-		gateway := start(b, "gateway-cache", upstream.url)
+		gateway := start(b, "gateway-cache", upstream.URL)
 		report(b, gateway, b.N, func() {
 			var n atomic.Int64
 			crowd(b, gateway, callers, func() (string, bool) {
@@ -30,7 +30,7 @@ func BenchmarkCache(b *testing.B) {
 	})
 	b.Run("collapse-64", func(b *testing.B) {
 		// 64 callers want the same distant page, which has to be asked about each time.
-		gateway := start(b, "gateway-cache", upstream.url)
+		gateway := start(b, "gateway-cache", upstream.URL)
 		report(b, gateway, 64*b.N, func() {
 			crowd(b, gateway, 64, same("/ebox/providers/distant/ebox/messages", 64*b.N))
 		})

@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"bufio"
@@ -27,7 +27,7 @@ func BenchmarkChain(b *testing.B) {
 	} {
 		for _, role := range []string{"reverseproxy", "gateway-quiet", "gateway"} {
 			b.Run(what.name+"/"+role, func(b *testing.B) {
-				proxy, prefix := start(b, role, upstream.url), "/ebox/providers/nsso"
+				proxy, prefix := start(b, role, upstream.URL), "/ebox/providers/nsso"
 				if role == "reverseproxy" {
 					prefix = "/base"
 				}
@@ -38,7 +38,7 @@ func BenchmarkChain(b *testing.B) {
 }
 
 // load sends b.N requests over keep-alive connections.
-func load(b *testing.B, proxy *child, path string) {
+func load(b *testing.B, proxy child, path string) {
 	crowd(b, proxy, callers, same(path, 2000)) // warm up: connections, token, pools
 	report(b, proxy, b.N, func() { crowd(b, proxy, callers, same(path, b.N)) })
 }
@@ -51,7 +51,7 @@ func same(path string, n int) func() (string, bool) {
 }
 
 // report measures what requests cost the gateway.
-func report(b *testing.B, gateway *child, requests int, do func()) {
+func report(b *testing.B, gateway child, requests int, do func()) {
 	before := gateway.spent(b)
 	b.ResetTimer()
 	do()
@@ -65,9 +65,9 @@ func report(b *testing.B, gateway *child, requests int, do func()) {
 }
 
 // crowd has n callers ask for what next gives, until it gives no more.
-func crowd(tb testing.TB, proxy *child, n int, next func() (path string, more bool)) {
+func crowd(tb testing.TB, proxy child, n int, next func() (path string, more bool)) {
 	tb.Helper()
-	addr := strings.TrimPrefix(proxy.url, "http://")
+	addr := strings.TrimPrefix(proxy.URL, "http://")
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
@@ -121,12 +121,12 @@ func BenchmarkMemory(b *testing.B) {
 		{"upload", http.MethodPost, "/upload", func() io.Reader { return io.LimitReader(zeros{}, size) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			proxy := start(b, "gateway-quiet", upstream.url)
+			proxy := start(b, "gateway-quiet", upstream.URL)
 			crowd(b, proxy, 1, same("/ebox/providers/nsso/ebox", 1))
 			before := proxy.spent(b)
 			b.SetBytes(size)
 			for b.Loop() {
-				req, err := http.NewRequestWithContext(b.Context(), c.method, proxy.url+"/ebox/providers/nsso"+c.path, c.body())
+				req, err := http.NewRequestWithContext(b.Context(), c.method, proxy.URL+"/ebox/providers/nsso"+c.path, c.body())
 				testkit.Must(b, err)
 				req.Header.Set("On-Behalf-Of-Enterprise-Number", "0206731645")
 				resp, err := http.DefaultClient.Do(req)

@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"encoding/json"
@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,8 +77,7 @@ func serveGatewayInbox(upstream string) (net.Addr, error) {
 callers: [{name: poller, networks: [127.0.0.0/8], class: batch}]
 cache: {memory: 2GB}
 registry: {providers: [%s]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
-`, federated(upstream+"/"+distance+"/"))}
+%s`, federated(upstream+"/"+distance+"/"), providersRoute(""))}
 	return r.serve()
 }
 
@@ -97,11 +95,11 @@ func federated(base string) string {
 // slowest of them alone, both through the gateway, in turns.
 func BenchmarkInboxPage(b *testing.B) {
 	providers := start(b, roleProviders, "")
-	gateway := start(b, roleGatewayInbox, providers.url)
+	gateway := start(b, roleGatewayInbox, providers.URL)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	took := func(path string) time.Duration {
 		begin := time.Now()
-		resp, err := client.Get(gateway.url + "/enterprises/0206731645" + path)
+		resp, err := client.Get(gateway.URL + "/enterprises/0206731645" + path)
 		testkit.Must(b, err)
 		defer resp.Body.Close()
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 ||
@@ -118,12 +116,10 @@ func BenchmarkInboxPage(b *testing.B) {
 		alone = append(alone, took(slowest))
 		together = append(together, took("/ebox/messages"))
 	}
-	slices.Sort(alone)
-	slices.Sort(together)
-	p50 := func(list []time.Duration) float64 { return float64(list[len(list)/2].Microseconds()) / 1000 }
-	b.ReportMetric(p50(alone), "ms-slowest")
-	b.ReportMetric(p50(together), "ms-inbox")
-	b.ReportMetric(p50(together)/p50(alone), "ratio")
+	one, all := percentile(alone, 50)/1000, percentile(together, 50)/1000
+	b.ReportMetric(one, "ms-slowest")
+	b.ReportMetric(all, "ms-inbox")
+	b.ReportMetric(all/one, "ratio")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -132,21 +128,21 @@ func BenchmarkInboxPage(b *testing.B) {
 // new: -benchtime 40000x is a payroll office.
 func BenchmarkInboxPolling(b *testing.B) {
 	providers := start(b, roleProviders, "")
-	gateway := start(b, roleGatewayInbox, providers.url+"#near")
+	gateway := start(b, roleGatewayInbox, providers.URL+"#near")
 	for _, round := range []string{"first", "nothing-new"} {
 		b.Run(round, func(b *testing.B) { pollMeasured(b, gateway, providers) })
 	}
 }
 
-func pollMeasured(b *testing.B, gateway, providers *child) {
+func pollMeasured(b *testing.B, gateway, providers child) {
 	var upstream, answered served
-	read(b, providers.url+"/served", &upstream)
+	read(b, providers.URL+"/served", &upstream)
 	before := gateway.spent(b)
 	b.ResetTimer()
 	gateway.poll(b, 16, b.N)
 	b.StopTimer()
 	after := gateway.spent(b)
-	read(b, providers.url+"/served", &answered)
+	read(b, providers.URL+"/served", &answered)
 	n := float64(b.N)
 	b.ReportMetric(float64((after.CPU-before.CPU).Microseconds())/n, "cpu-µs/enterprise")
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/enterprise")
@@ -158,7 +154,7 @@ func pollMeasured(b *testing.B, gateway, providers *child) {
 }
 
 // poll asks a gateway for the inbox of each of the first n enterprises once.
-func (c *child) poll(tb testing.TB, connections, n int) {
+func (c child) poll(tb testing.TB, connections, n int) {
 	tb.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 	defer client.CloseIdleConnections()
@@ -178,8 +174,8 @@ func (c *child) poll(tb testing.TB, connections, n int) {
 }
 
 // inboxOf reads the inbox of the i-th enterprise, which all providers have to be in.
-func (c *child) inboxOf(client *http.Client, i int) error {
-	resp, err := client.Get(c.url + "/enterprises/" + represented(i) + "/ebox/messages")
+func (c child) inboxOf(client *http.Client, i int) error {
+	resp, err := client.Get(c.URL + "/enterprises/" + represented(i) + "/ebox/messages")
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,9 @@
-package bench
+package bench_test
 
 import (
 	"context"
 	"io"
 	"net/http"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -38,9 +37,9 @@ func BenchmarkNeighbour(b *testing.B) {
 
 func neighbour(b *testing.B, healthy string) {
 	upstream := start(b, "upstream", "")
-	proxy := start(b, "gateway-quiet", upstream.url)
+	proxy := start(b, "gateway-quiet", upstream.URL)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2000}}
-	provider := func(id string) string { return proxy.url + "/ebox/providers/" + id + "/ebox/messages" }
+	provider := func(id string) string { return proxy.URL + "/ebox/providers/" + id + "/ebox/messages" }
 	neighbours := []struct{ name, id string }{{"alone", ""}, {"quiet", "other"}, {"troubled", "frozen"}}
 	for b.Loop() {
 		times := make(map[string][]time.Duration)
@@ -135,10 +134,4 @@ func callOnce(ctx context.Context, client *http.Client, url string) int {
 		return 0
 	}
 	return resp.StatusCode
-}
-
-// percentile is in microseconds.
-func percentile(times []time.Duration, n int) float64 {
-	slices.Sort(times)
-	return float64(times[len(times)*n/100].Nanoseconds()) / 1000
 }

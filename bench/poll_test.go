@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"bufio"
@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,18 +60,17 @@ func servePolls(upstream string) (net.Addr, error) {
 		options: gateway.Options{Done: telemetry.NewAccessLog(telemetry.Locked(log), "json", slog.LevelInfo).Done},
 		text: fmt.Sprintf(`tenancy: {enterpriseFiles: [enterprises.csv]}
 registry: {providers: [%s]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
 cache: {memory: 256MB}
 audit: {dir: evidence}
 %s
-`, federated(upstream+"/p"), redis),
+%s`, federated(upstream+"/p"), redis, providersRoute("")),
 	}
 	return r.serve()
 }
 
 // polled is a gateway that is polled, and where it keeps what it writes.
 type polled struct {
-	*child
+	child
 	folder string
 }
 
@@ -114,7 +112,7 @@ func (p *polled) settled(tb testing.TB, name string) int64 {
 // heap is what is in use after a collection, in bytes.
 func (p *polled) heap(tb testing.TB) float64 {
 	tb.Helper()
-	resp, err := http.Get(p.control + "/debug/pprof/heap?gc=1&debug=1")
+	resp, err := http.Get(p.Control + "/debug/pprof/heap?gc=1&debug=1")
 	testkit.Must(tb, err)
 	defer resp.Body.Close()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
@@ -154,17 +152,17 @@ func BenchmarkPoll(b *testing.B) {
 	for _, state := range []string{"first", "unchanged", "unchanged-restarted"} {
 		b.Run(state, func(b *testing.B) {
 			server.Do("FLUSHALL")
-			p := startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
+			p := startPolled(b, upstream.URL, "redis://"+server.Addr, max(b.N, 1000))
 			p.poll(b, callers, 200) // connections, the token, pools
 			if state == "first" {
 				server.Do("FLUSHALL")
-				p = startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
+				p = startPolled(b, upstream.URL, "redis://"+server.Addr, max(b.N, 1000))
 				p.poll(b, callers, 1)
 			} else {
 				p.poll(b, callers, b.N)
 			}
 			if state == "unchanged-restarted" {
-				p = startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
+				p = startPolled(b, upstream.URL, "redis://"+server.Addr, max(b.N, 1000))
 				p.poll(b, callers, 1)
 			}
 			polls(b, p, func() { p.poll(b, callers, b.N) })
@@ -181,7 +179,7 @@ func BenchmarkRate(b *testing.B) {
 	for _, times := range []int{1, 10} {
 		b.Run(fmt.Sprintf("%dx", times), func(b *testing.B) {
 			server.Do("FLUSHALL")
-			p := startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
+			p := startPolled(b, upstream.URL, "redis://"+server.Addr, max(b.N, 1000))
 			p.poll(b, callers, 200)
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 			defer client.CloseIdleConnections()
@@ -203,11 +201,10 @@ func BenchmarkRate(b *testing.B) {
 			wg.Wait()
 			took := time.Since(began)
 			b.StopTimer()
-			slices.Sort(waited)
 			b.ReportMetric((p.spent(b).CPU-before.CPU).Seconds()/took.Seconds(), "cores")
 			b.ReportMetric(float64(b.N)/took.Seconds(), "polls/s")
-			b.ReportMetric(float64(waited[len(waited)/2].Microseconds())/1000, "p50-ms")
-			b.ReportMetric(float64(waited[len(waited)*99/100].Microseconds())/1000, "p99-ms")
+			b.ReportMetric(percentile(waited, 50)/1000, "p50-ms")
+			b.ReportMetric(percentile(waited, 99)/1000, "p99-ms")
 		})
 	}
 }
@@ -217,7 +214,7 @@ func BenchmarkEnterprises(b *testing.B) {
 	const many = 100_000
 	upstream := start(b, "upstream", "")
 	for b.Loop() {
-		few, lots := startPolled(b, upstream.url, "", 1000), startPolled(b, upstream.url, "", many)
+		few, lots := startPolled(b, upstream.URL, "", 1000), startPolled(b, upstream.URL, "", many)
 		b.ReportMetric((lots.heap(b)-few.heap(b))/(many-1000), "heap-B/enterprise")
 		b.ReportMetric(float64(lots.spent(b).RSS-few.spent(b).RSS)/(many-1000), "peak-B/enterprise")
 		b.ReportMetric(float64(few.spent(b).RSS), "B-resident")

@@ -1,19 +1,19 @@
-package bench
+package bench_test
 
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
-	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"ebox-gateway/bench/process"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -39,21 +39,21 @@ func play(role, upstream string) error {
 	var err error
 	switch role {
 	case "upstream":
-		serving, err = serve(upstreamHandler())
+		serving, err = process.Serve(upstreamHandler())
 	case "reverseproxy":
-		serving, err = serve(reverseProxy(upstream))
+		serving, err = process.Serve(reverseProxy(upstream))
 	case "gateway", "gateway-quiet":
-		serving, err = serveGateway(upstream, role == "gateway", "{enabled: false}")
+		serving, err = serveGateway(upstream, role == "gateway", "cache: {enabled: false}")
 	case roleGatewayPolled:
 		serving, err = servePolls(upstream)
 	case "gateway-cache":
-		serving, err = serveGateway(upstream, false, "{enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}")
+		serving, err = serveGateway(upstream, false, caching)
 	case roleReplica:
 		serving, err = serveReplica(upstream, "")
 	case roleReplicaRate:
 		serving, err = serveReplica(upstream, ", rate: {perSecond: 1000000, burst: 1000000, scope: cluster}")
 	case roleProviders:
-		serving, err = serve(providersHandler())
+		serving, err = process.Serve(providersHandler())
 	case roleGatewayInbox:
 		serving, err = serveGatewayInbox(upstream)
 	default:
@@ -62,22 +62,12 @@ func play(role, upstream string) error {
 	if err != nil {
 		return err
 	}
-	control, err := serve(controls())
+	over, err := process.Announce(serving, controls())
 	if err != nil {
 		return err
 	}
-	fmt.Println(serving, control)
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	<-over
 	return nil
-}
-
-func serve(h http.Handler) (net.Addr, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	go func() { _ = (&http.Server{Handler: h}).Serve(l) }()
-	return l.Addr(), nil
 }
 
 // spent is what a process has used since its start.
@@ -114,44 +104,29 @@ func used() (cpu time.Duration, rss int64) {
 }
 
 // child is another process of this binary.
-type child struct {
-	url     string
-	control string
-	cmd     *exec.Cmd
-	stdin   io.Closer
-}
+type child struct{ *process.Process }
 
 // start starts a process in a role. environment is what the role wants to know besides
 // its upstream, each NAME=value.
-func start(tb testing.TB, role, upstream string, environment ...string) *child {
+func start(tb testing.TB, role, upstream string, environment ...string) child {
 	tb.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), roleVariable+"="+role, upstreamVariable+"="+upstream, "GOMAXPROCS=1")
-	cmd.Env = append(cmd.Env, environment...)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+	p, err := process.Start(append(environment, roleVariable+"="+role, upstreamVariable+"="+upstream, "GOMAXPROCS=1")...)
 	testkit.Must(tb, err)
-	stdout, err := cmd.StdoutPipe()
-	testkit.Must(tb, err)
-	testkit.Must(tb, cmd.Start())
-	c := &child{cmd: cmd, stdin: stdin}
-	tb.Cleanup(func() {
-		_ = c.stdin.Close()
-		_ = c.cmd.Wait()
-	})
-	var serving, control string
-	if _, err := fmt.Fscan(stdout, &serving, &control); err != nil {
-		tb.Fatalf("starting %s: %v", role, err)
-	}
-	c.url, c.control = "http://"+serving, "http://"+control
-	tb.Logf("%s: profiles at %s/debug/pprof/", role, c.control)
-	return c
+	tb.Cleanup(p.Stop)
+	tb.Logf("%s: profiles at %s/debug/pprof/", role, p.Control)
+	return child{p}
 }
 
-func (c *child) spent(tb testing.TB) (s spent) {
+func (c child) spent(tb testing.TB) (s spent) {
 	tb.Helper()
-	read(tb, c.control, &s)
+	read(tb, c.Control, &s)
 	return s
+}
+
+// percentile is in microseconds.
+func percentile(times []time.Duration, n int) float64 {
+	slices.Sort(times)
+	return float64(times[len(times)*n/100].Nanoseconds()) / 1000
 }
 
 // read gets JSON.

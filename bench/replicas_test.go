@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"context"
@@ -37,7 +37,7 @@ const (
 func BenchmarkReplicas(b *testing.B) {
 	upstream := start(b, "upstream", "")
 	server := redistest.Start(b)
-	at := upstream.url + " redis://" + server.Addr + "/0"
+	at := upstream.URL + " redis://" + server.Addr + "/0"
 	const base = "/ebox/providers/nsso"
 	b.Run("idle", func(b *testing.B) {
 		start(b, roleReplica, at)
@@ -149,7 +149,7 @@ func tokens(b *testing.B, server *redistest.Server) {
 }
 
 // warm waits until a gateway answers and knows Redis.
-func warm(b *testing.B, gateway *child, path string) {
+func warm(b *testing.B, gateway child, path string) {
 	crowd(b, gateway, callers, same(path, callers))
 	time.Sleep(time.Second)
 }
@@ -203,8 +203,7 @@ func serveReplica(at, rate string) (net.Addr, error) {
 callers: [{name: bench, networks: [127.0.0.1/32]%[3]s}]
 registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}]}
 redis: {url: "%[2]s", timeout: 1s, encryptionKeys: [{id: k1, file: k1.key}]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages], cache: {enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}}]
-`, upstream, redis, rate),
+%[4]s`, upstream, redis, rate, providersRoute(caching)),
 	}
 	return r.serve()
 }

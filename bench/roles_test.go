@@ -1,4 +1,4 @@
-package bench
+package bench_test
 
 import (
 	"context"
@@ -86,12 +86,30 @@ oauth: {tokenUrl: %s/token, clients: {bench: {clientId: bench, keystore: {file: 
 	return g.Addrs()[0], nil
 }
 
+// caching keeps what is below /kept for an hour, and asks about everything else.
+const caching = "cache: {enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}"
+
+// providersRoute is the route to the providers; more is a line of its settings.
+func providersRoute(more string) string {
+	return `routes:
+  - name: providers
+    kind: ebox
+    path: "/ebox/providers/{providerId}"
+    upstream: {registry: true}
+    scopes: [messages]
+    ` + more + "\n"
+}
+
 // serveGateway starts a gateway for one enterprise and four providers.
 func serveGateway(upstream string, accessLog bool, cache string) (net.Addr, error) {
 	r := recipe{upstream: upstream, text: fmt.Sprintf(`tenancy: {enterprises: [{number: 0206.731.645}]}
-registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}, {id: other, url: %[1]s/other, apiVersion: "3.0"}, {id: distant, url: %[1]s/distant, apiVersion: "3.0"}, {id: frozen, url: %[1]s/frozen, apiVersion: "3.0"}]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages], cache: %[2]s}]
-`, upstream, cache)}
+registry:
+  providers:
+    - {id: nsso, url: %[1]s/base, apiVersion: "3.0"}
+    - {id: other, url: %[1]s/other, apiVersion: "3.0"}
+    - {id: distant, url: %[1]s/distant, apiVersion: "3.0"}
+    - {id: frozen, url: %[1]s/frozen, apiVersion: "3.0"}
+%[2]s`, upstream, providersRoute(cache))}
 	if accessLog {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {
@@ -105,8 +123,8 @@ routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", ups
 // tokenEndpoint gives every client the same token.
 func tokenEndpoint(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w,
-		`{"access_token":"benchmark-token-of-a-usual-length-0123456789","token_type":"Bearer","expires_in":3600,"scope":"messages"}`)
+	_, _ = io.WriteString(w, `{"access_token":"benchmark-token-of-a-usual-length-0123456789","token_type":"Bearer",`+
+		`"expires_in":3600,"scope":"messages"}`)
 }
 
 // upstreamHandler answers a token request, a document and, for every other path, a
@@ -170,7 +188,12 @@ func messages(n int) string {
 			b.WriteByte(',')
 		}
 		fmt.Fprintf(&b,
-			`{"messageId":"%036d","subject":{"nl":"Bijdragebericht derde kwartaal","fr":"Avis de cotisation du troisième trimestre"},"receiptDate":"2026-11-%02dT09:26:00Z","senderOrganizationId":"0206731645","messageTypeId":"contribution","readStatus":false,"attachments":[{"attachmentId":"1","fileName":"bericht.pdf","mediaType":"application/pdf","mainContent":true,"size":1800.0,"contentHref":"/base/ebox/messages/%036d/attachments/1/content"}]}`, i, i+1, i)
+			`{"messageId":"%036d","subject":{"nl":"Bijdragebericht derde kwartaal",`+
+				`"fr":"Avis de cotisation du troisième trimestre"},"receiptDate":"2026-11-%02dT09:26:00Z",`+
+				`"senderOrganizationId":"0206731645","messageTypeId":"contribution","readStatus":false,`+
+				`"attachments":[{"attachmentId":"1","fileName":"bericht.pdf","mediaType":"application/pdf",`+
+				`"mainContent":true,"size":1800.0,"contentHref":"/base/ebox/messages/%036d/attachments/1/content"}]}`,
+			i, i+1, i)
 	}
 	b.WriteString(`],"totalItems":4,"_links":{"self":{"href":"/base/ebox/messages?page=1"}}}`)
 	return b.String()

@@ -16,7 +16,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -85,9 +84,9 @@ func soak(ctx context.Context, length time.Duration, workers int, seed uint64) e
 	if err != nil {
 		return err
 	}
-	defer g.stop()
+	defer g.Stop()
 
-	l := newLoad(g.url)
+	l := newLoad(g.URL)
 	if err := l.everythingOnce(ctx); err != nil {
 		return err
 	}
@@ -98,16 +97,16 @@ func soak(ctx context.Context, length time.Duration, workers int, seed uint64) e
 	}
 	fmt.Printf("before:           %s\n", before)
 
-	running, end := context.WithTimeout(ctx, length)
+	loaded, end := context.WithTimeout(ctx, length)
 	defer end()
 	var wg sync.WaitGroup
 	for i := range workers {
-		wg.Go(func() { l.run(running, rand.New(rand.NewPCG(seed, uint64(i)))) })
+		wg.Go(func() { l.run(loaded, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
 	random := rand.New(rand.NewPCG(seed, 1<<32))
-	wg.Go(func() { breakThings(running, sim, random) })
-	wg.Go(func() { replace(running, file, text) })
-	wg.Go(func() { report(running, g) })
+	wg.Go(func() { breakThings(loaded, sim, random) })
+	wg.Go(func() { replace(loaded, file, text) })
+	wg.Go(func() { report(loaded, g) })
 	wg.Wait()
 	sim.ClearFaults()
 	l.close()
@@ -126,8 +125,8 @@ func soak(ctx context.Context, length time.Duration, workers int, seed uint64) e
 
 // kinds are the ways in which upstreams break down.
 var kinds = []simulator.Fault{
-	{Kind: simulator.FaultReset}, {Kind: simulator.FaultClose}, {Kind: simulator.FaultFreeze}, {
-		Kind: simulator.FaultMalformed},
+	{Kind: simulator.FaultReset}, {Kind: simulator.FaultClose}, {Kind: simulator.FaultFreeze},
+	{Kind: simulator.FaultMalformed},
 	{Kind: simulator.FaultSurplus}, {Kind: simulator.FaultSurplus, Delay: 10 * time.Millisecond},
 	{Kind: simulator.FaultMalformedJSON}, {Kind: simulator.FaultTruncate, Bytes: 20}, {Kind: simulator.FaultUnauthorized},
 	{Kind: simulator.FaultStatus, Status: 500}, {Kind: simulator.FaultStatus, Status: 503, RetryAfter: "2"},
@@ -187,10 +186,10 @@ func write(file, text string) {
 }
 
 // report prints how the gateway stands, every minute.
-func report(ctx context.Context, g *process) {
+func report(ctx context.Context, g running) {
 	began := time.Now()
 	for pause(ctx, time.Minute) {
-		if now, err := g.holdings(http.DefaultClient); err == nil {
+		if now, err := g.holdings(); err == nil {
 			fmt.Printf("after %10s: %s\n", time.Since(began).Round(time.Second), now)
 		}
 	}

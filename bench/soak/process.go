@@ -5,18 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
+	"ebox-gateway/bench/process"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 )
@@ -63,24 +61,15 @@ func play(file string) error {
 	if err := g.Start(); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { g.Watch(ctx, 500*time.Millisecond, nil) })
-	numbers, err := net.Listen("tcp", "127.0.0.1:0")
+	numbers := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { count(w, g) })
+	over, err := process.Announce(g.Addrs()[0], numbers)
 	if err != nil {
-		stop()
 		return err
 	}
-	server := &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { count(w, g) }),
-		ReadHeaderTimeout: time.Minute,
-	}
-	go func() { _ = server.Serve(numbers) }()
-	fmt.Println(g.Addrs()[0], numbers.Addr())
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		stop()
-	}()
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { <-over; stop() }()
+	var wg sync.WaitGroup
+	wg.Go(func() { g.Watch(ctx, 500*time.Millisecond, nil) })
 	err = g.Run(ctx, context.Background())
 	wg.Wait()
 	return err
@@ -107,50 +96,21 @@ func count(w http.ResponseWriter, g *gateway.Gateway) {
 	_ = json.NewEncoder(w).Encode(h)
 }
 
-// process is the gateway as seen from here.
-type process struct {
-	url, numbers string
-	cmd          *exec.Cmd
-	stdin        io.Closer
+// running is the gateway as seen from here.
+type running struct{ *process.Process }
+
+func start(file string) (running, error) {
+	p, err := process.Start(roleVariable + "=" + file)
+	return running{p}, err
 }
 
-func start(file string) (*process, error) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), roleVariable+"="+file)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, stdin: stdin}
-	var serving, numbers string
-	if _, err := fmt.Fscan(stdout, &serving, &numbers); err != nil {
-		p.stop()
-		return nil, fmt.Errorf("starting the gateway: %w", err)
-	}
-	p.url, p.numbers = "http://"+serving, "http://"+numbers
-	return p, nil
-}
-
-func (p *process) stop() {
-	_ = p.stdin.Close()
-	_ = p.cmd.Wait()
-}
-
-func (p *process) holdings(client *http.Client) (h holdings, err error) {
-	req, err := http.NewRequest(http.MethodGet, p.numbers, nil)
+func (r running) holdings() (h holdings, err error) {
+	req, err := http.NewRequest(http.MethodGet, r.Control, nil)
 	if err != nil {
 		return h, err
 	}
 	req.Close = true // leaves no connection to be counted
-	resp, err := client.Do(req)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return h, err
 	}
@@ -161,13 +121,13 @@ func (p *process) holdings(client *http.Client) (h holdings, err error) {
 // settled gives the numbers when idle connections have been closed: when they no
 // longer shrink or, with numbers to come back to, when they have. The error says
 // that they did not within a minute.
-func (p *process) settled(ctx context.Context, before *holdings) (h holdings, err error) {
+func (r running) settled(ctx context.Context, before *holdings) (h holdings, err error) {
 	const idle = 12 * time.Second // unused connections to upstreams are kept for ten
 	if !pause(ctx, idle) {
 		return h, ctx.Err()
 	}
 	for range 48 {
-		if h, err = p.holdings(http.DefaultClient); err != nil {
+		if h, err = r.holdings(); err != nil {
 			return h, err
 		}
 		if before == nil || h.within(*before) {

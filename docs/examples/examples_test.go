@@ -1,6 +1,6 @@
 // Package examples runs the programs of this folder against a gateway and a simulator,
 // those whose runtime is on the machine.
-package examples
+package examples_test
 
 import (
 	"context"

@@ -1,3 +1,5 @@
+// Inside, since no file is known that makes the parsers of today panic.
+
 package authn
 
 import (
@@ -5,7 +7,6 @@ import (
 	"testing"
 )
 
-// Inside the package, since no file is known that makes the parsers of today panic.
 func TestAParserThatPanicsIsADamagedFile(t *testing.T) {
 	if err := guarded(func() error { panic("slice bounds") }); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Fatal(err)

@@ -1,4 +1,6 @@
-package cache // for the bytes behind version and sum, and what is read once
+// Inside, since what is read once and the bytes behind version and sum have no name outside.
+
+package cache
 
 import (
 	"net/http"

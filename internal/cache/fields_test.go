@@ -1,4 +1,6 @@
-package cache // for the parsers, which have no name outside
+// Inside, since the parsers have no name outside.
+
+package cache
 
 import (
 	"net/http"

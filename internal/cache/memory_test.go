@@ -1,4 +1,6 @@
-package cache // for the first level alone, by whose bytes and counts it is judged
+// Inside, since the first level is judged alone, by its bytes and counts.
+
+package cache
 
 import (
 	"fmt"

@@ -1,4 +1,6 @@
-package cache // for the first level alone
+// Inside, since the first level is measured alone.
+
+package cache
 
 import (
 	"bufio"

@@ -1,32 +1,36 @@
-package gateway
+package gateway_test
 
 import (
-	"log/slog"
+	"fmt"
+	"net/url"
 	"testing"
-	"time"
 
-	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 // What one client got with one set of scopes is given to no other, also not by a configuration in
 // which its name is another's.
 func TestAnswersAreKeptByClientAndScopes(t *testing.T) {
+	sim, dir := lab.Simulator(t, simulator.Options{}), lab.Dir(t)
+	const demo = "demo: {clientId: demo-office, enterprise: 0406798006, keystore: {file: client.p12, password: demo}}"
+	const client = "{clientId: %s, keystore: {file: client.p12, password: demo}}"
 	seen := make(map[call.Partition]bool)
 	for _, id := range []string{"1", "2"} {
-		clients := map[string]config.Client{"a": {ClientID: id}, "b": {ClientID: "3" + id}}
-		g := &generation{cfg: &config.Config{OAuth: config.OAuth{Clients: clients}}}
-		tokens := authn.New(authn.Options{OAuth: g.cfg.OAuth, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-		route := config.Route{Name: "ebox", Registry: true}
-		route.Cache.Enabled = true
-		g.cfg.Routes = []config.Route{route}
-		k := g.newKept(&route, "https://upstream.example")
-		for _, of := range []struct{ client, scope string }{{"a", "x"}, {"a", "y"}, {"b", "x"}} {
-			source, err := tokens.Source(of.client, []string{of.scope})
+		clients := fmt.Sprintf("a: "+client+"\n    b: "+client, "office-"+id, "office-3"+id)
+		_, gw := lab.New(t, lab.Config(t, sim, demo, clients, "tenancy:\n", "tenancy:\n  defaultClient: a\n"), dir)
+		view := gw.View()
+		for _, c := range []call.Call{
+			{Client: "a", Method: "GET", Segments: ebox.Segments("/ebox/messages")},
+			{Client: "a", Method: "POST", Segments: ebox.Segments("/publishMessage")},
+			{Client: "b", Method: "GET", Segments: ebox.Segments("/ebox/messages")},
+		} {
+			to, err := view.Assume(0, &url.URL{Scheme: "https", Host: "upstream.example"}, &c)
 			testkit.Must(t, err)
-			seen[k.of(source, nil).Partition] = true
+			seen[to.Keep.Partition] = true
 		}
 	}
 	if len(seen) != 6 {

@@ -1,43 +1,59 @@
-package gateway
+package gateway_test
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 func TestAReloadSetsTheLevelThatItChanges(t *testing.T) {
-	g := &Gateway{o: Options{Level: new(slog.LevelVar)}}
-	with := func(level config.LogLevel) *config.Config { return &config.Config{Log: config.Log{Level: level}} }
-	g.takeLevel(with("info"), with("debug"))
-	if g.o.Level.Level() != slog.LevelDebug {
-		t.Errorf("it is %s after a reload that says debug", g.o.Level.Level())
+	sim, dir := lab.Simulator(t, simulator.Options{}), lab.Dir(t)
+	with := func(level string) *config.Config {
+		cfg, err := lab.Read(lab.Config(t, sim, "log: {format: text}", "log: {level: "+level+"}"), dir)
+		testkit.Must(t, err)
+		return cfg
 	}
-	g.o.Level.Set(slog.LevelWarn) // by the admin listener
-	g.takeLevel(with("debug"), with("debug"))
-	if g.o.Level.Level() != slog.LevelWarn {
-		t.Errorf("a reload that changes something else made it %s", g.o.Level.Level())
+	level := new(slog.LevelVar)
+	settable := lab.Run(t, with("info"), gateway.Options{Level: level, Log: slog.New(slog.DiscardHandler)})
+	fixed := lab.Run(t, with("info"), gateway.Options{Log: slog.New(slog.DiscardHandler)})
+	for _, c := range []struct {
+		before    slog.Level // set by the admin listener
+		reloading string
+		want      slog.Level
+	}{
+		{slog.LevelInfo, "debug", slog.LevelDebug},
+		{slog.LevelWarn, "debug", slog.LevelWarn}, // as it was, with whatever else has changed
+		{slog.LevelWarn, "error", slog.LevelError},
+	} {
+		level.Set(c.before)
+		testkit.Must(t, settable.Replace(with(c.reloading), ""))
+		testkit.Must(t, fixed.Replace(with(c.reloading), ""))
+		if got := level.Level(); got != c.want {
+			t.Errorf("%s after a reload that says %s, not %s", got, c.reloading, c.want)
+		}
 	}
-	g.takeLevel(with("debug"), with("error"))
-	if g.o.Level.Level() != slog.LevelError {
-		t.Errorf("it is %s after a reload that says error", g.o.Level.Level())
-	}
-	(&Gateway{}).takeLevel(with("info"), with("debug")) // nobody may set it
 }
 
 func TestTheLogsSayThatTheyAreSilenced(t *testing.T) {
+	cfg, err := lab.Read(lab.Config(t, lab.Simulator(t, simulator.Options{})), lab.Dir(t))
+	testkit.Must(t, err)
+	var log testkit.Log
+	level := new(slog.LevelVar)
+	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})
+	gw := lab.Run(t, cfg, gateway.Options{Level: level, Log: slog.New(handler)})
 	for _, from := range []slog.Level{slog.LevelInfo, slog.LevelError} {
 		for _, to := range []slog.Level{slog.LevelDebug, slog.LevelError} {
-			var log bytes.Buffer
-			level := new(slog.LevelVar)
 			level.Set(from)
-			g := &Gateway{o: Options{Level: level, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))}}
-			g.setLevel(to)
-			if !strings.Contains(log.String(), "level="+to.String()) || level.Level() != to {
-				t.Errorf("from %s to %s: %q, now %s", from, to, log.String(), level.Level())
+			before := strings.Count(log.String(), "level="+to.String()+"\n")
+			gw.Ask("POST", gw.Admin+"/log?level="+strings.ToLower(to.String()), nil)
+			if n := strings.Count(log.String(), "level="+to.String()+"\n"); n != before+1 || level.Level() != to {
+				t.Errorf("from %s to %s: said %d times, now %s", from, to, n-before, level.Level())
 			}
 		}
 	}

@@ -1,3 +1,5 @@
+// Inside, since keys that stay in memory are not seen from outside.
+
 package gateway
 
 import (

@@ -1,3 +1,5 @@
+// Inside, since a running gateway shows only those metrics that have a value.
+
 package gateway
 
 import (

@@ -1,3 +1,5 @@
+// Inside, since the end of a generation is not seen from outside.
+
 package gateway
 
 import (

@@ -1,13 +1,15 @@
-package redisstore
+package redisstore_test
 
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
@@ -50,10 +52,11 @@ func asAny(texts []string) (list []any) {
 }
 
 // works tries all that the gateway does with Redis.
-func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *Store) {
+func works(t *testing.T, a config.RedisAddress, change ...func(*redisstore.Options)) (r *redisstore.Store) {
 	t.Helper()
-	var told listener
-	r, other := replica(t, a, change...), replica(t, a, append(change, withListener(&told))...)
+	var own, told listener
+	r = replica(t, a, append(slices.Clone(change), withListener(&own))...)
+	other := replica(t, a, append(slices.Clone(change), withListener(&told))...)
 	awaitWell(t, r)
 	awaitWell(t, other)
 	if _, err := idle(t, a, change...).Check(t.Context()); err != nil {
@@ -80,11 +83,11 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 		t.Error("a write does not count")
 	}
 	told.await(t, r, k.Resource())
-	if applied, _ := r.o.Listener.(*listener).told(); len(applied) > 0 {
+	if applied, _ := own.told(); len(applied) > 0 {
 		t.Errorf("the writer told itself: %v", applied)
 	}
 	awaitTogether(t, r, other)
-	for i, one := range []*Store{r, other, r, other} {
+	for i, one := range []*redisstore.Store{r, other, r, other} {
 		wait, err := one.Spend(t.Context(), nil, "caller phone", rate(3), 0.7, false)
 		if err != nil || (wait == 0) != (i < 3) {
 			t.Errorf("call %d of a burst of three: %s to wait, %v", i, wait, err)

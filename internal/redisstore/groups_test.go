@@ -1,4 +1,4 @@
-package redisstore
+package redisstore_test
 
 import (
 	"crypto/tls"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
@@ -35,13 +36,13 @@ func TestAFailoverOfSentinelsThatAskForTLSAndUsers(t *testing.T) {
 		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
 	}
 	works(t, address, withRoots(roots))
-	for what, change := range map[string]func(*Options){
-		"a wrong password for the data":      func(o *Options) { o.Address.Password = "wrong" },
-		"a wrong password for the Sentinels": func(o *Options) { o.Address.SentinelPassword = "wrong" },
-		"no TLS":                             func(o *Options) { o.Address.TLS = false },
-		"an authority that is not trusted":   func(o *Options) { o.Roots = nil },
+	for what, change := range map[string]func(*redisstore.Options){
+		"a wrong password for the data":      func(o *redisstore.Options) { o.Address.Password = "wrong" },
+		"a wrong password for the Sentinels": func(o *redisstore.Options) { o.Address.SentinelPassword = "wrong" },
+		"no TLS":                             func(o *redisstore.Options) { o.Address.TLS = false },
+		"an authority that is not trusted":   func(o *redisstore.Options) { o.Roots = nil },
 	} {
-		s := awaitState(t, replica(t, address, withRoots(roots), change), StateAway)
+		s := awaitState(t, replica(t, address, withRoots(roots), change), redisstore.StateAway)
 		if s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
 			t.Errorf("%s: %+v", what, s)
 		}
@@ -50,7 +51,7 @@ func TestAFailoverOfSentinelsThatAskForTLSAndUsers(t *testing.T) {
 }
 
 // failOver has the master fail, and sees that no replica gives what was written over in that moment.
-func failOver(t *testing.T, group *redistest.Sentinels, address config.RedisAddress, change func(*Options)) {
+func failOver(t *testing.T, group *redistest.Sentinels, address config.RedisAddress, change func(*redisstore.Options)) {
 	t.Helper()
 	var l listener
 	first := replica(t, address, change, withTimeout(short))
@@ -62,7 +63,7 @@ func failOver(t *testing.T, group *redistest.Sentinels, address config.RedisAddr
 	group.Servers[0].Freeze()
 	defer group.Servers[0].Thaw()
 	_ = first.Bump(t.Context(), nil, k.Scopes()[0]) // a write in the worst of moments
-	awaitState(t, first, StateAway)
+	awaitState(t, first, redisstore.StateAway)
 	group.AwaitMaster(group.Servers[1])
 	testkit.Await(t, "Redis to be of use again", func() error {
 		_, _, err := first.Load(t.Context(), nil, k)
@@ -102,7 +103,7 @@ func TestACluster(t *testing.T) {
 	careful := replica(t, address, withTimeout(short))
 	awaitUp(t, careful)
 	nodes[2].Freeze()
-	awaitState(t, careful, StateAway)
+	awaitState(t, careful, redisstore.StateAway)
 	if n := request(t, careful); n > 0 {
 		t.Errorf("a request waited %d times", n)
 	}

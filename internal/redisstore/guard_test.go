@@ -1,8 +1,9 @@
-package redisstore
+package redisstore_test
 
 import (
+	"bytes"
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -11,9 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
@@ -61,10 +61,10 @@ func TestAHostileRedisCannotUseUpTheMemory(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "redis.url") {
 				t.Fatalf("the error is %v", err)
 			}
-			if took := after.TotalAlloc - before.TotalAlloc; took > 2*maxPending {
+			if took := after.TotalAlloc - before.TotalAlloc; took > 128<<20 {
 				t.Errorf("%d bytes were allocated", took)
 			}
-			if s := store.Status(); s.State != StateAway || !strings.Contains(s.Reason, c.says) {
+			if s := store.Status(); s.State != redisstore.StateAway || !strings.Contains(s.Reason, c.says) {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -72,46 +72,74 @@ func TestAHostileRedisCannotUseUpTheMemory(t *testing.T) {
 }
 
 func TestTheRepliesOfAllConnectionsAreBoundedTogether(t *testing.T) {
-	var g guard
-	// ask reads on a connection of its own a reply that announces a full value and does not end.
-	ask := func() (*guarded, error) {
-		ours, theirs := net.Pipe()
-		_ = theirs.Close()
-		c := &guarded{Conn: ours, pending: &g.pending}
-		return c, c.follow(fmt.Appendf(nil, "$%d\r\nhalf", maxBulk))
+	const full = 8 // replies of 8 MiB each, in which a pair counts for 128 bytes, are all that may be announced together
+	var held atomic.Int64
+	giveUp := make(chan struct{})
+	// Each connection announces one and does not end it.
+	r := idle(t, config.RedisAddress{Hosts: []string{testkit.Accept(t, func(_ int, c net.Conn) {
+		if _, err := c.Read(make([]byte, 64<<10)); err != nil {
+			return
+		}
+		held.Add(1)
+		defer held.Add(-1)
+		_, _ = io.WriteString(c, "%1\r\n+a\r\n$8388480\r\nhalf")
+		closed := make(chan struct{})
+		go func() {
+			_, _ = io.Copy(io.Discard, c)
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-giveUp:
+		}
+	})}})
+	said := make(chan error, 2*full)
+	ask := func() {
+		_, err := r.Check(t.Context())
+		said <- err
 	}
-	held, err := ask()
-	for n := 1; err == nil && n < maxPending/maxBulk; n++ {
-		_, err = ask()
+	var all sync.WaitGroup
+	together := func(err error) bool { return strings.Contains(err.Error(), "together") }
+	// refused asks so often that one is refused and the others are held.
+	refused := func(asked int) {
+		for range asked {
+			all.Go(ask)
+		}
+		if err := <-said; !together(err) {
+			t.Errorf("one more than %d: %v", full, err)
+		}
+		testkit.Eventually(t, "the others to be held", func() bool { return held.Load() == full })
 	}
-	testkit.Must(t, err)
-	if _, err := ask(); err == nil || !strings.Contains(err.Error(), "together") {
-		t.Fatalf("one more: %v", err)
+	refused(full + 1)
+	giveUp <- struct{}{}
+	if err := <-said; together(err) {
+		t.Errorf("a connection that Redis closed: %v", err)
 	}
-	for range 2 { // what was given up counts once
-		_ = held.Close()
-	}
-	if _, err := ask(); err != nil {
-		t.Fatalf("in place of one that was given up: %v", err)
-	}
-	if _, err := ask(); err == nil {
-		t.Fatal("closing twice made room for two")
+	refused(2) // the other takes the place of the one that was given up
+	close(giveUp)
+	all.Wait()
+	close(said)
+	for err := range said {
+		if together(err) {
+			t.Errorf("more than one is refused: %v", err)
+		}
 	}
 }
 
-func TestWhatRedisSendsPassesTheGuard(t *testing.T) {
-	client := newClient(single(redistest.Start(t)), nil, relaxed)
-	defer client.Close()
-	for _, command := range [][]any{
-		{"COMMAND"}, {"CONFIG", "GET", "maxmemory"}, {"GET", "none"}, {"HMGET", "none", "a", "b"}, {"KEYS", "none"},
-		{"EVAL", "redis.setresp(3) return {double = 3.5}", 0},
-		{"EVAL", "local a = {} for i = 1, 32768 do a[i] = i end return a", 0},
-		{"EVAL", "return string.rep('x', 8388608)", 0},
-	} {
-		for range 2 { // the second shows that the first was followed to its end
-			if err := client.Do(t.Context(), command...).Err(); err != nil && !errors.Is(err, redis.Nil) {
-				t.Fatalf("%v: %v", command, err)
-			}
+func TestTheLargestThatRedisSendsPassesTheGuard(t *testing.T) {
+	server, r := fresh(t)
+	k := keyOfAnswers("/messages")
+	keep(t, r, k, subject)
+	server.Do("EVAL", "for i = 2, 32768 do redis.call('HSET', KEYS[1], i, 'x') end", 1, nameOf(t, server, "answer"))
+	large := make([]byte, 8<<20-100) // with what stands before a sealed value, as much as may be announced
+	_, _ = rand.Read(large)          // which cannot be compressed
+	r.List("a").Store(t.Context(), large)
+	for range 2 { // the second shows that the first was followed to its end
+		if !kept(t, r, k) {
+			t.Fatal("an answer with as many others as a reply may have is not found")
+		}
+		if list, _, err := r.List("a").Load(t.Context()); err != nil || !bytes.Equal(list, large) {
+			t.Fatalf("a list of %d bytes: %v", len(list), err)
 		}
 	}
 }
@@ -119,10 +147,10 @@ func TestWhatRedisSendsPassesTheGuard(t *testing.T) {
 // An idle connection that has ended is noticed before it is used, as without the guard.
 func TestAnIdleConnectionThatEndedIsNotUsedAgain(t *testing.T) {
 	server := redistest.Start(t)
-	client := newClient(single(server), nil, relaxed)
-	defer client.Close()
+	r := idle(t, single(server))
 	for range 20 {
-		testkit.Must(t, client.Ping(t.Context()).Err())
+		_, err := r.Spend(t.Context(), nil, "a", rate(60), 1, false)
+		testkit.Must(t, err)
 		server.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 		testkit.Await(t, "the connection to be gone", func() error {
 			if list := server.Do("CLIENT", "LIST").(string); strings.Count(list, "\n") > 1 {
@@ -130,57 +158,5 @@ func TestAnIdleConnectionThatEndedIsNotUsedAgain(t *testing.T) {
 			}
 			return nil
 		})
-	}
-}
-
-// FuzzReplies sees that bounds and verdicts do not depend on the pieces in which replies come.
-func FuzzReplies(f *testing.F) {
-	for _, text := range []string{
-		"+OK\r\n", "-ERR no\r\n:1\r\n", "$3\r\nabc\r\n", "$-1\r\n", "*2\r\n$1\r\na\r\n*-1\r\n", "%1\r\n+a\r\n,1.5\r\n",
-		"*1000000000\r\n", "$9999999999\r\n", "|1\r\n+a\r\n+b\r\n", "*0\r\n~1\r\n#t\r\n>2\r\n+x\r\n_\r\n",
-		"=8\r\ntxt:abcd\r\n",
-		strings.Repeat("*1\r\n", 20), strings.Repeat("*32768\r\n", 16), "\n", "\r\n", "$+3\r\nabc\r\n", "$3\r\n\r\n*9\r\n",
-	} {
-		f.Add([]byte(text), byte(3))
-	}
-	f.Fuzz(func(t *testing.T, text []byte, size byte) {
-		var g guard
-		c := &guarded{pending: &g.pending}
-		var refused error
-		for rest := text; len(rest) > 0 && refused == nil; {
-			n := min(len(rest), int(size)+1)
-			refused = c.follow(rest[:n])
-			rest = rest[n:]
-		}
-		if len(c.open) > maxDepth || len(c.line) > maxLine || c.bulk > maxBulk+2 {
-			t.Fatalf("%d levels, a line of %d bytes, %d bytes to come", len(c.open), len(c.line), c.bulk)
-		}
-		if want := (&guarded{pending: new(atomic.Int64)}).follow(text); (refused == nil) != (want == nil) {
-			t.Fatalf("%q: %v, as a whole %v", text, refused, want)
-		}
-		if refused == nil && len(c.open) == 0 && c.bulk == 0 && g.pending.Load() != 0 {
-			t.Fatalf("%q has ended, and %d bytes are pending", text, g.pending.Load())
-		}
-	})
-}
-
-// follow has no goroutine of its own: a connection may be closed while it is read.
-func TestAConnectionMayBeClosedWhileItIsRead(t *testing.T) {
-	var g guard
-	for range 100 {
-		ours, theirs := net.Pipe()
-		c := &guarded{Conn: ours, pending: &g.pending}
-		var all sync.WaitGroup
-		all.Go(func() { _, _ = io.Copy(io.Discard, c) })
-		all.Go(func() {
-			_, _ = io.WriteString(theirs, "*2\r\n$100\r\nhalf")
-			_ = theirs.Close()
-		})
-		all.Go(func() { _ = c.Close() })
-		all.Wait()
-		_ = c.follow([]byte("$100\r\n")) // what a reader may have had in its hands
-	}
-	if n := g.pending.Load(); n != 0 {
-		t.Errorf("%d bytes are pending when all is closed", n)
 	}
 }

@@ -1,4 +1,4 @@
-package redisstore
+package redisstore_test
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
@@ -29,16 +31,17 @@ func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 	r := replica(t, single(server), withListener(&l))
 	awaitUp(t, r)
 	_, before := l.told()
-	server.Do("PUBLISH", r.channel, "nonsense")
+	server.Do("PUBLISH", channel, "nonsense")
 	awaitFlush(t, &l, before)
 }
 
 func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	server := redistest.Start(t)
-	in := func(namespace string, database int, key byte, l *listener) *Store {
+	in := func(namespace string, database int, key byte, l *listener) *redisstore.Store {
 		a := single(server)
 		a.Database = database
-		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(l), func(o *Options) { o.Namespace = namespace })
+		named := func(o *redisstore.Options) { o.Namespace = namespace }
+		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(l), named)
 	}
 	// One server, with a namespace or a database each; the ids of their keys are the same.
 	var l listener
@@ -46,7 +49,7 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	awaitUp(t, ours)
 	k := keyOfAnswers("/messages")
 	keep(t, ours, k, subject)
-	for _, r := range []*Store{in("acceptance", 0, 2, new(listener)), in("production", 1, 3, new(listener))} {
+	for _, r := range []*redisstore.Store{in("acceptance", 0, 2, new(listener)), in("production", 1, 3, new(listener))} {
 		if kept(t, r, k) {
 			t.Error("an answer of another environment")
 		}
@@ -98,7 +101,7 @@ func TestInvalidationsThatFailedAreRepeatedBeforeRedisIsReadAgain(t *testing.T) 
 	// A Store with other settings that takes this one's place tells it as well.
 	next := idle(t, single(server))
 	next.TellLater(writer.Untold()...)
-	if _, _, err := next.Load(t.Context(), nil, k); !errors.Is(err, errAway) {
+	if _, _, err := next.Load(t.Context(), nil, k); !leftAlone(err) {
 		t.Fatalf("the next store reads before it has told: %v", err)
 	}
 	server.Run()
@@ -119,46 +122,65 @@ func TestInvalidationsThatFailedAreRepeatedBeforeRedisIsReadAgain(t *testing.T) 
 }
 
 func TestTheOutboxKeepsEverything(t *testing.T) {
-	now := time.Now()
+	server := redistest.Start(t)
+	tell := func(r *redisstore.Store) {
+		_, err := r.Check(t.Context())
+		testkit.Must(t, err)
+	}
+	const long = time.Minute // is twice as long as what was told is told again
 	for name, c := range map[string]struct {
-		write func(*written)
-		due   []cache.Scope
+		write func(r *redisstore.Store, sleep func(time.Duration))
+		want  []cache.Scope
 	}{
-		"told, and all is well": {func(w *written) { w.add(1, now) }, nil},
-		"told lately, before trouble": {func(w *written) {
-			w.add(1, now.Add(-2*repeatFor))
-			w.add(2, now)
-			w.tellAgain(now)
+		"told, and all is well": {func(r *redisstore.Store, _ func(time.Duration)) { makeVoid(t, r, 1) }, nil},
+		"told lately, before trouble": {func(r *redisstore.Store, sleep func(time.Duration)) {
+			makeVoid(t, r, 1)
+			sleep(long)
+			makeVoid(t, r, 2)
+			r.TellLater()
 		}, []cache.Scope{2}},
-		"not told for long": {func(w *written) {
-			w.add(1, now.Add(-2*repeatFor))
-			w.tellAgain(now.Add(-2 * repeatFor))
-			w.tellAgain(now)
+		"not told for long": {func(r *redisstore.Store, sleep func(time.Duration)) {
+			r.TellLater(1)
+			sleep(long)
+			r.TellLater()
 		}, []cache.Scope{1}},
-		"told again": {func(w *written) {
-			w.add(1, now)
-			w.tellAgain(now)
-			_, wanted := w.due()
-			w.settle(wanted)
+		"told again": {func(r *redisstore.Store, _ func(time.Duration)) {
+			r.TellLater(1)
+			tell(r)
 		}, nil},
-		"written again while it was being told": {func(w *written) {
-			w.add(1, now)
-			w.tellAgain(now)
-			_, wanted := w.due()
-			w.tellAgain(now)
-			w.settle(wanted)
-		}, []cache.Scope{1}},
-		"more than can be told": {func(w *written) {
-			for i := range cache.Scope(maxScopes + 1) {
-				w.add(i, now)
+		"more than can be told": {func(r *redisstore.Store, _ func(time.Duration)) {
+			for i := range cache.Scope(257) {
+				r.TellLater(i)
 			}
-			w.tellAgain(now)
 		}, []cache.Scope{cache.Everything}},
 	} {
-		var w written
-		c.write(&w)
-		if due, _ := w.due(); !slices.Equal(due, c.due) || w.untold() != len(c.due) {
-			t.Errorf("%s: %v are due", name, due)
+		now := time.Now()
+		r := idle(t, single(server), func(o *redisstore.Options) { o.Now = func() time.Time { return now } })
+		c.write(r, func(d time.Duration) { now = now.Add(d) })
+		if got := r.Untold(); !slices.Equal(got, c.want) || r.Status().Untold != len(c.want) {
+			t.Errorf("%s: %v are untold", name, got)
 		}
+	}
+}
+
+func TestWhatIsWrittenAgainWhileItIsBeingToldIsToldAgain(t *testing.T) {
+	server := redistest.Start(t)
+	way := delay(t, server.Addr, 0)
+	r := idle(t, config.RedisAddress{Hosts: []string{way.addr}})
+	epoch := func() (n int64) {
+		_, err := fmt.Sscan(server.Do("HGET", epochs, 1).(string), &n)
+		testkit.Must(t, err)
+		return n
+	}
+	tell := func() {
+		r.TellLater(1)
+		_, err := r.Check(t.Context()) // which looks twice
+		testkit.Must(t, err)
+	}
+	tell()
+	before := epoch()
+	way.beforeNext.Store(new(func() { r.TellLater(1) }))
+	if tell(); epoch() != before+2 {
+		t.Errorf("it was told %d times", epoch()-before)
 	}
 }

@@ -1,127 +1,26 @@
-package redisstore
+package redisstore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"math"
-	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
 
-// bucket runs the script of rates by a clock of its own, so that hours pass in a moment; nor
-// does a bucket end by Redis's clock.
-type bucket struct {
-	t      *testing.T
-	script string
-	server *redistest.Server
-	rate   config.Rate
-	part   float64
-	now    time.Time
-}
-
-func newBucket(t *testing.T, r config.Rate, part float64) *bucket {
-	script := spendText
-	for real, ours := range map[string]string{"redis.call('TIME')": "{ARGV[5], ARGV[6]}", ", 'PX', string": ") --"} {
-		if !strings.Contains(script, real) {
-			t.Fatalf("the script does not say %s", real)
-		}
-		script = strings.Replace(script, real, ours, 1)
-	}
-	return &bucket{t, script, redistest.Start(t), r, part, time.Unix(1_800_000_000, 0)}
-}
-
-// take spends a token, or returns how long it takes until there is one.
-func (b *bucket) take(batch bool) time.Duration {
-	b.t.Helper()
-	args := append(spendArgs(b.rate, b.part, batch), b.now.Unix(), b.now.Nanosecond()/1000)
-	n := b.server.Do(append([]any{"EVAL", b.script, 1, "bucket"}, args...)...)
-	return time.Duration(n.(int64)) * time.Microsecond
-}
-
-// burst checks how many calls pass at once.
-func (b *bucket) burst(when string, batch bool, want int) {
-	b.t.Helper()
-	n := 0
-	for b.take(batch) == 0 {
-		n++
-	}
-	if n != want {
-		b.t.Errorf("%s: a burst of %d, want %d", when, n, want)
-	}
-}
-
-func TestNoMoreCallsPassThanTheRateAndTheBurst(t *testing.T) {
-	b := newBucket(t, config.Rate{PerSecond: 7, Burst: 20}, 1)
-	began, random, admitted := b.now, rand.New(rand.NewPCG(1, 2)), 0
-	for b.now.Sub(began) < 10*time.Minute {
-		if wait := b.take(false); wait == 0 {
-			admitted++
-		} else if random.IntN(2) == 0 { // some come when they are told to, others when they like
-			b.now = b.now.Add(wait)
-			if again := b.take(false); again != 0 {
-				t.Fatalf("after %s it is %s more", wait, again)
-			}
-			admitted++
-		}
-		b.now = b.now.Add(time.Duration(random.IntN(150)) * time.Millisecond)
-		if most := 20 + 7*b.now.Sub(began).Seconds(); float64(admitted) > most+0.01 {
-			t.Fatalf("%d calls after %s", admitted, b.now.Sub(began))
-		}
-	}
-	if least := 0.95 * 7 * 600; float64(admitted) < least {
-		t.Errorf("%d calls in ten minutes, and %v were allowed", admitted, least)
-	}
-}
-
-func TestBatchCallsLeaveOthersTheirPart(t *testing.T) {
-	b := newBucket(t, config.Rate{PerSecond: 10, Burst: 10}, 0.7)
-	b.burst("of batch", true, 7)
-	b.burst("of the others", false, 3)
-	admitted := 0
-	for range 1000 { // for a hundred seconds, with nobody else there
-		b.now = b.now.Add(100 * time.Millisecond)
-		if b.take(true) == 0 {
-			admitted++
-		}
-	}
-	if admitted < 680 || admitted > 700 {
-		t.Errorf("%d batch calls of a thousand", admitted)
-	}
-}
-
-// A failover may lead to a server whose clock is behind, a change of the configuration to
-// another rate; and whoever may write to Redis can write anything.
-func TestABucketIsNeverEmptierThanItCanBe(t *testing.T) {
-	b := newBucket(t, config.Rate{PerSecond: 10, Burst: 10}, 1)
-	b.burst("at first", false, 10)
-	for name, change := range map[string]func(){
-		"the clock goes back": func() { b.now = b.now.Add(-time.Hour) },
-		"far ahead":           func() { b.server.Do("SET", "bucket", "9000000000000000.00 9000000000000000.00") },
-	} {
-		change()
-		if wait := b.take(false); wait > 101*time.Millisecond {
-			t.Errorf("%s: %s to wait", name, wait)
-		}
-	}
-	for _, garbage := range []string{"garbage", "1 . .", ". .", "", "nan nan", "-1 -1"} {
-		b.server.Do("SET", "bucket", garbage)
-		b.burst(garbage, false, 10)
-	}
-}
-
 // awaitTogether waits until replicas know of each other.
-func awaitTogether(t testing.TB, list ...*Store) {
+func awaitTogether(t testing.TB, list ...*redisstore.Store) {
 	t.Helper()
 	testkit.Await(t, "the replicas to know of each other", func() error {
 		for _, r := range list {
@@ -138,7 +37,7 @@ func rate(burst int) config.Rate { return config.Rate{PerSecond: 0.001, Burst: b
 
 func TestARateIsOneForAllReplicas(t *testing.T) {
 	server := redistest.Start(t)
-	replicas := []*Store{idle(t, single(server)), idle(t, single(server)), idle(t, single(server))}
+	replicas := []*redisstore.Store{idle(t, single(server)), idle(t, single(server)), idle(t, single(server))}
 	spend := func(i int) bool {
 		wait, err := replicas[i%3].Spend(context.Background(), nil, "enterprise "+number.String(), rate(60), 1, false)
 		if err != nil || wait > 1000*time.Second {
@@ -167,15 +66,30 @@ func TestARateIsOneForAllReplicas(t *testing.T) {
 }
 
 func TestAWaitThatNoBucketCanAskForIsNotUsed(t *testing.T) {
-	r := config.Rate{PerSecond: 2, Burst: 10}
-	for n, want := range map[int64]bool{0: true, 1: true, 5e6: true, 5e6 + 10: false, -1: false, math.MaxInt64: false} {
-		wait, err := waitOf(n, r, 1)
-		if (err == nil) != want || want && wait != time.Duration(n)*time.Microsecond {
-			t.Errorf("%d: %s, %v", n, wait, err)
+	var answer atomic.Int64
+	address := config.RedisAddress{Hosts: []string{testkit.Accept(t, func(_ int, c net.Conn) {
+		reply := "-ERR unknown command\r\n" // to HELLO
+		for {
+			if _, err := c.Read(make([]byte, 64<<10)); err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, reply)
+			reply = fmt.Sprintf(":%d\r\n", answer.Load())
 		}
-	}
-	if _, err := waitOf(6e6, r, 0.7); err != nil {
-		t.Errorf("for batch calls: %v", err)
+	})}}
+	for _, c := range []struct {
+		micros    int64
+		batchPart float64
+		good      bool
+	}{
+		{0, 1, true}, {1, 1, true}, {5e6, 1, true}, {5e6 + 10, 1, false}, {-1, 1, false}, {math.MaxInt64, 1, false},
+		{6e6, 0.7, true},
+	} {
+		answer.Store(c.micros)
+		wait, err := idle(t, address).Spend(t.Context(), nil, "a", config.Rate{PerSecond: 2, Burst: 10}, c.batchPart, false)
+		if (err == nil) != c.good || c.good && wait != time.Duration(c.micros)*time.Microsecond {
+			t.Errorf("%+v: %s, %v", c, wait, err)
+		}
 	}
 }
 
@@ -185,7 +99,7 @@ func TestWithoutRedisARateIsAnErrorAndTheReplicasAreKnown(t *testing.T) {
 	awaitTogether(t, first, second)
 	server.Stop()
 	testkit.Await(t, "Redis to be away", func() error {
-		if _, err := first.Spend(t.Context(), nil, "a", rate(1), 1, false); !errors.Is(err, errAway) {
+		if _, err := first.Spend(t.Context(), nil, "a", rate(1), 1, false); !leftAlone(err) {
 			return fmt.Errorf("the error is %w", err)
 		}
 		return nil
@@ -194,15 +108,16 @@ func TestWithoutRedisARateIsAnErrorAndTheReplicasAreKnown(t *testing.T) {
 		t.Errorf("%d replicas share a rate", n)
 	}
 	// A replica that has never reached Redis goes by the configuration.
-	if n := idle(t, single(server), func(o *Options) { o.Replicas = 5 }).Replicas(); n != 5 {
+	if n := idle(t, single(server), func(o *redisstore.Options) { o.Replicas = 5 }).Replicas(); n != 5 {
 		t.Errorf("%d replicas share a rate, it is said", n)
 	}
 }
 
-// counts has a replica look, and checks how many it then counts.
-func counts(t *testing.T, r *Store, want int) {
+// counts has a replica look twice, and checks how many it then counts.
+func counts(t *testing.T, r *redisstore.Store, want int) {
 	t.Helper()
-	testkit.Must(t, r.look(t.Context()))
+	_, err := r.Check(t.Context())
+	testkit.Must(t, err)
 	if n := r.Replicas(); n != want {
 		t.Fatalf("%d replicas share a rate, not %d", n, want)
 	}
@@ -219,44 +134,49 @@ func TestReplicasThatStopCountNoMore(t *testing.T) {
 	counts(t, stops, 2)
 	counts(t, stays, 2)
 	// Two that left without a word, a stranger, and somebody who spoils it all.
-	server.Do("HSET", stays.members, "stopped", "1 ", stops.id, "1 ", "garbage", "x")
-	for range fewerAfter {
+	for _, id := range server.Do("HKEYS", members).([]any) {
+		server.Do("HSET", members, id, "1 ")
+	}
+	server.Do("HSET", members, "stopped", "1 ", "garbage", "x")
+	for range 5 { // ten looks
 		counts(t, stays, 2)
 	}
 	counts(t, stays, 1)
-	server.Do("DEL", stays.members)
-	server.Do("LPUSH", stays.members, "x")
-	if err := stays.look(t.Context()); err == nil {
+	server.Do("DEL", members)
+	server.Do("LPUSH", members, "x")
+	if _, err := stays.Check(t.Context()); err == nil {
 		t.Error("a list was taken for the members")
 	}
 	counts(t, stays, 1)
 }
 
 func TestARequestHasFiftyMillisecondsForRedisAltogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := idle(t, config.RedisAddress{Hosts: []string{"127.0.0.1:1"}}, withTimeout(short))
-		c := call.New()
-		given := func(want time.Duration) {
-			t.Helper()
-			var limit time.Duration
-			err := r.ask(t.Context(), &c.Redis, func(ctx context.Context) error {
-				deadline, _ := ctx.Deadline()
-				limit = time.Until(deadline)
-				return nil
-			})
-			if limit != want || errors.Is(err, errSpent) != (want == 0) {
-				t.Errorf("a call may take %s, not %s: %v", limit, want, err)
-			}
+	server := redistest.Start(t)
+	for spent, want := range map[time.Duration]bool{49 * time.Millisecond: true, 50 * time.Millisecond: false} {
+		r := idle(t, single(server), withTimeout(short))
+		var a call.Allowance
+		a.Spend(spent)
+		_, err := r.Spend(t.Context(), &a, "a", rate(60), 1, false)
+		asked := err == nil || !strings.Contains(err.Error(), "waited for it long enough")
+		if s := r.Status(); asked != want || !asked && s.State != redisstore.StateUp {
+			t.Errorf("after %s: %v, %+v", spent, err, s)
 		}
-		given(short)
-		c.Redis.Spend(budget - 5*time.Millisecond)
-		given(5 * time.Millisecond)
-		c.Redis.Spend(5 * time.Millisecond)
-		given(0)
-		if s := r.Status(); s.State != StateUp {
-			t.Errorf("%+v", s)
-		}
-	})
+	}
+}
+
+func TestACallMayTakeWhatIsLeftOfItsRequest(t *testing.T) {
+	server, r := fresh(t)
+	server.Freeze()
+	defer server.Thaw()
+	var a call.Allowance
+	const before = relaxed - 20*time.Millisecond
+	a.Spend(before)
+	if _, err := r.Spend(t.Context(), &a, "a", rate(60), 1, false); err == nil {
+		t.Fatal("a frozen Redis answered")
+	}
+	if took := a.Spent() - before; took > relaxed/2 {
+		t.Errorf("the call took %s", took)
+	}
 }
 
 func TestARedisThatIsAlwaysSlowIsLeftAlone(t *testing.T) {
@@ -268,7 +188,7 @@ func TestARedisThatIsAlwaysSlowIsLeftAlone(t *testing.T) {
 		for i := range 4 {
 			_, _, _ = r.Load(t.Context(), spent, sharedKey(fmt.Sprint("/referenceData/", i)))
 		}
-		if s := r.Status(); s.State != StateAway || s.Opened == 0 {
+		if s := r.Status(); s.State != redisstore.StateAway || s.Opened == 0 {
 			return fmt.Errorf("%+v", s)
 		}
 		return nil

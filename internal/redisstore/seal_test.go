@@ -1,4 +1,4 @@
-package redisstore
+package redisstore_test
 
 import (
 	"bytes"
@@ -11,27 +11,21 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
 
-func keyOf(t testkit.T, id string, fill byte) Key {
-	t.Helper()
-	k, err := newKey(id, bytes.Repeat([]byte{fill}, keySize))
-	testkit.Must(t, err)
-	return k
-}
-
-func ringOf(keys ...Key) *ring { return newRing(keys, "ebox:") }
-
 func TestKeysInEveryNotation(t *testing.T) {
-	secret := bytes.Repeat([]byte{0xfb, 0xff}, keySize/2) // has + and / in base64
-	want, _ := newKey("k1", secret)
+	secret := bytes.Repeat([]byte{0xfb, 0xff}, 16) // has + and / in base64
 	file := filepath.Join(t.TempDir(), "key")
-	if _, err := LoadKey("k1", file); err == nil {
+	if _, err := redisstore.LoadKey("k1", file); err == nil {
 		t.Error("a missing file was taken for a key")
 	}
+	testkit.Write(t, file, hex.EncodeToString(secret))
+	want, err := redisstore.LoadKey("k1", file)
+	testkit.Must(t, err)
 	for text, good := range map[string]bool{
-		hex.EncodeToString(secret):                         true,
 		strings.ToUpper(hex.EncodeToString(secret)):        true,
 		base64.StdEncoding.EncodeToString(secret) + "\r\n": true,
 		base64.RawStdEncoding.EncodeToString(secret):       true,
@@ -43,7 +37,7 @@ func TestKeysInEveryNotation(t *testing.T) {
 		hex.EncodeToString(secret) + "\n" + hex.EncodeToString(secret): false,
 	} {
 		testkit.Write(t, file, text)
-		k, err := LoadKey("k1", file)
+		k, err := redisstore.LoadKey("k1", file)
 		if (err == nil) != good || good && !k.Same(want) {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -62,84 +56,84 @@ func TestAKeyDoesNotShow(t *testing.T) {
 	}
 }
 
+// A value is opened only as it was sealed, by a replica with its key, under the name that it was sealed for.
 func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		first, second := keyOf(t, "k1", 1), keyOf(t, "k2", 2)
-		content := rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, "content")
-		if rapid.Bool().Draw(t, "repeats") {
+	server := redistest.Start(t)
+	first, second := keyOf(t, "k1", 1), keyOf(t, "k2", 2)
+	type reader struct {
+		list *redisstore.List
+		at   string // its name in Redis
+	}
+	of := func(registry string, keys ...redisstore.Key) reader {
+		server.Do("FLUSHALL")
+		l := idle(t, single(server), withKeys(keys...)).List(registry)
+		l.Store(t.Context(), nil)
+		return reader{l, nameOf(t, server, "list")}
+	}
+	writer := of("a", first, second)
+	may := map[string]reader{
+		"itself": writer, "a replica ahead in rotation": of("a", second, first), "one with the first alone": of("a", first),
+	}
+	mayNot := map[string]reader{
+		"without the key": of("a", second), "another key of the id": of("a", keyOf(t, "k1", 3)), "no keys at all": of("a"),
+		"under another name": of("b", first),
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		content := rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(rt, "content")
+		if rapid.Bool().Draw(rt, "repeats") {
 			content = bytes.Repeat(content, 10)
 		}
-		writer := ringOf(first, second)
-		at := writer.names(forAnswer, []byte("x"))[0]
-		value, err := writer.seal(forAnswer, at, content)
-		testkit.Must(t, err)
-		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(second, first),
-			"one with the first alone": ringOf(first)} {
-			got, err := reader.open(forAnswer, at, value)
-			if err != nil || !bytes.Equal(got, content) {
-				t.Fatalf("%s: %v", name, err)
+		writer.list.Store(t.Context(), content)
+		for name, r := range may {
+			if got, _, err := r.list.Load(t.Context()); err != nil || !bytes.Equal(got, content) {
+				rt.Fatalf("%s: %v", name, err)
 			}
 		}
-		i := rapid.IntRange(0, len(value)-1).Draw(t, "broken at")
-		broken := bytes.Clone(value)
-		broken[i] ^= byte(rapid.IntRange(1, 255).Draw(t, "by"))
-		for name, open := range map[string]func() ([]byte, error){
-			"one byte changed":      func() ([]byte, error) { return writer.open(forAnswer, at, broken) },
-			"cut short":             func() ([]byte, error) { return writer.open(forAnswer, at, value[:i]) },
-			"under another name":    func() ([]byte, error) { return writer.open(forAnswer, at+"x", value) },
-			"for another purpose":   func() ([]byte, error) { return writer.open(forToken, at, value) },
-			"without the key":       func() ([]byte, error) { return ringOf(second).open(forAnswer, at, value) },
-			"another key of the id": func() ([]byte, error) { return ringOf(keyOf(t, "k1", 3)).open(forAnswer, at, value) },
-			"no keys at all":        func() ([]byte, error) { return ringOf().open(forAnswer, at, value) },
-		} {
-			if _, err := open(); err == nil {
-				t.Fatalf("%s: it opens", name)
+		value := server.Do("GET", writer.at).(string)
+		i := rapid.IntRange(0, len(value)-1).Draw(rt, "broken at")
+		broken := []byte(value)
+		broken[i] ^= byte(rapid.IntRange(1, 255).Draw(rt, "by"))
+		refused := func(name string, r reader, value any) {
+			server.Do("SET", r.at, value)
+			if _, _, err := r.list.Load(t.Context()); err == nil {
+				rt.Fatalf("%s: it opens", name)
 			}
+		}
+		refused("one byte changed", writer, broken)
+		refused("cut short", writer, value[:i])
+		for name, r := range mayNot {
+			refused(name, r, value)
 		}
 	})
 }
 
 func TestAPlainValueIsRefusedWhereKeysAreSet(t *testing.T) {
-	plain, err := ringOf().seal(forList, "at", []byte("list"))
-	testkit.Must(t, err)
-	if _, err := ringOf(keyOf(t, "k1", 1)).open(forList, "at", plain); err == nil ||
-		!strings.Contains(err.Error(), "it is not sealed") {
-		t.Fatalf("a value that nobody has sealed: %v", err)
+	server := redistest.Start(t)
+	plain, sealed := idle(t, single(server), withKeys()), idle(t, single(server))
+	sealed.List("a").Store(t.Context(), []byte("list"))
+	at := nameOf(t, server, "list")
+	server.Do("DEL", at)
+	plain.List("a").Store(t.Context(), []byte("list"))
+	server.Do("RENAME", nameOf(t, server, "list"), at)
+	if _, _, err := sealed.List("a").Load(t.Context()); err == nil {
+		t.Error("a value that nobody has sealed is used")
 	}
-	if got, err := ringOf().open(forList, "at", plain); err != nil || string(got) != "list" {
-		t.Fatalf("%q, %v", got, err)
-	}
-}
-
-func TestNamesShowNothingWithoutTheKey(t *testing.T) {
-	what := []byte("0206731645")
-	a, b := ringOf(keyOf(t, "k1", 1)).names(forAnswer, what), ringOf(keyOf(t, "k1", 2)).names(forAnswer, what)
-	if a[0] == b[0] {
-		t.Fatal("the name does not depend on the key: the numbers of enterprises could be guessed")
-	}
-	if strings.Contains(a[0], string(what)) {
-		t.Fatal(a[0])
-	}
-	both := ringOf(keyOf(t, "k2", 2), keyOf(t, "k1", 1)).names(forAnswer, what)
-	if len(both) != 2 || both[0] != b[0] || both[1] != a[0] {
-		t.Fatal("a replica that rotates does not find what the others have written")
+	if s := sealed.Status(); !strings.Contains(s.Reason, "it is not sealed") {
+		t.Errorf("nobody is told: %+v", s)
 	}
 }
 
-func FuzzOpen(f *testing.F) {
-	sealed, plain := ringOf(keyOf(f, "k1", 1)), ringOf()
-	for _, r := range []*ring{sealed, plain} {
-		v, err := r.seal(forAnswer, "at", bytes.Repeat([]byte("x"), 300))
-		testkit.Must(f, err)
-		f.Add(v)
+func TestNamesDependOnTheKey(t *testing.T) {
+	server := redistest.Start(t)
+	names := make(map[string]bool)
+	for _, keys := range [][]redisstore.Key{nil, {keyOf(t, "k1", 1)}, {keyOf(t, "k1", 2)}} {
+		server.Do("FLUSHALL")
+		r := idle(t, single(server), withKeys(keys...))
+		_, err := r.Spend(t.Context(), nil, "enterprise "+number.String(), rate(60), 1, false)
+		testkit.Must(t, err)
+		names[nameOf(t, server, "gcra")] = true
 	}
-	f.Add([]byte{version, flagCompressed, 0, 0xff})
-	f.Fuzz(func(t *testing.T, value []byte) {
-		if content, err := plain.open(forAnswer, "at", value); err == nil && len(content) > maxContent {
-			t.Fatal("it grew without bound")
-		}
-		if _, err := sealed.open(forList, "at", value); err == nil {
-			t.Fatal("a value that was never sealed for this was opened")
-		}
-	})
+	if len(names) != 3 {
+		t.Errorf("the numbers of enterprises could be guessed: %v", names)
+	}
 }

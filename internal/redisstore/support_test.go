@@ -1,15 +1,17 @@
-package redisstore
+package redisstore_test
 
 import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
@@ -43,7 +46,7 @@ func single(s *redistest.Server) config.RedisAddress {
 }
 
 // replica makes the Redis of one replica, which runs until the test ends.
-func replica(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
+func replica(t testing.TB, address config.RedisAddress, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	r := idle(t, address, change...)
 	testkit.Running(t, r.Run)
@@ -51,34 +54,42 @@ func replica(t testing.TB, address config.RedisAddress, change ...func(*Options)
 }
 
 // idle makes one that nothing runs for.
-func idle(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
+func idle(t testing.TB, address config.RedisAddress, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
-	o := Options{
-		Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond,
+	o := redisstore.Options{
+		Address: address, Keys: []redisstore.Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond,
 		Listener: new(listener), Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
 		c(&o)
 	}
-	r := New(o)
+	r := redisstore.New(o)
 	t.Cleanup(r.Close)
 	return r
 }
 
 // fresh starts a server, and makes a Store there that nothing runs for.
-func fresh(t testing.TB, args ...string) (*redistest.Server, *Store) {
+func fresh(t testing.TB, args ...string) (*redistest.Server, *redisstore.Store) {
 	t.Helper()
 	server := redistest.Start(t, args...)
 	return server, idle(t, single(server))
 }
 
-func withKeys(keys ...Key) func(*Options) { return func(o *Options) { o.Keys = keys } }
+func withKeys(keys ...redisstore.Key) func(*redisstore.Options) {
+	return func(o *redisstore.Options) { o.Keys = keys }
+}
 
-func withTimeout(d time.Duration) func(*Options) { return func(o *Options) { o.Timeout = d } }
+func withTimeout(d time.Duration) func(*redisstore.Options) {
+	return func(o *redisstore.Options) { o.Timeout = d }
+}
 
-func withRoots(p *x509.CertPool) func(*Options) { return func(o *Options) { o.Roots = p } }
+func withRoots(p *x509.CertPool) func(*redisstore.Options) {
+	return func(o *redisstore.Options) { o.Roots = p }
+}
 
-func withListener(l Listener) func(*Options) { return func(o *Options) { o.Listener = l } }
+func withListener(l redisstore.Listener) func(*redisstore.Options) {
+	return func(o *redisstore.Options) { o.Listener = l }
+}
 
 // user makes a user of a server, with the password "p@ss", and gives how to log in.
 func user(server *redistest.Server, name string, rights ...any) config.RedisAddress {
@@ -89,10 +100,10 @@ func user(server *redistest.Server, name string, rights ...any) config.RedisAddr
 }
 
 // awaitUp waits until Redis is well and the other replicas' invalidations arrive.
-func awaitUp(t testing.TB, r *Store) {
+func awaitUp(t testing.TB, r *redisstore.Store) {
 	t.Helper()
 	testkit.Await(t, "Redis to be well", func() error {
-		if s := r.Status(); s.State != StateUp || !s.Subscribed || s.Untold > 0 {
+		if s := r.Status(); s.State != redisstore.StateUp || !s.Subscribed || s.Untold > 0 {
 			return fmt.Errorf("%+v", s)
 		}
 		return nil
@@ -100,7 +111,7 @@ func awaitUp(t testing.TB, r *Store) {
 }
 
 // awaitState waits for a state and gives the status.
-func awaitState(t testing.TB, r *Store, state string) (s Status) {
+func awaitState(t testing.TB, r *redisstore.Store, state string) (s redisstore.Status) {
 	t.Helper()
 	testkit.Await(t, "Redis to be "+state, func() error {
 		if s = r.Status(); s.State != state {
@@ -109,6 +120,16 @@ func awaitState(t testing.TB, r *Store, state string) (s Status) {
 		return nil
 	})
 	return s
+}
+
+// keyOf makes an encryption key of 32 equal bytes.
+func keyOf(t testing.TB, id string, fill byte) redisstore.Key {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "key")
+	testkit.Write(t, file, hex.EncodeToString(bytes.Repeat([]byte{fill}, 32)))
+	k, err := redisstore.LoadKey(id, file)
+	testkit.Must(t, err)
+	return k
 }
 
 var payroll = authn.TokenKey{
@@ -138,7 +159,7 @@ func (i *issuer) fetch(context.Context) (authn.Token, error) {
 	return tokenOf(i.t, payroll, fmt.Sprintf("very-secret-token-%d", n), time.Hour), nil
 }
 
-func (i *issuer) obtain(r *Store, stale string) authn.Token {
+func (i *issuer) obtain(r *redisstore.Store, stale string) authn.Token {
 	i.t.Helper()
 	return obtain(i.t, r, stale, i.fetch)
 }
@@ -146,7 +167,9 @@ func (i *issuer) obtain(r *Store, stale string) authn.Token {
 // obtaining is how long the caller of Obtain waits here, whatever else the machine does.
 const obtaining = time.Hour
 
-func obtain(t testing.TB, r *Store, stale string, fetch func(context.Context) (authn.Token, error)) authn.Token {
+func obtain(
+	t testing.TB, r *redisstore.Store, stale string, fetch func(context.Context) (authn.Token, error),
+) authn.Token {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), obtaining)
 	defer cancel()
@@ -185,7 +208,7 @@ func answer(body string) *cache.Entry {
 }
 
 // keep stores an answer the way the cache does: with the mark of the time before.
-func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
+func keep(t testing.TB, r *redisstore.Store, k *cache.Key, body string) cache.Mark {
 	t.Helper()
 	_, mark, err := r.Load(t.Context(), nil, k)
 	testkit.Must(t, err)
@@ -194,19 +217,39 @@ func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
 }
 
 // makeVoid makes a scope void.
-func makeVoid(t testing.TB, r *Store, scope cache.Scope) {
+func makeVoid(t testing.TB, r *redisstore.Store, scope cache.Scope) {
 	t.Helper()
 	testkit.Must(t, r.Bump(t.Context(), nil, scope))
 }
 
 // kept reports whether an answer is found.
-func kept(t testing.TB, r *Store, k *cache.Key) bool {
+func kept(t testing.TB, r *redisstore.Store, k *cache.Key) bool {
 	t.Helper()
 	list, _, err := r.Load(t.Context(), nil, k)
-	if err != nil && !errors.Is(err, errAway) {
+	if err != nil {
 		t.Logf("loading: %v", err)
 	}
 	return len(list) > 0
+}
+
+// leftAlone reports whether Redis was not asked.
+func leftAlone(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "left alone until it is well")
+}
+
+// The names in Redis that are no digests.
+const epochs, members, channel = "ebox:epochs", "ebox:replicas", "ebox:news:0"
+
+// nameOf is the name of the one key of a kind, such as "answer".
+func nameOf(t testing.TB, server *redistest.Server, kind string) string {
+	t.Helper()
+	for _, name := range server.Keys() {
+		if strings.HasPrefix(name, "ebox:"+kind+":{") {
+			return name
+		}
+	}
+	t.Fatalf("Redis keeps no %s", kind)
+	return ""
 }
 
 // listener is a cache that notes what it is told.
@@ -236,7 +279,7 @@ func (l *listener) told() (applied []cache.Scope, flushed int) {
 
 // await has a replica make a scope void until the listener is told. A subscription that was
 // lost in the meantime, on a busy machine, brings nothing of what was told by then.
-func (l *listener) await(t testing.TB, r *Store, scope cache.Scope) {
+func (l *listener) await(t testing.TB, r *redisstore.Store, scope cache.Scope) {
 	t.Helper()
 	testkit.Await(t, "the invalidation", func() error {
 		if applied, _ := l.told(); !slices.Contains(applied, scope) {

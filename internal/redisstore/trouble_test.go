@@ -1,4 +1,4 @@
-package redisstore
+package redisstore_test
 
 import (
 	"bytes"
@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/testkit"
 )
 
 // request does what a request does of all that touches Redis, one after the other, and
 // counts the calls that waited for Redis.
-func request(t testing.TB, r *Store) (waited int) {
+func request(t testing.TB, r *redisstore.Store) (waited int) {
 	t.Helper()
 	as := &issuer{t: t}
 	k := keyOfAnswers("/messages")
@@ -31,7 +32,7 @@ func request(t testing.TB, r *Store) (waited int) {
 	_, _, list := r.List("https://registry.example").Load(ctx)
 	_, spend := r.Spend(ctx, nil, "caller desk", rate(1e6), 1, false)
 	for _, err := range []error{load, bump, list, spend} {
-		if !errors.Is(err, errAway) {
+		if !leftAlone(err) {
 			waited++
 		}
 	}
@@ -48,50 +49,55 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 		"down at the start, refused": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			s.Stop()
 			return single(s), s.Run
-		}, StateAway},
+		}, redisstore.StateAway},
 		"frozen": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			s.Freeze()
 			t.Cleanup(s.Thaw)
 			return single(s), s.Thaw
-		}, StateAway},
+		}, redisstore.StateAway},
 		"slow": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			d := delay(t, s.Addr, 200*time.Millisecond)
 			return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.by.Store(0) }
-		}, StateAway},
+		}, redisstore.StateAway},
 		"out of memory": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			s.Do("CONFIG", "SET", "maxmemory", "1")
 			return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
-		}, StateTroubled},
+		}, redisstore.StateTroubled},
 		"a replica that only reads": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			s.Do("REPLICAOF", "127.0.0.1", "1")
 			return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
-		}, StateAway},
+		}, redisstore.StateAway},
 		"a wrong password": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@all")
 			a.Password = "wrong"
 			return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
-		}, StateAway},
+		}, redisstore.StateAway},
 		"commands that are not allowed": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
 			return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
-		}, StateTroubled},
+		}, redisstore.StateTroubled},
 		"a channel that is not allowed": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			a := user(s, "gateway", "~ebox:*", "+@all", "resetchannels")
 			return a, func() { s.Do("ACL", "SETUSER", "gateway", "&ebox:*") }
-		}, StateTroubled},
+		}, redisstore.StateTroubled},
 		"a wrong type under every key": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
-			ring := ringOf(keyOf(t, "k1", 1))
-			s.Do("LPUSH", "ebox:epochs", "x")
-			s.Do("LPUSH", idle(t, single(s)).answerNames(keyOfAnswers("/messages"))[0], "x")
-			s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
-			s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
-			s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
+			before := idle(t, single(s))
+			keep(t, before, keyOfAnswers("/messages"), subject)
+			before.List("https://registry.example").Store(t.Context(), []byte("list"))
+			request(t, before)
+			for _, kind := range []string{"answer", "access", "list", "gcra"} {
+				nameOf(t, s, kind) // was kept
+			}
+			for _, name := range s.Keys() {
+				s.Do("DEL", name)
+				s.Do("LPUSH", name, "x")
+			}
 			return single(s), func() {}
 		}, ""},
 		"too many clients": {func(t *testing.T, s *redistest.Server) (config.RedisAddress, func()) {
 			s.Do("CONFIG", "SET", "maxclients", "1") // which this connection has
 			return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
-		}, StateAway},
+		}, redisstore.StateAway},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, mend := c.trouble(t, redistest.Start(t))
@@ -100,13 +106,13 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
-					if n := request(t, unwarned); c.state == StateAway && n > 1 {
+					if n := request(t, unwarned); c.state == redisstore.StateAway && n > 1 {
 						t.Errorf("one of the first requests waited %d times", n)
 					}
 				})
 			}
 			all.Wait()
-			if s := unwarned.Status(); c.state == StateAway && s.Opened == 0 {
+			if s := unwarned.Status(); c.state == redisstore.StateAway && s.Opened == 0 {
 				t.Errorf("nobody counted: %+v", s)
 			}
 			r := replica(t, address, withTimeout(short))
@@ -115,7 +121,7 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 					t.Errorf("nobody is told what is wrong: %+v", s)
 				}
 			}
-			if c.state == StateAway {
+			if c.state == redisstore.StateAway {
 				for range 100 { // from then on nobody waits at all
 					if n := request(t, r); n > 0 {
 						t.Fatalf("a request waited %d times", n)
@@ -131,14 +137,14 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 func TestWhatRedisSaysIsShownPrintableAndClipped(t *testing.T) {
 	address := hostile(t, "-ERR \x1b[31m\u202e"+strings.Repeat("x", 10_000)+"\r\n", true)
 	var log bytes.Buffer
-	r := idle(t, address, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	r := idle(t, address, func(o *redisstore.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	_, _, err := r.Load(t.Context(), nil, keyOfAnswers("/messages"))
 	_, checked := r.Check(t.Context())
 	if err == nil || checked == nil {
 		t.Fatalf("%v, %v", err, checked)
 	}
 	for _, shown := range []string{r.Status().Reason, checked.Error(), log.String()} {
-		if !strings.Contains(shown, "xxx") || len(shown) > 2*maxReason || strings.ContainsAny(shown, "\x1b\u202e") {
+		if !strings.Contains(shown, "xxx") || len(shown) > 600 || strings.ContainsAny(shown, "\x1b\u202e") {
 			t.Errorf("it is shown as %q", shown)
 		}
 	}
@@ -146,14 +152,21 @@ func TestWhatRedisSaysIsShownPrintableAndClipped(t *testing.T) {
 
 // Operations that fail together do for the same reason, which is shown once and on one line.
 func TestTheReasonOfSeveralFailuresIsOneLine(t *testing.T) {
-	refused, other := errors.New("connection refused"), errors.New("no route")
-	if got := reason(errors.Join(refused, refused, other)); got != "connection refused; no route" {
-		t.Errorf("%q", got)
+	server := redistest.Start(t)
+	for want, address := range map[string]config.RedisAddress{
+		"refused": {Hosts: []string{testkit.Address(t)}},
+		"; ":      user(server, "nobody", "~*", "+@connection"), // which may neither EVALSHA nor HGETALL
+	} {
+		r := idle(t, address)
+		_, _, err := r.Load(t.Context(), nil, keyOfAnswers("/messages"))
+		if got := r.Status().Reason; err == nil || strings.Count(got, want) != 1 || strings.Contains(got, "\n") {
+			t.Errorf("%q of %v", got, err)
+		}
 	}
 }
 
 // awaitWell waits until Redis is of use again.
-func awaitWell(t *testing.T, r *Store) {
+func awaitWell(t *testing.T, r *redisstore.Store) {
 	t.Helper()
 	k := keyOfAnswers("/messages")
 	testkit.Await(t, "Redis to be of use again", func() error {
@@ -200,7 +213,7 @@ func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
 	if _, _, err := r.Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
 		t.Fatal("a frozen Redis answered")
 	}
-	if s := r.Status(); s.State != StateUp {
+	if s := r.Status(); s.State != redisstore.StateUp {
 		t.Fatalf("%+v", s)
 	}
 }
@@ -209,6 +222,8 @@ func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
 type delayed struct {
 	addr string
 	by   atomic.Int64 // nanoseconds
+	// beforeNext is called before the next answer alone.
+	beforeNext atomic.Pointer[func()]
 }
 
 func delay(t *testing.T, to string, by time.Duration) *delayed {
@@ -231,6 +246,9 @@ func delay(t *testing.T, to string, by time.Duration) *delayed {
 		b := make([]byte, 64<<10)
 		for {
 			n, err := server.Read(b)
+			if f := d.beforeNext.Swap(nil); f != nil {
+				(*f)()
+			}
 			time.Sleep(time.Duration(d.by.Load()))
 			if _, failed := client.Write(b[:n]); err != nil || failed != nil {
 				return

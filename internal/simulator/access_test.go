@@ -1,4 +1,4 @@
-package simulator
+package simulator_test
 
 import (
 	"strings"
@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/simulator"
 )
 
 func TestATokenIsAskedForAndChecked(t *testing.T) {
 	l := newLab(t)
 	url := l.RegistryURL() + "/messageRegistries"
-	valid := l.token(ScopeRegistry)
+	valid := l.token(simulator.ScopeRegistry)
 	refused := func(name, kind string, headers ...string) {
 		t.Helper()
 		r := l.send("GET", url, "", headers...)
@@ -28,8 +28,8 @@ func TestATokenIsAskedForAndChecked(t *testing.T) {
 	refused("an unknown one", "invalidAccessToken", "Authorization", "Bearer nonsense")
 	l.advance(5 * time.Minute)
 	refused("after its lifetime", "expiredAccessToken", "Authorization", "Bearer "+valid)
-	l.setTokenLifetime(30 * time.Second)
-	short := l.token(ScopeRegistry)
+	l.control("POST", "/token-lifetime", `{"lifetime":"30s"}`)
+	short := l.token(simulator.ScopeRegistry)
 	l.advance(29 * time.Second)
 	is(t, l.as(short, 0)("GET", url, ""), 200, "", "before the end of a shorter lifetime")
 	if n := l.RevokeTokens(); n != 2 {
@@ -46,20 +46,20 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 		name, url, scopes string // scopes are parted by blanks
 		want              int
 	}{
-		{"registry", registry, ScopeRegistry, 200},
-		{"older registry", old, ScopeRegistry, 200},
-		{"older registry with the preference scope", old, ScopePreference, 403},
+		{"registry", registry, simulator.ScopeRegistry, 200},
+		{"older registry", old, simulator.ScopeRegistry, 200},
+		{"older registry with the preference scope", old, simulator.ScopePreference, 403},
 		{"registry with every scope of the client", registry, "", 403},
-		{"version 3 messages", nsso + "/ebox/messages", ScopeDocumentConsumer, 200},
-		{"version 3 messages with a version 2 scope", nsso + "/ebox/messages", ScopeMessagesFull, 403},
-		{"version 3 messages with the sender's scope alone", nsso + "/ebox/messages", ScopePublicationSender, 403},
+		{"version 3 messages", nsso + "/ebox/messages", simulator.ScopeDocumentConsumer, 200},
+		{"version 3 messages with a version 2 scope", nsso + "/ebox/messages", simulator.ScopeMessagesFull, 403},
+		{"version 3 messages with the sender's scope alone", nsso + "/ebox/messages", simulator.ScopePublicationSender, 403},
 		{"version 3 messages with the grant scope besides", nsso + "/ebox/messages",
-			ScopeDocumentConsumer + " " + ScopeCitizenMandates, 403},
-		{"version 2 summary", regional + "/ebox", ScopeSummaryOwnEbox, 200},
-		{"version 2 messages with the summary scope", regional + "/ebox/messages", ScopeSummaryOwnEbox, 403},
-		{"version 2 reference data", regional + "/referenceData/messageTypes", ScopeReferenceData, 200},
-		{"version 2 messages with a version 3 scope", regional + "/ebox/messages", ScopeDocumentConsumer, 403},
-		{"citizen mandates with an e-Box scope", l.GrantURL() + "/mandates", ScopeDocumentConsumer, 403},
+			simulator.ScopeDocumentConsumer + " " + simulator.ScopeCitizenMandates, 403},
+		{"version 2 summary", regional + "/ebox", simulator.ScopeSummaryOwnEbox, 200},
+		{"version 2 messages with the summary scope", regional + "/ebox/messages", simulator.ScopeSummaryOwnEbox, 403},
+		{"version 2 reference data", regional + "/referenceData/messageTypes", simulator.ScopeReferenceData, 200},
+		{"version 2 messages with a version 3 scope", regional + "/ebox/messages", simulator.ScopeDocumentConsumer, 403},
+		{"citizen mandates with an e-Box scope", l.GrantURL() + "/mandates", simulator.ScopeDocumentConsumer, 403},
 	} {
 		says := ""
 		if c.want == 403 {
@@ -75,7 +75,7 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 
 func TestTheRepresentedEnterpriseNeedsAMandate(t *testing.T) {
 	l := newLab(t)
-	token, url := l.token(ScopeDocumentConsumer), l.ProviderURL("nsso")+"/ebox/messages"
+	token, url := l.token(simulator.ScopeDocumentConsumer), l.ProviderURL("nsso")+"/ebox/messages"
 	for _, c := range []struct {
 		name    string
 		headers []string
@@ -100,19 +100,17 @@ func TestTheRepresentedEnterpriseNeedsAMandate(t *testing.T) {
 	get := l.as(token, stranger)
 	day := func(days int) string { return l.now().UTC().AddDate(0, 0, days).Format(time.DateOnly) }
 	for _, c := range []struct {
-		name    string
-		mandate mandate
-		want    int
+		name, mandate string
+		want          int
 	}{
-		{"not begun", mandate{From: day(1)}, 403},
-		{"a new mandate", mandate{From: day(0), Until: day(1)}, 200},
+		{"not begun", `"from":"` + day(1) + `"`, 403},
+		{"a new mandate", `"from":"` + day(0) + `","until":"` + day(1) + `"`, 200},
 		{"that of the office has ended, not that of all",
-			mandate{mandateKey: mandateKey{Representative: office}, Until: day(0)}, 403},
+			`"representative":"` + office.String() + `","until":"` + day(0) + `"`, 403},
 	} {
-		c.mandate.Enterprise, c.mandate.Kind = stranger, mandateEbox
-		testkit.Must(t, l.setMandate(c.mandate))
+		l.control("PUT", "/mandates", `{"enterprise":"0800002352","kind":"e-box",`+c.mandate+`}`)
 		is(t, get("GET", url, ""), c.want, "", c.name)
 	}
-	l.removeMandates(stranger, "")
+	l.control("DELETE", "/mandates", `{"enterprise":"0800002352"}`)
 	is(t, get("GET", url, ""), 403, "no mandate", "removed")
 }

@@ -1,32 +1,36 @@
-package simulator
+package simulator_test
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
 func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	l := newLab(t)
 	ec := testkit.NewCertificate(t, nil)
-	renewed, err := SelfSigned("Renewed", l.now())
+	renewed, err := simulator.SelfSigned("Renewed", l.now())
 	testkit.Must(t, err)
-	both := Client{Certificate: identity().Certificate, Renewed: []*x509.Certificate{renewed.Certificate}}
+	both := simulator.Client{Certificate: identity().Certificate, Renewed: []*x509.Certificate{renewed.Certificate}}
+	after := simulator.Client{Certificate: renewed.Certificate}
 	for _, c := range []struct {
 		name        string
-		client      Client
+		client      simulator.Client
 		method      jwt.SigningMethod
 		good, wrong any
 	}{
-		{"an EC key", Client{Certificate: ec.Certificate}, jwt.SigningMethodES256, ec.Key, nil},
+		{"an EC key", simulator.Client{Certificate: ec.Certificate}, jwt.SigningMethodES256, ec.Key, nil},
 		{"during a renewal, the former", both, jwt.SigningMethodRS256, identity().Key, nil},
 		{"during a renewal, the new one", both, jwt.SigningMethodRS256, renewed.Key, nil},
-		{"after a renewal", Client{Certificate: renewed.Certificate}, jwt.SigningMethodRS256, renewed.Key, identity().Key},
+		{"after a renewal", after, jwt.SigningMethodRS256, renewed.Key, identity().Key},
 	} {
 		c.client.ID, c.client.Enterprise = clientID, office
 		testkit.Must(t, l.RegisterClient(c.client))
@@ -37,9 +41,15 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	}
 }
 
+// thumbprint is the x5t#S256 of a certificate (RFC 7515 §4.1.8).
+func thumbprint(i *simulator.Identity) string {
+	sum := sha256.Sum256(i.Certificate.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 func TestAnAssertionIsJudged(t *testing.T) {
 	l := newLab(t)
-	other, err := SelfSigned("Somebody else", time.Now())
+	other, err := simulator.SelfSigned("Somebody else", time.Now())
 	testkit.Must(t, err)
 	key, now := identity().Key, l.now()
 	claims := l.assertion
@@ -50,12 +60,12 @@ func TestAnAssertionIsJudged(t *testing.T) {
 		"RS256":                       l.assertion(nil),
 		"PS256":                       l.signed(jwt.SigningMethodPS256, key, nil, nil),
 		"audience as a list of one":   claims(jwt.MapClaims{"aud": []string{l.TokenURL()}}),
-		"with the right x5t#S256":     header("x5t#S256", thumbprint(identity().Certificate.Raw)),
+		"with the right x5t#S256":     header("x5t#S256", thumbprint(identity())),
 		"client clock a little ahead": claims(jwt.MapClaims{"iat": now.Add(5 * time.Second).Unix()}),
 	} {
-		r := l.ask(assertion, ScopeRegistry)
+		r := l.ask(assertion, simulator.ScopeRegistry)
 		a := decode[tokenAnswer](t, r)
-		if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != ScopeRegistry ||
+		if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != simulator.ScopeRegistry ||
 			len(a.AccessToken) < 32 || r.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %v %+v", name, r.status, r.header, a)
 		}
@@ -81,7 +91,7 @@ func TestAnAssertionIsJudged(t *testing.T) {
 		"iat in the future":                    claims(jwt.MapClaims{"iat": now.Add(time.Minute).Unix()}),
 		"nbf in the future":                    claims(jwt.MapClaims{"nbf": now.Add(time.Minute).Unix()}),
 		"lives for an hour":                    claims(jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}),
-		"x5t#S256 of another certificate":      header("x5t#S256", thumbprint(other.Certificate.Raw)),
+		"x5t#S256 of another certificate":      header("x5t#S256", thumbprint(other)),
 		"typ of another kind of token":         header("typ", "at+jwt"),
 		"a critical header nobody understands": header("crit", []string{"x"}),
 	} {
@@ -109,11 +119,12 @@ func TestATokenRequestHasItsForm(t *testing.T) {
 		{"no assertion", invalid, "client_assertion", "", ""},
 		{"a secret besides", invalid, "client_secret=s", "", ""},
 		{"basic authentication besides", invalid, "x=y", "", "Authorization: Basic YTpi"},
-		{"parameters in the query", invalid, "x=y", "?scope=" + ScopeRegistry, ""},
+		{"parameters in the query", invalid, "x=y", "?scope=" + simulator.ScopeRegistry, ""},
 		{"client_id of another", "invalid_client", "client_id=nobody", "", ""},
 		{"an unknown scope", "invalid_scope", "scope=scope:unheard:of", "", ""},
-		{"one of two scopes unknown", "invalid_scope", "scope=" + ScopeRegistry + " scope:unheard:of", "", ""},
-		{"two spaces between scopes", "invalid_scope", "scope=" + ScopeRegistry + "  " + ScopePreference, "", ""},
+		{"one of two scopes unknown", "invalid_scope", "scope=" + simulator.ScopeRegistry + " scope:unheard:of", "", ""},
+		{"two spaces between scopes", "invalid_scope",
+			"scope=" + simulator.ScopeRegistry + "  " + simulator.ScopePreference, "", ""},
 	} {
 		form := tokenForm(l.assertion(nil), "")
 		name, value, given := strings.Cut(c.parameter, "=")
@@ -127,7 +138,7 @@ func TestATokenRequestHasItsForm(t *testing.T) {
 			headers = append(headers, field, value)
 		}
 		r := l.send("POST", l.TokenURL()+c.query, form.Encode(), headers...)
-		if e := decode[oauthError](t, r); e.Code != c.code || (r.status < 400) != (c.code == "") {
+		if e := decode[tokenAnswer](t, r); e.Error != c.code || (r.status < 400) != (c.code == "") {
 			t.Errorf("%s: %d %s, want %s", c.name, r.status, r.body, c.code)
 		}
 	}

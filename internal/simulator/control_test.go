@@ -1,75 +1,61 @@
-package simulator
+package simulator_test
 
 import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
 func TestControlOverHTTP(t *testing.T) {
 	l := newLab(t)
-	must := func(method, path, body string) reply {
-		t.Helper()
-		r := l.send(method, l.ControlURL()+path, body)
-		if r.status != 200 && r.status != 204 {
-			t.Fatalf("%s %s: %d %s", method, path, r.status, r.body)
-		}
-		return r
-	}
-	must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)
-	if f := decode[[]faultOrder](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != "1ms" || f[0].ID != 1 ||
-		l.faultList()[0].Fault.Delay != time.Millisecond {
+	l.control("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)
+	is(t, l.control("GET", "/faults", ""), 200, `"delay": "1ms"`, "the fault")
+	l.control("DELETE", "/faults/1", "")
+	l.control("POST", "/faults", `{"kind":"reset"}`)
+	l.control("DELETE", "/faults", "")
+	if f := decode[[]simulator.Fault](t, l.control("GET", "/faults", "")); len(f) != 0 {
 		t.Errorf("%+v", f)
 	}
-	must("DELETE", "/faults/1", "")
-	must("POST", "/faults", `{"kind":"reset"}`)
-	must("DELETE", "/faults", "")
-	if len(l.faultList()) != 0 {
-		t.Errorf("%+v", l.faultList())
-	}
-	must("POST", "/token-lifetime", `{"lifetime":"7s"}`)
-	token := l.token(ScopeRegistry)
+	l.control("POST", "/token-lifetime", `{"lifetime":"7s"}`)
+	token := l.token(simulator.ScopeRegistry)
 	l.as(token, 0)("GET", l.RegistryURL()+"/messageRegistries", "")
-	seen := must("GET", "/requests?upstream=registry", "")
+	seen := l.control("GET", "/requests?upstream=registry", "")
 	if strings.Contains(string(seen.body), token) || !strings.Contains(string(seen.body), "Bearer sha256:") ||
-		len(decode[[]Recorded](t, seen)) != 1 {
+		len(decode[[]simulator.Recorded](t, seen)) != 1 {
 		t.Errorf("%s", seen.body)
 	}
-	must("DELETE", "/requests", "")
-	if r := must("POST", "/revoke", ""); decode[map[string]int](t, r)["revoked"] != 1 {
+	l.control("DELETE", "/requests", "")
+	if r := l.control("POST", "/revoke", ""); decode[map[string]int](t, r)["revoked"] != 1 {
 		t.Errorf("%s", r.body)
 	}
 	pem, err := json.Marshal(string(certificatePEM()))
 	testkit.Must(t, err)
-	must("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
-	must("DELETE", "/clients/other", "")
+	l.control("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
+	l.control("DELETE", "/clients/other", "")
 	is(t, l.ask(l.assertion(jwt.MapClaims{"iss": "other", "sub": "other"}), ""), 401, "", "unregistered")
-	must("PUT", "/providers/nsso", `{"messageProviderUrl":"http://169.254.169.254/"}`)
+	l.control("PUT", "/providers/nsso", `{"messageProviderUrl":"http://169.254.169.254/"}`)
 	if p := l.Providers()[0]; p.URL != "http://169.254.169.254/" || p.APIVersion != "3.0" {
 		t.Errorf("%+v", p)
 	}
-	must("DELETE", "/providers/nsso", "")
+	l.control("DELETE", "/providers/nsso", "")
 	if n := len(l.Providers()); n != 4 {
 		t.Errorf("%d providers", n)
 	}
-	must("PUT", "/mandates", `{"enterprise":"0800002352","kind":"e-box","until":"2020-01-01"}`)
-	if n := len(l.mandateList()); n != 7 {
-		t.Errorf("%d mandates", n)
-	}
-	must("DELETE", "/mandates", `{"enterprise":"0800002352"}`)
-	added := must("POST", "/messages",
+	l.control("PUT", "/mandates", `{"enterprise":"0800002352","kind":"e-box","until":"2020-01-01"}`)
+	added := l.control("POST", "/messages",
 		`{"provider":"regional","enterprise":"0206731645","subject":"Now","sizes":[10]}`)
 	if decode[map[string]string](t, added)["messageId"] == "" {
 		t.Errorf("%s", added.body)
 	}
-	must("POST", "/grant-health", `{"up":false}`)
-	state := string(must("GET", "/state", "").body)
-	for _, want := range []string{`"grantUp": false`, l.TokenURL(), `"tokenLifetime": "7s"`, clientID, "utilities"} {
+	l.control("POST", "/grant-health", `{"up":false}`)
+	state := string(l.control("GET", "/state", "").body)
+	for _, want := range []string{`"grantUp": false`, l.TokenURL(), `"tokenLifetime": "7s"`, clientID, "utilities",
+		"2020-01-01"} {
 		if !strings.Contains(state, want) {
 			t.Errorf("no %s in %s", want, state)
 		}
@@ -102,5 +88,6 @@ func TestControlRefusesWhatWouldNotShow(t *testing.T) {
 	}
 	is(t, l.send("DELETE", l.ControlURL()+"/requests", "", "Origin", "https://evil.example"),
 		403, "", "from a page in a browser")
-	is(t, l.send("GET", l.regional.base+controlPath+"/state", ""), 404, "", "on the second host")
+	second, _, _ := strings.Cut(l.ProviderURL("regional"), "/ebox")
+	is(t, l.send("GET", second+"/_control/state", ""), 404, "", "on the second host")
 }

@@ -18,10 +18,10 @@ import (
 // are read, so that a document of any size takes no memory. The same document always has the
 // same bytes, and no two have the same.
 type document struct {
-	io.ReaderAt
-	size   int64
-	tag    string        // an entity tag that costs no reading
-	digest func() string // base64url of the SHA-256, computed once
+	io.ReaderAt // nil if it was too large to keep
+	size        int64
+	tag         string        // an entity tag that costs no reading
+	digest      func() string // base64url of the SHA-256, computed once
 }
 
 func newDocument(content io.ReaderAt, size int64, tag string) *document {

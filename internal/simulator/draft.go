@@ -12,8 +12,6 @@ type Draft struct {
 	Subject string
 	// Sizes are of its attachments, in bytes; the first is the main content.
 	Sizes []int64
-	// Body gives it a body; without attachments that is the main content.
-	Body string
 }
 
 // AddMessage puts a new message into the e-Box of an enterprise at a provider and
@@ -30,16 +28,13 @@ func (s *Simulator) AddMessage(provider string, e enterprise.Number, d Draft) (s
 	if d.Subject != "" {
 		msg.Subject = inAll(d.Subject)
 	}
-	if d.Body != "" {
-		msg.body, msg.BodyMain = inAll(d.Body), len(d.Sizes) == 0
-	}
 	for i, size := range d.Sizes {
 		if size < 0 {
 			return "", fmt.Errorf("adding a message: attachment %d has a size below zero", i+1)
 		}
 		msg.attachments = append(msg.attachments, m.generated(e, msg.ID, i+1, size))
 	}
-	m.box(e).put(msg)
+	m.put(e, msg)
 	return msg.ID, nil
 }
 

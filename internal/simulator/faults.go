@@ -175,7 +175,7 @@ const SecondAnswer = `{"answer": 2}`
 // nothing is left to answer.
 func (s *Simulator) applyFaults(c *call) bool {
 	wait, f := c.takeFaults()
-	if wait > 0 && !pause(s.ctx, c.r.Context(), wait) {
+	if wait > 0 && !pause(c.r.Context(), wait) {
 		panic(http.ErrAbortHandler)
 	}
 	if f == nil {
@@ -192,7 +192,7 @@ func (s *Simulator) applyFaults(c *call) bool {
 		c.takeConnection(func(conn net.Conn) {
 			const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
 			_, _ = io.WriteString(conn, header+`{"answer": 1}`)
-			if pause(c.s.ctx, context.Background(), f.Delay) {
+			if pause(s.ctx, f.Delay) {
 				_, _ = io.WriteString(conn, header+SecondAnswer)
 			}
 			_, _ = io.Copy(io.Discard, conn)
@@ -238,10 +238,11 @@ func (c *call) answerFault(f *Fault) (any, error) {
 	}
 	c.status = cmp.Or(f.Status, http.StatusServiceUnavailable)
 	switch {
-	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
-		return asTheFaultSays(f.Body), nil
 	case f.Body != "":
-		return content{cmp.Or(f.ContentType, plainJSON), []byte(f.Body)}, nil
+		if f.ContentType != "" || h["Content-Type"] == nil {
+			h.Set("Content-Type", cmp.Or(f.ContentType, plainJSON))
+		}
+		return asTheFaultSays(f.Body), nil
 	case c.upstream == UpstreamToken:
 		return map[string]string{"error": "server_error"}, nil
 	case c.status < 400:
@@ -251,13 +252,11 @@ func (c *call) answerFault(f *Fault) (any, error) {
 		"The request could not be served.")
 }
 
-// asTheFaultSays is a body with as many fields Content-Type as the fault has, and without a tag.
+// asTheFaultSays is a body to which nothing is added: no entity tag, and of Content-Type as many fields as the
+// fault has.
 type asTheFaultSays string
 
-func (body asTheFaultSays) send(c *call) {
-	c.w.WriteHeader(c.status)
-	_, _ = io.WriteString(c.w, string(body))
-}
+func (body asTheFaultSays) send(c *call) { c.write(c.status, []byte(body)) }
 
 // faultTypes are the problem types of the errors that an upstream gives often.
 var faultTypes = map[int]string{
@@ -268,17 +267,17 @@ var faultTypes = map[int]string{
 	http.StatusServiceUnavailable: "serviceUnavailable",
 }
 
-// pause lets time pass and reports whether there is still somebody to answer.
-func pause(simulator, request context.Context, d time.Duration) bool {
+// pause lets time pass and reports whether there is still somebody to answer. The context of a request ends with
+// the simulator too.
+func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-request.Done():
-	case <-simulator.Done():
+	case <-ctx.Done():
+		return false
 	}
-	return false
 }
 
 // drain reads what is left of a request body, within bounds.
@@ -315,7 +314,7 @@ func (w *answer) writeShaped(b []byte) (n int, err error) {
 			piece = piece[:min(int64(len(piece)), left)]
 		} else {
 			piece = piece[:min(int64(len(piece)), cmp.Or(max(w.shape.Bytes, 0), 1024))]
-			if !pause(w.ctx, w.request, w.shape.Delay) {
+			if !pause(w.request, w.shape.Delay) {
 				panic(http.ErrAbortHandler)
 			}
 		}

@@ -1,20 +1,20 @@
-package simulator
+package simulator_test
 
 import (
 	"bytes"
-	"errors"
+	"cmp"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
-func (l *lab) lay(f Fault) int {
+func (l *lab) lay(f simulator.Fault) int {
 	l.t.Helper()
 	id, err := l.Fault(f)
 	testkit.Must(l.t, err)
@@ -25,35 +25,43 @@ func TestFaultsThatAnswer(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
 	nsso := l.ProviderURL("nsso") + "/ebox"
+	text := func(status int, fields ...string) simulator.Fault {
+		return simulator.Fault{Status: status, Body: "text", Header: http.Header{"Content-Type": fields}}
+	}
 	for _, c := range []struct {
 		name   string
-		fault  Fault
+		fault  simulator.Fault // of kind FaultStatus unless it says otherwise
 		status int
 		header string // "Name: value"
 		says   string
 	}{
-		{"a status with the upstream's own body", Fault{Kind: FaultStatus, Status: 500}, 500,
+		{"a status with the upstream's own body", simulator.Fault{Status: 500}, 500,
 			"Content-Type: application/problem+json", "problem-type"},
-		{"the default is 503", Fault{Kind: FaultStatus, RetryAfter: "7"}, 503, "Retry-After: 7", "serviceUnavailable"},
-		{"a status with a body of its own", Fault{Kind: FaultStatus, Status: 429, Body: "slow", ContentType: "text/plain"},
-			429, "Content-Type: text/plain", "slow"},
-		{"a status without a body", Fault{Kind: FaultStatus, Status: 204}, 204, "", ""},
-		{"429", Fault{Kind: FaultStatus, Status: 429}, 429, "", "belgif:tooManyRequests"},
-		{"a header", Fault{Kind: FaultStatus, Status: 502, Header: http.Header{"Alt-Svc": {"h3"}}}, 502, "Alt-Svc: h3", ""},
-		{"the token refused", Fault{Kind: FaultUnauthorized}, 401, "Content-Type: application/problem+json",
-			"invalidAccessToken"},
-		{"JSON that breaks off", Fault{Kind: FaultMalformedJSON}, 200, "Content-Type: application/json", `"subject":`},
-		{"a redirect", Fault{Kind: FaultRedirect}, 307,
+		{"the default is 503", simulator.Fault{RetryAfter: "7"}, 503, "Retry-After: 7", "serviceUnavailable"},
+		{"a body of its own", simulator.Fault{Status: 429, Body: "slow", ContentType: "text/plain"}, 429,
+			"Content-Type: text/plain", "slow"},
+		{"a body is JSON by default", simulator.Fault{Status: 200, Body: "{}"}, 200, "Content-Type: application/json", "{}"},
+		{"a body without a tag", simulator.Fault{Status: 200, Body: "{}"}, 200, "ETag: ", "{}"},
+		{"a body of two types", text(200, "text/a", "text/b"), 200, "Content-Type: text/a, text/b", "text"},
+		{"an error of two types", text(400, "text/a", "text/b"), 400, "Content-Type: text/a, text/b", "text"},
+		{"a status without a body", simulator.Fault{Status: 204}, 204, "", ""},
+		{"429", simulator.Fault{Status: 429}, 429, "", "belgif:tooManyRequests"},
+		{"a header", simulator.Fault{Status: 502, Header: http.Header{"Alt-Svc": {"h3"}}}, 502, "Alt-Svc: h3", ""},
+		{"the token refused", simulator.Fault{Kind: simulator.FaultUnauthorized}, 401,
+			"Content-Type: application/problem+json", "invalidAccessToken"},
+		{"JSON that breaks off", simulator.Fault{Kind: simulator.FaultMalformedJSON}, 200,
+			"Content-Type: application/json", `"subject":`},
+		{"a redirect", simulator.Fault{Kind: simulator.FaultRedirect}, 307,
 			"Location: https://elsewhere.invalid/REST/ebox/enterprise/messageRegistry/v3/ebox", ""},
-		{"a redirect somewhere", Fault{Kind: FaultRedirect, Status: 302, Header: http.Header{"Location": {"/here"}}}, 302,
-			"Location: /here", ""},
+		{"a redirect somewhere", simulator.Fault{Kind: simulator.FaultRedirect, Status: 302,
+			Header: http.Header{"Location": {"/here"}}}, 302, "Location: /here", ""},
 	} {
-		c.fault.Upstream = ProviderUpstream("nsso")
+		c.fault.Upstream, c.fault.Kind = simulator.ProviderUpstream("nsso"), cmp.Or(c.fault.Kind, simulator.FaultStatus)
 		id := l.lay(c.fault)
 		r := get("GET", nsso, "")
 		is(t, r, c.status, c.says, c.name)
-		if name, value, _ := strings.Cut(c.header, ": "); r.header.Get(name) != value {
-			t.Errorf("%s: %s is %q, want %q", c.name, name, r.header.Get(name), value)
+		if name, value, _ := strings.Cut(c.header, ": "); strings.Join(r.header.Values(name), ", ") != value {
+			t.Errorf("%s: %s is %q, want %q", c.name, name, r.header.Values(name), value)
 		}
 		if !l.RemoveFault(id) || get("GET", nsso, "").status != 200 {
 			t.Errorf("%s: the fault could not be taken away", c.name)
@@ -65,43 +73,42 @@ func TestFaultsThatBreakTheConnection(t *testing.T) {
 	l := newLab(t)
 	// net/http may take what a fault left behind on a connection for its next answer.
 	l.http.Transport.(*http.Transport).DisableKeepAlives = true
-	token := l.token(ScopeDocumentConsumer)
-	target := l.ProviderURL("nsso") + "/ebox/messages"
-	try := func(f Fault, body string) (reply, error) {
-		t.Helper()
-		f.Upstream = ProviderUpstream("nsso")
-		l.lay(f)
-		defer l.ClearFaults()
-		method, headers := "GET", []string{"Authorization", "Bearer " + token}
-		if body != "" {
-			method, headers = "PATCH", append(headers, "Content-Type", "application/merge-patch+json")
+	send := l.consumer()
+	kinds := []simulator.FaultKind{}
+	for _, c := range []struct {
+		name, method string
+		fault        simulator.Fault
+		err          string
+		status       int // 0 without an answer
+		bytes        int // of the answer's body, -1 for all
+	}{
+		{"reset", "PATCH", simulator.Fault{Kind: simulator.FaultReset}, "connection reset by peer", 0, 0},
+		{"close", "PATCH", simulator.Fault{Kind: simulator.FaultClose}, "EOF", 0, 0},
+		{"lost", "PATCH", simulator.Fault{Kind: simulator.FaultLost}, "EOF", 0, 0},
+		{"malformed", "GET", simulator.Fault{Kind: simulator.FaultMalformed}, "malformed HTTP", 0, 0},
+		{"surplus", "GET", simulator.Fault{Kind: simulator.FaultSurplus}, "", 200, len(simulator.SecondAnswer)},
+		{"truncate", "GET", simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 100}, "unexpected EOF", 200, 100},
+		{"truncate at once", "GET", simulator.Fault{Kind: simulator.FaultTruncate}, "unexpected EOF", 200, 0},
+		{"a body shorter than the cut", "GET", simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 1 << 20}, "", 200, -1},
+	} {
+		c.fault.Upstream = simulator.ProviderUpstream("nsso")
+		l.lay(c.fault)
+		kinds = append(kinds, c.fault.Kind)
+		body := ""
+		if c.method == "PATCH" {
+			body = `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":false}]}`
 		}
-		return l.try(method, target, body, headers...)
+		r := send(c.method, l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", mergePatch)
+		if r.status != c.status || c.bytes >= 0 && len(r.body) != c.bytes ||
+			(r.err == nil) != (c.err == "") || r.err != nil && !strings.Contains(r.err.Error(), c.err) {
+			t.Errorf("%s: %d, %d bytes, %v", c.name, r.status, len(r.body), r.err)
+		}
+		l.ClearFaults()
 	}
-	if _, err := try(Fault{Kind: FaultReset}, "x"); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("reset: %v", err)
-	}
-	if _, err := try(Fault{Kind: FaultClose}, "x"); !errors.Is(err, io.EOF) {
-		t.Errorf("close: %v", err)
-	}
-	if _, err := try(Fault{Kind: FaultMalformed}, ""); err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("malformed: %v", err)
-	}
-	if r, err := try(Fault{Kind: FaultTruncate, Bytes: 100}, ""); err != nil || len(r.body) != 100 ||
-		!errors.Is(r.err, io.ErrUnexpectedEOF) {
-		t.Errorf("truncate: %v, %d bytes, %v", err, len(r.body), r.err)
-	}
-	if r, err := try(Fault{Kind: FaultSurplus}, ""); err != nil || r.status != 200 || string(r.body) != `{"answer": 1}` {
-		t.Errorf("surplus: %v", r)
-	}
-	if r, err := try(Fault{Kind: FaultTruncate}, ""); err != nil || r.status != 200 || len(r.body) != 0 || r.err == nil {
-		t.Errorf("truncate at once: %v, %d, %d bytes, %v", err, r.status, len(r.body), r.err)
-	}
-	if r, err := try(Fault{Kind: FaultTruncate, Bytes: 1 << 20}, ""); err != nil || r.err != nil {
-		t.Errorf("a body shorter than the cut: %v, %v", err, r.err)
-	}
-	if all := l.RequestsTo(ProviderUpstream("nsso")); len(all) != 7 || all[0].Fault != FaultReset {
-		t.Errorf("recorded: %+v", all)
+	for i, r := range l.RequestsTo(simulator.ProviderUpstream("nsso")) {
+		if r.Fault != kinds[i] {
+			t.Errorf("request %d: %s is recorded, want %s", i, r.Fault, kinds[i])
+		}
 	}
 }
 
@@ -109,8 +116,8 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
 	nsso := l.ProviderURL("nsso")
-	l.lay(Fault{Upstream: ProviderUpstream("nsso"), Method: "GET", Path: "/ebox/messages", Count: 2,
-		Kind: FaultStatus, Status: 500})
+	l.lay(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Method: "GET", Path: "/ebox/messages", Count: 2,
+		Kind: simulator.FaultStatus, Status: 500})
 	for i, c := range []struct {
 		method, url string
 		want        int
@@ -119,29 +126,29 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 		{"GET", nsso + "/ebox/messages", 500},
 		{"HEAD", nsso + "/ebox/messages", 200},
 		{"GET", l.PartitionURL() + "/ebox/" + mandated.String() + "/routingRules", 200},
-		{"GET", nsso + "/ebox/messages/" + FirstMessage, 500},
+		{"GET", nsso + "/ebox/messages/" + simulator.FirstMessage, 500},
 		{"GET", nsso + "/ebox/messages", 200},
 	} {
 		if r := get(c.method, c.url, ""); r.status != c.want {
 			t.Errorf("request %d: %d, want %d", i, r.status, c.want)
 		}
 	}
-	if f := l.faultList(); len(f) != 1 || f[0].Hits != 2 {
+	if f := decode[[]simulator.Fault](t, l.control("GET", "/faults", "")); len(f) != 1 || f[0].Hits != 2 {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestLatencyAndSlowBodiesTakeTheirTime(t *testing.T) {
 	l := newLab(t)
-	l.lay(Fault{Kind: FaultLatency, Delay: 50 * time.Millisecond, Count: 1})
-	l.lay(Fault{Kind: FaultStatus, Status: 418, Count: 1})
+	l.lay(simulator.Fault{Kind: simulator.FaultLatency, Delay: 50 * time.Millisecond, Count: 1})
+	l.lay(simulator.Fault{Kind: simulator.FaultStatus, Status: 418, Count: 1})
 	start := time.Now()
 	if r := l.send("GET", l.GrantURL()+"/health", ""); r.status != 418 || time.Since(start) < 50*time.Millisecond {
 		t.Errorf("%d after %s: a latency comes before the next fault", r.status, time.Since(start))
 	}
 	get := l.consumer()
 	whole := get("GET", l.ProviderURL("nsso")+"/ebox", "")
-	l.lay(Fault{Kind: FaultSlowBody, Delay: 2 * time.Millisecond, Bytes: 16})
+	l.lay(simulator.Fault{Kind: simulator.FaultSlowBody, Delay: 2 * time.Millisecond, Bytes: 16})
 	start = time.Now()
 	slow := get("GET", l.ProviderURL("nsso")+"/ebox", "")
 	if !bytes.Equal(slow.body, whole.body) || time.Since(start) < time.Duration(len(whole.body)/16)*2*time.Millisecond {
@@ -150,11 +157,14 @@ func TestLatencyAndSlowBodiesTakeTheirTime(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
-	s, err := Start(Options{})
+	s, err := simulator.Start(simulator.Options{})
 	testkit.Must(t, err)
 	ended := make(chan struct{})
-	faults := []Fault{{Path: "/frozen", Kind: FaultFreeze}, {Path: "/late", Kind: FaultLatency, Delay: time.Hour},
-		{Path: "/health", Kind: FaultSlowBody, Delay: time.Hour}}
+	faults := []simulator.Fault{
+		{Path: "/frozen", Kind: simulator.FaultFreeze},
+		{Path: "/late", Kind: simulator.FaultLatency, Delay: time.Hour},
+		{Path: "/health", Kind: simulator.FaultSlowBody, Delay: time.Hour},
+	}
 	for _, f := range faults {
 		if _, err := s.Fault(f); err != nil {
 			t.Fatal(err)
@@ -162,7 +172,7 @@ func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
 		conn, err := net.Dial("tcp", s.Address())
 		testkit.Must(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
-		if _, err := io.WriteString(conn, "GET "+grantPath+f.Path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET /REST/grant/citizen/v1"+f.Path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		go func() {

@@ -20,23 +20,22 @@ type preferencesView struct {
 // description and the federation's pages have them.
 func (s *Simulator) mountFederation() {
 	scope := []string{ScopePreference}
-	s.main.mounts[federationPath] = &api{
-		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry},
-		representing: true,
+	s.main.mount(federationPath, &api{
+		upstream: UpstreamFederation, site: s.main, path: federationPath, representing: true,
 		endpoints: []endpoint{
 			{"PATCH", "/eboxPreferences", scope, onJSON(mergePatch, s.patchPreferences)},
 			{"POST", "/eboxPreferences/search", scope, onJSON(plainJSON, s.searchPreferences)},
 			{"POST", "/citizenEboxConsents/search", scope, onJSON(plainJSON, searchConsents)},
 		},
-	}
+	})
 }
 
 func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
 	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: s.paperless[e],
 		Connected: s.started.UTC().Truncate(time.Second)}
 	for _, id := range []string{"nsso", "regional"} {
-		total, unread := s.registries[id].box(e).count()
-		v.Total, v.Unread = v.Total+total, v.Unread+unread
+		b := s.registries[id].box(e)
+		v.Total, v.Unread = v.Total+len(b), v.Unread+b.unread()
 	}
 	return v
 }

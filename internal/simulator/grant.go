@@ -23,10 +23,9 @@ import (
 // enterprises. The guide prints no resource paths; ours are
 //
 //	POST   /mandates                 creates one
-//	GET    /mandates                 lists: representedEnterpriseNumber, mandatorSsin, scope, status, page, pageSize
+//	GET    /mandates                 lists those of one mandatary, newest first, in pages
 //	GET    /mandates/{id}            reads one
 //	POST   /mandates/{id}/stop       stops one
-//	DELETE /mandates/{id}            stops it without an answer's body
 //
 // A call for a customer names it in representedEnterpriseNumber, in the body or in
 // the query; the on-behalf-of header is not read. The customer is then the
@@ -74,17 +73,16 @@ func (s *Simulator) SetGrantHealth(up bool) {
 
 func (s *Simulator) mountGrant() {
 	scope := []string{ScopeCitizenMandates}
-	s.main.mounts[grantPath] = &api{
-		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope, plainPages: true,
+	s.main.mount(grantPath, &api{
+		upstream: UpstreamGrant, site: s.main, path: grantPath, plainPages: true,
 		endpoints: []endpoint{
 			{"GET", "/health", nil, s.grantHealth},
 			{"POST", "/mandates", scope, s.createMandate},
 			{"GET", "/mandates", scope, s.listMandates},
 			{"GET", "/mandates/{}", scope, s.readMandate},
 			{"POST", "/mandates/{}/stop", scope, s.stopMandate},
-			{"DELETE", "/mandates/{}", scope, s.stopMandate},
 		},
-	}
+	})
 }
 
 // grantHealth asks for no token and minds none.
@@ -103,19 +101,18 @@ func (s *Simulator) createMandate(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, represented, err := readOrder(body)
+	m, err := readOrder(body)
 	if err != nil {
 		return nil, err
 	}
-	if m.Mandatary, err = c.acting(represented, "body"); err != nil {
+	if m.Mandatary, err = c.acting(body); err != nil {
 		return nil, err
 	}
 	if m.With && !s.hasRepresentative(m.Mandatary, mandateDmfa) {
 		return nil, guideError("representativeNotFound", nil)
 	}
-	today := s.today()
 	m.ID = s.citizen.nextID
-	m.Start = cmp.Or(m.Start, today)
+	m.Start = cmp.Or(m.Start, s.today())
 	m.End = cmp.Or(m.End, s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly))
 	if own := c.token.client.Enterprise; own != m.Mandatary {
 		m.Representative = own
@@ -123,7 +120,7 @@ func (s *Simulator) createMandate(c *call) (any, error) {
 	s.citizen.nextID++
 	s.citizen.list = append(s.citizen.list, m)
 	s.citizen.list = s.citizen.list[max(0, len(s.citizen.list)-mostKept):]
-	view := m.view(c, today)
+	view := m.view(c)
 	c.w.Header().Set("Location", view.Links["self"].Href)
 	c.status = http.StatusCreated
 	return view, nil
@@ -131,28 +128,18 @@ func (s *Simulator) createMandate(c *call) (any, error) {
 
 // listMandates serves GET /mandates: those of one mandatary.
 func (s *Simulator) listMandates(c *call) (any, error) {
-	query := c.r.URL.Query()
-	ssin, scope, status := query.Get("mandatorSsin"), query.Get("scope"), query.Get("status")
-	if query.Has("mandatorSsin") && !ssinPattern.MatchString(ssin) {
-		return nil, badInput(patternIssue("query", "mandatorSsin", ssinPattern, ssin))
-	}
-	if query.Has("scope") && !slices.Contains(citizenScopes, scope) {
-		return nil, invalidScope("query", []string{scope})
-	}
-	mandatary, err := c.acting(query.Get(customer), "query")
+	mandatary, err := c.acting(nil)
 	if err != nil {
 		return nil, err
 	}
 	var all []*citizenMandate
-	today := s.today()
 	for _, m := range slices.Backward(s.citizen.list) {
-		if m.Mandatary == mandatary && (ssin == "" || ssin == m.SSIN) && (scope == "" || slices.Contains(m.Scopes, scope)) &&
-			(status == "" || status == m.status(today)) {
+		if m.Mandatary == mandatary {
 			all = append(all, m)
 		}
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	page, err := onePage(queryOf(c), all, func(m *citizenMandate) citizenMandate { return m.view(c, today) })
+	page, err := onePage(queryOf(c), all, func(m *citizenMandate) citizenMandate { return m.view(c) })
 	if err != nil {
 		issue := problem.From(err).Issues[0]
 		return nil, badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
@@ -162,50 +149,38 @@ func (s *Simulator) listMandates(c *call) (any, error) {
 
 // readMandate serves GET /mandates/{id}.
 func (s *Simulator) readMandate(c *call) (any, error) {
-	m, err := c.mandate(c.r.URL.Query().Get(customer), "query")
+	m, err := c.mandate(nil)
 	if err != nil {
 		return nil, err
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	return m.view(c, s.today()), nil
+	return m.view(c), nil
 }
 
-// stopMandate serves both ways of stopping a mandate, which need no body.
+// stopMandate serves POST /mandates/{id}/stop, which needs no body.
 func (s *Simulator) stopMandate(c *call) (any, error) {
-	var body grantBody
-	var err error
-	if len(c.body) > 0 {
-		if body, err = c.grantBody(); err != nil {
-			return nil, err
-		}
+	body, err := c.grantBody()
+	if len(c.body) > 0 && err != nil {
+		return nil, err
 	}
-	represented, in := body.text(customer), "body"
-	if represented == "" {
-		represented, in = c.r.URL.Query().Get(customer), "query"
-	}
-	m, err := c.mandate(represented, in)
+	m, err := c.mandate(body)
 	if err != nil {
 		return nil, err
 	}
-	today := s.today()
-	if m.status(today) != statusActive {
+	if m.status(s.today()) != statusActive {
 		return nil, guideError("mandateNotDisableable", nil)
 	}
-	m.Stopped = today
-	if c.r.Method == http.MethodDelete {
-		c.status = http.StatusNoContent
-		return nil, nil
-	}
-	return m.view(c, today), nil
+	m.Stopped = s.today()
+	return m.view(c), nil
 }
 
 // mandate gives the mandate of the path, if the enterprise that acts is part of it.
-func (c *call) mandate(represented, in string) (*citizenMandate, error) {
+func (c *call) mandate(body grantBody) (*citizenMandate, error) {
 	id, err := strconv.ParseInt(c.args[0], 10, 64)
 	if err != nil || id < 0 {
 		return nil, guideError("invalidID", c.args[0])
 	}
-	acting, err := c.acting(represented, in)
+	acting, err := c.acting(body)
 	if err != nil {
 		return nil, err
 	}
@@ -221,21 +196,22 @@ func (c *call) mandate(represented, in string) (*citizenMandate, error) {
 	return nil, guideError("entityNotFound", "The following entity ["+c.args[0]+"] was not found")
 }
 
-// acting gives the enterprise that a call is for: the one it names, which must
+// acting gives the enterprise that a call is for: the one that its body or else its query names, which must
 // have given the client's enterprise a mandate of type Dmfa, or the client's own.
-func (c *call) acting(represented, in string) (enterprise.Number, error) {
-	own := c.token.client.Enterprise
-	if represented == "" && own == 0 {
-		return 0, guideError("userNotPartOfMandate", nil) // nobody is acting
-	}
+func (c *call) acting(body grantBody) (enterprise.Number, error) {
+	represented, in := body.text(customer), "body"
 	if represented == "" {
-		return own, nil
+		represented, in = c.r.URL.Query().Get(customer), "query"
 	}
-	if !cbePattern.MatchString(represented) {
-		return 0, badInput(patternIssue(in, customer, cbePattern, represented))
-	}
+	own := c.token.client.Enterprise
 	n, err := enterprise.Parse(represented)
 	switch {
+	case represented == "" && own == 0:
+		return 0, guideError("userNotPartOfMandate", nil) // nobody is acting
+	case represented == "":
+		return own, nil
+	case !cbePattern.MatchString(represented):
+		return 0, badInput(patternIssue(in, customer, cbePattern, represented))
 	case err == nil && n == own:
 		return own, nil
 	case err != nil || !c.s.inMahis(n):
@@ -258,92 +234,93 @@ func (m citizenMandate) status(today string) string {
 	return statusActive
 }
 
-func (m citizenMandate) view(c *call, today string) citizenMandate {
+func (m citizenMandate) view(c *call) citizenMandate {
 	self := c.base() + "/mandates/" + strconv.FormatInt(m.ID, 10)
-	m.Status, m.Links = m.status(today), links{"self": {self}, "stop": {self + "/stop"}}
+	m.Status, m.Links = m.status(c.s.today()), links{"self": {self}, "stop": {self + "/stop"}}
 	return m
 }
 
 // customer is the member, or the parameter, that names the enterprise that a call is for.
 const customer = "representedEnterpriseNumber"
 
-// grantBody reads the body as a JSON object. In one error the guide calls the customer
-// representedEnterprise.
-func (c *call) grantBody() (grantBody, error) {
-	var body grantBody
-	if json.Unmarshal(c.body, &body) != nil || body == nil {
+// grantBody reads the body as a JSON object.
+func (c *call) grantBody() (body grantBody, err error) {
+	d := json.NewDecoder(bytes.NewReader(c.body))
+	d.UseNumber() // which an error shows as it was sent
+	if d.Decode(&body) != nil || body == nil || d.More() {
 		return nil, badInput(grantIssue{In: "body", Detail: "A JSON object is expected"})
-	}
-	if other := "representedEnterprise"; body.has(other) && !body.has(customer) {
-		body[customer] = body[other]
 	}
 	return body, nil
 }
 
 // grantBody is a JSON object by its members' exact names; of a repeated name the
-// last counts, as with most parsers.
-type grantBody map[string]json.RawMessage
+// last counts, as with most parsers. A member that is null is missing.
+type grantBody map[string]any
 
 // text gives a member that is a string, or "".
 func (b grantBody) text(name string) string {
-	var s string
-	_ = json.Unmarshal(b[name], &s) // what is no string is refused elsewhere
+	s, _ := b[name].(string) // what is no string is refused elsewhere
 	return s
 }
 
-func (b grantBody) has(name string) bool {
-	return b[name] != nil && string(b[name]) != "null"
+// scopes gives the texts of a member that is a list of nothing else.
+func (b grantBody) scopes() (list []string, ok bool) {
+	all, ok := b["scopes"].([]any)
+	for _, one := range all {
+		scope, known := one.(string)
+		ok = ok && known && slices.Contains(citizenScopes, scope)
+		list = append(list, scope)
+	}
+	return list, ok
 }
 
-// readOrder reads a mandate to create, and for whom. It checks in the order in which the guide's
+// readOrder reads a mandate to create. It checks in the order in which the guide's
 // errors suggest it: what is missing, what has the wrong form, the scopes, then fields that
 // conflict.
-func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
-	m = &citizenMandate{SSIN: b.text("mandatorSsin"), Start: b.text("startDate"), End: b.text("endDate")}
-	scopesErr := json.Unmarshal(b["scopes"], &m.Scopes)
+func readOrder(b grantBody) (*citizenMandate, error) {
+	const with = "createMandateWithRepresentative"
+	m := &citizenMandate{SSIN: b.text("mandatorSsin"), Start: b.text("startDate"), End: b.text("endDate")}
+	var known bool
+	m.Scopes, known = b.scopes()
 	var missing []string
-	if !b.has("mandatorSsin") {
+	if b["mandatorSsin"] == nil {
 		missing = append(missing, "mandatorSsin")
 	}
-	if !b.has("scopes") || scopesErr == nil && len(m.Scopes) == 0 {
+	if b["scopes"] == nil || known && len(m.Scopes) == 0 {
 		missing = append(missing, "scopes")
 	}
 	if len(missing) > 0 {
-		return nil, "", badInput(grantIssue{In: "body",
+		return nil, badInput(grantIssue{In: "body",
 			Detail: `Object has missing required properties (["` + strings.Join(missing, `","`) + `"])`})
 	}
 	var issues []grantIssue
-	if b.has(customer) && !cbePattern.MatchString(b.text(customer)) {
-		issues = append(issues, patternIssue("body", customer, cbePattern, b.written(customer)))
+	if b[customer] != nil && !cbePattern.MatchString(b.text(customer)) {
+		issues = append(issues, patternIssue("body", customer, cbePattern, b[customer]))
 	}
 	if !ssinPattern.MatchString(m.SSIN) {
-		issues = append(issues, patternIssue("body", "mandatorSsin", ssinPattern, b.written("mandatorSsin")))
+		issues = append(issues, patternIssue("body", "mandatorSsin", ssinPattern, b["mandatorSsin"]))
 	}
 	for _, name := range []string{"startDate", "endDate"} {
-		if _, err := time.Parse(time.DateOnly, b.text(name)); b.has(name) && err != nil {
+		if _, err := time.Parse(time.DateOnly, b.text(name)); b[name] != nil && err != nil {
 			issues = append(issues,
-				bodyIssue(name, "String is invalid against requested date format(s) yyyy-MM-dd", b.written(name)))
+				bodyIssue(name, "String is invalid against requested date format(s) yyyy-MM-dd", b[name]))
 		}
 	}
-	const with = "createMandateWithRepresentative"
-	if b.has(with) && json.Unmarshal(b[with], &m.With) != nil {
-		issues = append(issues, bodyIssue(with, "A boolean is expected", b.written(with)))
+	if given := b[with]; given != nil {
+		var ok bool
+		if m.With, ok = given.(bool); !ok {
+			issues = append(issues, bodyIssue(with, "A boolean is expected", given))
+		}
 	}
 	switch {
 	case len(issues) > 0:
-		return nil, "", badInput(issues...)
-	case scopesErr != nil ||
-		slices.ContainsFunc(m.Scopes, func(s string) bool { return !slices.Contains(citizenScopes, s) }):
-		return nil, "", invalidScope("body", b["scopes"])
-	case b.has(with) && b.has(customer):
-		return nil, "", guideError("inputFieldsConflict", nil)
+		return nil, badInput(issues...)
+	case !known:
+		return nil, guideError("invalidScope", []grantIssue{{In: "body", Name: "scope", Value: b["scopes"]}})
+	case b[with] != nil && b[customer] != nil:
+		return nil, guideError("inputFieldsConflict", nil)
 	}
-	return m, b.text(customer), nil
-}
-
-// written gives a member as it was sent: a string's text, or else the JSON.
-func (b grantBody) written(name string) string {
-	return cmp.Or(b.text(name), string(b[name]))
+	return m, nil
 }
 
 // guideErrors are the errors as the grant/citizen guide prints them, but for TRACE and VALUE.
@@ -376,9 +353,8 @@ func guideError(kind string, value any) error {
 		panic(fmt.Sprintf("reading %s in granterrors.json: %v %v", kind, errForms, err)) // it is part of the program
 	}
 	var id [12]byte
-	_, _ = rand.Read(id[:])         // it never fails
-	written, _ := encodeJSON(value) // texts, and JSON that was read
-	text := strings.Replace(string(forms[kind]), `"VALUE"`, string(written), 1)
+	_, _ = rand.Read(id[:]) // it never fails
+	text := strings.Replace(string(forms[kind]), `"VALUE"`, string(encodeJSON(value)), 1)
 	var body bytes.Buffer
 	_ = json.Indent(&body, []byte(strings.Replace(text, "TRACE", hex.EncodeToString(id[:]), 1)), "", "  ")
 	body.WriteByte('\n')
@@ -401,14 +377,10 @@ func bodyIssue(name, detail string, value any) grantIssue {
 	return grantIssue{In: "body", Detail: "[Path '/" + name + "'] " + detail, Name: "/" + name, Value: value}
 }
 
-func patternIssue(in, name string, pattern *regexp.Regexp, value string) grantIssue {
-	issue := bodyIssue(name, fmt.Sprintf(`ECMA 262 regex "%s" does not match input string "%s"`, pattern, value), value)
+func patternIssue(in, name string, pattern *regexp.Regexp, value any) grantIssue {
+	issue := bodyIssue(name, fmt.Sprintf(`ECMA 262 regex "%s" does not match input string "%v"`, pattern, value), value)
 	if in != "body" {
 		issue.In, issue.Name = in, name
 	}
 	return issue
-}
-
-func invalidScope(in string, sent any) error {
-	return guideError("invalidScope", []grantIssue{{In: in, Name: "scope", Value: sent}})
 }

@@ -1,4 +1,4 @@
-package simulator
+package simulator_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -26,13 +28,22 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // office is the enterprise of the client that the tests use.
 const office enterprise.Number = 406798006
 
+// Enterprises of the demo with a mandate for every client.
 const (
-	clientID = "payroll-office"
-	nssoPath = "/REST/ebox/enterprise/messageRegistry/v3"
+	mandated     enterprise.Number = 206731645
+	alsoMandated enterprise.Number = 212148896
 )
 
-var identity = sync.OnceValue(func() *Identity {
-	i, err := SelfSigned("Payroll Office", time.Now())
+const (
+	jsonType   = "application/json"
+	mergePatch = "application/merge-patch+json"
+	clientID   = "payroll-office"
+	nssoPath   = "/REST/ebox/enterprise/messageRegistry/v3"
+	onBehalfOf = "On-Behalf-Of-Enterprise-Number"
+)
+
+var identity = sync.OnceValue(func() *simulator.Identity {
+	i, err := simulator.SelfSigned("Payroll Office", time.Now())
 	if err != nil {
 		panic(err)
 	}
@@ -46,22 +57,36 @@ func certificatePEM() []byte {
 
 // lab is a simulator on two hosts with one registered client, and an HTTP client.
 type lab struct {
-	*Simulator
-	t    *testing.T
-	http *http.Client
+	*simulator.Simulator
+	t     *testing.T
+	http  *http.Client
+	began time.Time
 	// passed is how far the clock was advanced, which otherwise stands still.
 	passed atomic.Int64
 }
 
 func (l *lab) advance(d time.Duration) { l.passed.Add(int64(d)) }
 
+// now is what the simulator takes for the time.
+func (l *lab) now() time.Time { return l.began.Add(time.Duration(l.passed.Load())) }
+
+// control has the control endpoint do something, which must succeed.
+func (l *lab) control(method, path, order string) reply {
+	l.t.Helper()
+	r := l.send(method, l.ControlURL()+path, order)
+	if r.status != http.StatusOK && r.status != http.StatusNoContent {
+		l.t.Fatalf("%s %s: %d %s", method, path, r.status, r.body)
+	}
+	return r
+}
+
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l, began := &lab{t: t}, time.Now()
-	s, err := Start(Options{
+	l := &lab{t: t, began: time.Now()}
+	s, err := simulator.Start(simulator.Options{
 		ListenRegional: "127.0.0.1:0",
-		Clients:        []Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},
-		Now:            func() time.Time { return began.Add(time.Duration(l.passed.Load())) },
+		Clients:        []simulator.Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},
+		Now:            l.now,
 	})
 	testkit.Must(t, err)
 	transport := &http.Transport{DisableCompression: true}
@@ -100,7 +125,8 @@ func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, h
 
 func tokenForm(assertion, scope string) url.Values {
 	form := url.Values{
-		"grant_type": {"client_credentials"}, "client_assertion_type": {jwtBearer}, "client_assertion": {assertion},
+		"grant_type": {"client_credentials"}, "client_assertion": {assertion},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 	}
 	if scope != "" {
 		form.Set("scope", scope)
@@ -116,6 +142,15 @@ func (l *lab) ask(assertion, scope string) reply {
 	return l.send("POST", l.TokenURL(), tokenForm(assertion, scope).Encode(), "Content-Type", formType)
 }
 
+// tokenAnswer is an answer of the token endpoint: of RFC 6749 §5.1, or with an error of §5.2.
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	Scope       string `json:"scope"`
+	Error       string `json:"error"`
+}
+
 // token gets a token or fails the test.
 func (l *lab) token(scopes ...string) string {
 	l.t.Helper()
@@ -129,24 +164,14 @@ func (l *lab) token(scopes ...string) string {
 
 // reply is an answer, read whole.
 type reply struct {
-	status int
+	status int // 0 without an answer
 	header http.Header
 	body   []byte
-	err    error // of reading the body
+	err    error // of the request, or of reading the body
 }
 
-// send sends a request; headers are name, value, name, value, … A request without
-// an answer fails the test and gives status 0; any goroutine may send.
+// send sends a request; headers are name, value, name, value, …, and a body is JSON unless they say otherwise.
 func (l *lab) send(method, target, body string, headers ...string) reply {
-	l.t.Helper()
-	r, err := l.try(method, target, body, headers...)
-	if err != nil {
-		l.t.Errorf("%s %s: %v", method, target, err)
-	}
-	return r
-}
-
-func (l *lab) try(method, target, body string, headers ...string) (reply, error) {
 	l.t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -154,17 +179,20 @@ func (l *lab) try(method, target, body string, headers ...string) (reply, error)
 	}
 	r, err := http.NewRequestWithContext(l.t.Context(), method, target, reader)
 	testkit.Must(l.t, err)
+	if body != "" && !slices.Contains(headers, "Content-Type") {
+		headers = append(headers, "Content-Type", jsonType)
+	}
 	r.GetBody = nil // net/http would repeat what has an Idempotency-Key by itself
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
 	answer, err := l.http.Do(r)
 	if err != nil {
-		return reply{}, err
+		return reply{err: err}
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	return reply{answer.StatusCode, answer.Header, text, err}, nil
+	return reply{answer.StatusCode, answer.Header, text, err}
 }
 
 // sending sends a request with a token.
@@ -186,7 +214,7 @@ func (l *lab) as(token string, e enterprise.Number) sending {
 func is(t *testing.T, r reply, status int, says, what string) {
 	t.Helper()
 	if r.status != status || !strings.Contains(string(r.body), says) {
-		t.Errorf("%s: %d %.500s, want %d and %q", what, r.status, r.body, status, says)
+		t.Errorf("%s: %d %.500s %v, want %d and %q", what, r.status, r.body, r.err, status, says)
 	}
 }
 

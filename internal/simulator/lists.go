@@ -36,7 +36,7 @@ func (s *Simulator) SetPageForm(provider string, form PageForm) error {
 	case form != PagePlain && form != PageHAL:
 		return fmt.Errorf("setting the form of pages: %q is neither %s nor %s", form, PagePlain, PageHAL)
 	}
-	m.api.plainPages = form == PagePlain
+	m.plainPages = form == PagePlain
 	return nil
 }
 

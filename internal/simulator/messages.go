@@ -16,21 +16,18 @@ import (
 // One before version 3 speaks the older dialect: other scopes, StatusMessages,
 // publication at /publishMessage, dates without a time in filters.
 type messageRegistry struct {
+	*api
 	s    *Simulator
 	id   string
-	api  *api
-	old  bool
 	zone *time.Location // of the dates it gives out
 	seq  int            // numbers the messages that come in after the start
 
-	boxes map[enterprise.Number]*mailbox
-	keys  map[string]bool // of publications that were accepted, by client
+	boxes map[enterprise.Number]mailbox
+	keys  ends // of publications that were accepted, with their clients
 }
 
-// mailbox is the e-Box of one enterprise at one provider.
-type mailbox struct {
-	messages []*message // newest first
-}
+// mailbox is the e-Box of one enterprise at one provider, newest first.
+type mailbox []*message
 
 // message is a message in one e-Box, in the member names of version 3 where they are public:
 // what a sender describes and a client reads.
@@ -67,15 +64,13 @@ type attachment struct {
 	FileName string     `json:"fileName"`
 	Main     bool       `json:"isMainContent"`
 	Media    string     `json:"mediaType"`
-	Size     float64    `json:"size"` // kB
 	Signed   bool       `json:"isAttachmentSigned"`
-	// Digest and Content are only there as it is shown.
-	Digest  any    `json:"digest,omitempty"`
-	Content string `json:"contentHref,omitempty"`
+	// Size, in kB, Digest and Content are only there as it is shown.
+	Size    float64 `json:"size"`
+	Digest  any     `json:"digest,omitempty"`
+	Content string  `json:"contentHref,omitempty"`
 
-	part    string    // its name in a publication
-	content *document // nil if it was too large to keep
-	digest  digestOf
+	content *document
 }
 
 // digestOf gives a SHA-256 in base64url. Of a large document that takes a while, and so it is
@@ -105,20 +100,21 @@ type party struct {
 const structuredData = "/structuredData"
 
 func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
-	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: map[string]bool{}}
-	m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2.")
-	m.api = &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard, old: m.old,
-		plainPages: !m.old}
+	old := strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2.")
+	m := &messageRegistry{
+		api: &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard, old: old,
+			plainPages: !old},
+		s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]mailbox{}, keys: ends{},
+	}
 	// What each operation asks for. A reply may be sent by those who read.
 	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer},
 		[]string{ScopeDocumentConsumer}
-	if m.old {
+	if old {
 		summary, read, reference = []string{ScopeSummaryOwnEbox}, []string{ScopeMessagesFull}, []string{ScopeReferenceData}
 		m.zone = time.FixedZone("CET", 3600)
 	}
 	publish := slices.Concat(senders, read)
-	m.api.scopes = slices.Concat(summary, publish, reference)
-	m.api.endpoints = append(m.referenceEndpoints(reference),
+	m.endpoints = append(m.referenceEndpoints(reference),
 		endpoint{"GET", "/ebox", summary, m.summary},
 		endpoint{"GET", "/ebox/messages", read, m.list},
 		endpoint{"PATCH", "/ebox/messages", read, onJSON(mergePatch, m.patch)},
@@ -135,12 +131,12 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		endpoint{"POST", "/ebox/messages/{}/replies", read, m.of(m.reply)},
 		endpoint{"POST", "/linkEboxMessage", senders, onJSON(plainJSON, m.link)},
 		endpoint{"POST", "/searchMessageStatus", senders, onJSON(plainJSON, m.searchStatus)})
-	if m.old {
-		m.api.endpoints = append(m.api.endpoints, endpoint{"POST", "/publishMessage", publish, m.publish})
+	if old {
+		m.endpoints = append(m.endpoints, endpoint{"POST", "/publishMessage", publish, m.publish})
 		return m
 	}
 	// The federation's samples write the slash at the end.
-	m.api.endpoints = append(m.api.endpoints,
+	m.endpoints = append(m.endpoints,
 		endpoint{"POST", "/ebox/messages", publish, m.publish},
 		endpoint{"POST", "/ebox/messages/", publish, m.publish},
 		endpoint{"GET", "/ebox/messages/{}" + structuredData, read, m.of(m.structured)})
@@ -148,13 +144,17 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 }
 
 // box gives the e-Box of an enterprise, filled when it is first asked for.
-func (m *messageRegistry) box(e enterprise.Number) *mailbox {
-	b := m.boxes[e]
-	if b == nil {
-		b = &mailbox{messages: m.seedMessages(e)}
-		m.boxes[e] = b
+func (m *messageRegistry) box(e enterprise.Number) mailbox {
+	if m.boxes[e] == nil {
+		m.boxes[e] = m.seedMessages(e)
 	}
-	return b
+	return m.boxes[e]
+}
+
+// put adds a message to an e-Box as the newest.
+func (m *messageRegistry) put(e enterprise.Number, msg *message) {
+	b := slices.Insert(m.box(e), 0, msg)
+	m.boxes[e] = b[:min(len(b), mostKept)]
 }
 
 // nextID is the id of a message that comes in now.
@@ -186,8 +186,8 @@ func (m *messageRegistry) ofAttachment(handle func(*call, *message, *attachment)
 	})
 }
 
-func (b *mailbox) lookup(id string) *message {
-	for _, msg := range b.messages {
+func (b mailbox) lookup(id string) *message {
+	for _, msg := range b {
 		if msg.ID == id {
 			return msg
 		}
@@ -195,52 +195,37 @@ func (b *mailbox) lookup(id string) *message {
 	return nil
 }
 
-// put adds a message as the newest.
-func (b *mailbox) put(msg *message) {
-	b.messages = slices.Insert(b.messages, 0, msg)
-	b.messages = b.messages[:min(len(b.messages), mostKept)]
-}
-
-// count counts the messages of a box.
-func (b *mailbox) count() (total, unread int) {
-	for _, msg := range b.messages {
+// unread counts the messages that were not read.
+func (b mailbox) unread() (n int) {
+	for _, msg := range b {
 		if !msg.Read {
-			unread++
+			n++
 		}
 	}
-	return len(b.messages), unread
+	return n
 }
 
 // summary serves GET /ebox.
 func (m *messageRegistry) summary(c *call) (any, error) {
 	b := m.box(c.enterprise)
-	out := struct {
-		Messages int        `json:"numberOfMessages"`
-		Unread   int        `json:"numberOfUnreadMessages"`
-		Receipt  *time.Time `json:"lastReceiptDate,omitempty"`
-		Size     float64    `json:"eboxSize"`
-		Links    links      `json:"_links"`
-	}{Links: links{
-		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
-		"self": {m.api.path + "/ebox"}, "messages": {m.api.path + "/ebox/messages"},
-	}}
-	out.Messages, out.Unread = b.count()
-	for i, msg := range b.messages {
-		if i == 0 {
-			at := msg.Published.In(m.zone)
-			out.Receipt = &at
-		}
+	var size int64
+	for _, msg := range b {
 		for _, a := range msg.attachments {
-			out.Size += a.Size
+			size += a.content.size
 		}
 	}
-	return out, nil
+	return map[string]any{
+		"numberOfMessages": len(b), "numberOfUnreadMessages": b.unread(), "eboxSize": float64(size) / 1024,
+		"lastReceiptDate": b[0].Published.In(m.zone), // there is always one
+		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
+		"_links": links{"self": {m.path + "/ebox"}, "messages": {m.path + "/ebox/messages"}},
+	}, nil
 }
 
 // view shows a message; whole adds the digests of its attachments, which a list
 // leaves out because they cost reading the documents.
 func (m *messageRegistry) view(msg *message, whole bool) message {
-	self := m.api.base() + "/ebox/messages/" + msg.ID
+	self := m.base() + "/ebox/messages/" + msg.ID
 	v := *msg
 	v.Links = links{"self": {self}, "attachments": {self + "/attachments"}}
 	v.Published, v.Expires = msg.Published.In(m.zone), msg.Expires.In(m.zone)
@@ -268,7 +253,7 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 		views[i] = m.attachmentView(msg, a, whole)
 	}
 	total := "totalItems"
-	if m.api.plainPages {
+	if m.plainPages {
 		total = "total"
 	}
 	return map[string]any{"items": views, total: len(views)}
@@ -276,9 +261,10 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachment {
 	v := *a
-	v.Content = m.api.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
+	v.Size = float64(a.content.size) / 1024
+	v.Content = m.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
 	if whole {
-		v.Digest = a.digest
+		v.Digest = digestOf(a.content.digest)
 	}
 	return v
 }
@@ -287,7 +273,7 @@ func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool
 func (m *messageRegistry) list(c *call) (any, error) {
 	query := queryOf(c)
 	accepts := query.filter()
-	all := slices.DeleteFunc(slices.Clone(m.box(c.enterprise).messages), func(msg *message) bool { return !accepts(msg) })
+	all := slices.DeleteFunc(slices.Clone(m.box(c.enterprise)), func(msg *message) bool { return !accepts(msg) })
 	return onePage(query, all, m.listed)
 }
 
@@ -300,7 +286,7 @@ func (m *messageRegistry) attachment(_ *call, msg *message, a *attachment) (any,
 // entity tag. Fetching the main content marks the message read, whatever part of
 // it is fetched and even if the client has it already; so does HEAD.
 func (m *messageRegistry) content(c *call, msg *message, a *attachment) (any, error) {
-	if a.content == nil {
+	if a.content.ReaderAt == nil {
 		return nil, problem.NotFound("The simulator does not keep the content of so large a published document.")
 	}
 	msg.Read = msg.Read || a.Main

@@ -1,25 +1,39 @@
-package simulator
+package simulator_test
 
 import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
-func (l *lab) consumer() sending { return l.as(l.token(ScopeDocumentConsumer), mandated) }
+func (l *lab) consumer() sending { return l.as(l.token(simulator.ScopeDocumentConsumer), mandated) }
 
-type messagePage = itemPage[shownMessage]
+type messagePage = itemPage[message]
 
-// shownMessage is a message as a client reads it.
-type shownMessage struct {
-	message
-	Documents *itemPage[attachment] `json:"attachments"`
+// message is what is looked at of a message as a client reads it.
+type message struct {
+	ID        string            `json:"messageId"`
+	Subject   map[string]string `json:"subject"`
+	Published string            `json:"publicationDate"`
+	Read      bool              `json:"readStatus"`
+	Visible   bool              `json:"visible"`
+	Partition string            `json:"partition"`
+	OrgID     string            `json:"senderOrganizationId"` // before version 3
+	Sender    struct {
+		Number string `json:"enterpriseNumber"`
+	} `json:"sender"`
+	Documents itemPage[struct {
+		Content string `json:"contentHref"`
+	}] `json:"attachments"`
+	Links map[string]struct{ Href string } `json:"_links"`
 }
 
 // itemPage is a page of either form.
@@ -35,10 +49,13 @@ func TestMessagesAreFiltered(t *testing.T) {
 	get := l.consumer()
 	base := l.ProviderURL("nsso") + "/ebox/messages?pageSize=100&"
 	list := func(query string) messagePage { return decode[messagePage](t, get("GET", base+query, "")) }
-	middle := list("").Items[9].Published.Format(time.RFC3339Nano)
+	all := list("").Items
+	middle := all[9].Published
+	day := middle[:len(time.DateOnly)]
+	since := slices.IndexFunc(all, func(m message) bool { return m.Published[:len(day)] == day })
 	for query, want := range map[string]int{
 		"readStatus=true&something=else": 12, "readStatus=false": 28, "visible=false": 0, "registeredMail=true": 4,
-		"receivedAfter=" + middle: 9, "receivedBefore=" + middle: 30, "receivedAfter=2999-01-01": 0,
+		"receivedAfter=" + middle: 9, "receivedBefore=" + middle: 30, "receivedAfter=" + day: since,
 		"expiredAfter=2999-01-01": 0, "q=Message+7&qlang=fr": 1, "q=Message+7&qlang=nl": 0, "messageTypeId=invoice": 0,
 		"senderApplicationId=dmfa": 40, "senderOrganizationId=0206731645": 0,
 	} {
@@ -60,27 +77,27 @@ func TestOpeningTheMainContentMarksItRead(t *testing.T) {
 		method, path, says string
 		opens              bool
 	}{
-		{"GET", FirstMessage + "/attachments", "", false},
-		{"GET", FirstMessage + "/attachments/1", "", false},
-		{"GET", FirstMessage + "/attachments/2/content", "", false}, // an annex
-		{"GET", FirstMessage + "/attachments/1/content", "%PDF-", true},
-		{"HEAD", LargeMessage + "/attachments/1/content", "", true},
-		{"GET", BodyMessage + "/paymentData", "amount", false},
-		{"GET", BodyMessage + "/body", mandated.String(), true},
+		{"GET", simulator.FirstMessage + "/attachments", "", false},
+		{"GET", simulator.FirstMessage + "/attachments/1", "", false},
+		{"GET", simulator.FirstMessage + "/attachments/2/content", "", false}, // an annex
+		{"GET", simulator.FirstMessage + "/attachments/1/content", "%PDF-", true},
+		{"HEAD", simulator.LargeMessage + "/attachments/1/content", "", true},
+		{"GET", simulator.BodyMessage + "/paymentData", "amount", false},
+		{"GET", simulator.BodyMessage + "/body", mandated.String(), true},
 	} {
 		is(t, get(c.method, base+c.path, ""), 200, c.says, c.path)
-		if got := read(c.path[:len(FirstMessage)]); got != c.opens {
+		if got := read(c.path[:len(simulator.FirstMessage)]); got != c.opens {
 			t.Errorf("%s %s: read is %t", c.method, c.path, got)
 		}
 	}
 	// Three of the 28 that were not, which the summary counts too.
 	is(t, get("GET", l.ProviderURL("nsso")+"/ebox", ""), 200, `"numberOfUnreadMessages":25`, "the summary")
-	other := l.as(l.token(ScopeDocumentConsumer), alsoMandated)
-	if decode[message](t, other("GET", base+FirstMessage, "")).Read {
+	other := l.as(l.token(simulator.ScopeDocumentConsumer), alsoMandated)
+	if decode[message](t, other("GET", base+simulator.FirstMessage, "")).Read {
 		t.Error("the message of another enterprise is read too")
 	}
-	is(t, other("GET", base+BodyMessage+"/structuredData", ""), 200, alsoMandated.String(), "structured data")
-	if !decode[message](t, other("GET", base+BodyMessage, "")).Read {
+	is(t, other("GET", base+simulator.BodyMessage+"/structuredData", ""), 200, alsoMandated.String(), "structured data")
+	if !decode[message](t, other("GET", base+simulator.BodyMessage, "")).Read {
 		t.Error("structured data did not open the message")
 	}
 }
@@ -89,27 +106,27 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	l := newLab(t)
 	send := l.consumer()
 	target := l.ProviderURL("nsso") + "/ebox/messages"
-	first := func() message { return decode[message](t, send("GET", target+"/"+FirstMessage, "")) }
-	const merge = "application/merge-patch+json"
-	const hide, toHR = `{"messageId":"` + FirstMessage + `","visible":false}`, `,"partition":"HR"}`
+	first := func() message { return decode[message](t, send("GET", target+"/"+simulator.FirstMessage, "")) }
+	const hide, toHR = `{"messageId":"` + simulator.FirstMessage + `","visible":false}`, `,"partition":"HR"}`
 	for _, c := range []struct {
 		items, mediaType string
 		want             int
 	}{
 		{hide, "application/json", 415},
-		{hide + `,{"messageId":"1","visible":false}`, merge, 404},
-		{hide + `,{"messageId":"` + LargeMessage + `"}`, merge, 400},
-		{strings.Replace(hide, "}", `,"partition":"ABC"}`, 1), merge, 400},
-		{"", merge, 400},
-		{"{", merge, 400},
+		{hide + `,{"messageId":"1","visible":false}`, mergePatch, 404},
+		{hide + `,{"messageId":"` + simulator.LargeMessage + `"}`, mergePatch, 400},
+		{strings.Replace(hide, "}", `,"partition":"ABC"}`, 1), mergePatch, 400},
+		{"", mergePatch, 400},
+		{"{", mergePatch, 400},
 	} {
 		is(t, send("PATCH", target, `{"items":[`+c.items+`]}`, "Content-Type", c.mediaType), c.want, "", c.items)
 	}
 	if !first().Visible {
 		t.Error("a change that was refused was made in part")
 	}
-	both := `{"items":[` + strings.Replace(hide, "}", toHR, 1) + `,{"messageId":"` + LargeMessage + `","visible":false}]}`
-	is(t, send("PATCH", target, both, "Content-Type", merge), 200, "", "two messages")
+	both := `{"items":[` + strings.Replace(hide, "}", toHR, 1) +
+		`,{"messageId":"` + simulator.LargeMessage + `","visible":false}]}`
+	is(t, send("PATCH", target, both, "Content-Type", mergePatch), 200, "", "two messages")
 	if page := decode[messagePage](t, send("GET", target+"?visible=false", "")); page.count() != 2 {
 		t.Errorf("%d hidden messages", page.count())
 	}
@@ -136,7 +153,7 @@ func TestAListIsCompressedForThoseWhoTakeIt(t *testing.T) {
 
 func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 	l := newLab(t)
-	token := l.token(ScopeDocumentConsumer)
+	token := l.token(simulator.ScopeDocumentConsumer)
 	base := l.PartitionURL() + "/ebox/" + mandated.String()
 	for _, c := range []struct {
 		name, path string
@@ -161,24 +178,26 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 
 func TestPreferencesAndConsents(t *testing.T) {
 	l := newLab(t)
-	send := l.as(l.token(ScopePreference), mandated)
+	send := l.as(l.token(simulator.ScopePreference), mandated)
 	target := l.FederationURL() + "/eboxPreferences"
 	patch := func(number string) reply {
 		return send("PATCH", target, `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"`+number+`"},"exclusivelyEbox":true}`,
-			"Content-Type", "application/merge-patch+json")
+			"Content-Type", mergePatch)
 	}
 	is(t, patch(alsoMandated.String()), 403, "", "the preferences of another")
 	is(t, patch(mandated.String()), 200, `"exclusivelyEbox":true`, "one's own")
 	search :=
 		`{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["0206731645","0800002352","0212148896"]}`
-	found := decode[[]preferencesView](t, send("POST", target+"/search", search, "Content-Type", jsonType))
-	if len(found) != 2 || !found[0].Exclusively || found[1].Exclusively || found[0].Total != 52 {
+	found := decode[[]struct {
+		ExclusivelyEbox       bool
+		TotalNumberOfMessages int
+	}](t, send("POST", target+"/search", search))
+	if len(found) != 2 || !found[0].ExclusivelyEbox || found[1].ExclusivelyEbox || found[0].TotalNumberOfMessages != 52 {
 		t.Errorf("the one that is unknown is to be missing: %+v", found)
 	}
 	is(t, send("GET", target, ""), 405, "", "GET, which the API does not have")
-	is(t, send("POST", l.FederationURL()+"/citizenEboxConsents/search",
-		`{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`, "Content-Type", jsonType), 200, `"hasConsent":true`,
-		"consents")
+	search = `{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`
+	is(t, send("POST", l.FederationURL()+"/citizenEboxConsents/search", search), 200, `"hasConsent":true`, "consents")
 }
 
 func TestTheListOfProvidersCanChange(t *testing.T) {
@@ -187,18 +206,18 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 		t.Helper()
 		is(t, l.as(l.token(scope), mandated)("GET", l.ProviderURL(id)+"/ebox", ""), want, "", id)
 	}
-	calls("utilities", ScopeSummaryOwnEbox, 503) // in maintenance
-	calls("upcoming", ScopeDocumentConsumer, 404)
-	calls("retired", ScopeSummaryOwnEbox, 410)
+	calls("utilities", simulator.ScopeSummaryOwnEbox, 503) // in maintenance
+	calls("upcoming", simulator.ScopeDocumentConsumer, 404)
+	calls("retired", simulator.ScopeSummaryOwnEbox, 410)
 	p := l.Providers()[0]
-	p.Maintenance = []Window{{l.now().Add(-time.Minute), l.now().Add(time.Hour)}}
+	p.Maintenance = []simulator.Window{{l.now().Add(-time.Minute), l.now().Add(time.Hour)}}
 	testkit.Must(t, l.SetProvider(p))
-	calls("nsso", ScopeDocumentConsumer, 503)
+	calls("nsso", simulator.ScopeDocumentConsumer, 503)
 	l.advance(2 * time.Hour)
-	calls("nsso", ScopeDocumentConsumer, 200)
-	testkit.Must(t, l.SetProvider(Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}))
-	calls("new", ScopeDocumentConsumer, 200)
-	for _, bad := range []Provider{{}, {ID: "a/b"}} {
+	calls("nsso", simulator.ScopeDocumentConsumer, 200)
+	testkit.Must(t, l.SetProvider(simulator.Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}))
+	calls("new", simulator.ScopeDocumentConsumer, 200)
+	for _, bad := range []simulator.Provider{{}, {ID: "a/b"}} {
 		if err := l.SetProvider(bad); err == nil {
 			t.Errorf("%q was taken", bad.ID)
 		}
@@ -207,9 +226,9 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 
 func TestAnOlderRegistryAnswersInItsForm(t *testing.T) {
 	l := newLab(t)
-	get := l.as(l.token(ScopeMessagesFull), mandated)
+	get := l.as(l.token(simulator.ScopeMessagesFull), mandated)
 	base := l.ProviderURL("regional")
-	if strings.HasPrefix(base, l.main.base) {
+	if strings.HasPrefix(base, "http://"+l.Address()) {
 		t.Fatalf("%s is on the host of the others", base)
 	}
 	r := get("GET", base+"/ebox/messages", "")
@@ -224,8 +243,8 @@ func TestAnOlderRegistryAnswersInItsForm(t *testing.T) {
 		"unknown path": "/nothing", "a date with a time": "/ebox/messages?receivedAfter=2026-01-01T00:00:00Z",
 	} {
 		r := get("GET", base+path, "")
-		if m := decode[statusMessage](t, r); r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" ||
-			r.header.Get("Content-Type") != "application/json" {
+		m := decode[struct{ ID, Code, Message string }](t, r)
+		if r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" || r.header.Get("Content-Type") != jsonType {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
@@ -234,8 +253,9 @@ func TestAnOlderRegistryAnswersInItsForm(t *testing.T) {
 	for _, c := range []struct {
 		provider, scope string
 		has, lacks      []string
-	}{{"nsso", ScopeDocumentConsumer, since, old}, {"regional", ScopeMessagesFull, old, since}} {
-		r := l.as(l.token(c.scope), mandated)("GET", l.ProviderURL(c.provider)+"/ebox/messages/"+FirstMessage, "")
+	}{{"nsso", simulator.ScopeDocumentConsumer, since, old}, {"regional", simulator.ScopeMessagesFull, old, since}} {
+		url := l.ProviderURL(c.provider) + "/ebox/messages/" + simulator.FirstMessage
+		r := l.as(l.token(c.scope), mandated)("GET", url, "")
 		for i, name := range c.has {
 			if !bytes.Contains(r.body, []byte(`"`+name+`":`)) || bytes.Contains(r.body, []byte(`"`+c.lacks[i]+`":`)) {
 				t.Errorf("%s: no %s, or %s, in %s", c.provider, name, c.lacks[i], r.body)

@@ -22,13 +22,13 @@ var routingRules = []routingRule{
 // mountPartition puts the public operations of the Partition API below /ebox/{enterpriseNumber}.
 func (s *Simulator) mountPartition() {
 	scope := []string{ScopeDocumentConsumer}
-	s.main.mounts[partitionPath] = &api{
-		upstream: UpstreamPartition, site: s.main, path: partitionPath, scopes: scope, plainPages: true,
+	s.main.mount(partitionPath, &api{
+		upstream: UpstreamPartition, site: s.main, path: partitionPath, plainPages: true,
 		endpoints: []endpoint{
 			{"GET", "/ebox/{}/hasMandate", scope, s.hasMandate},
 			{"GET", "/ebox/{}/routingRules", scope, s.routingRules},
 		},
-	}
+	})
 }
 
 // routingRules gives the rules of the e-Box of the path to those who may read it; a header that

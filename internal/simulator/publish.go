@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -27,6 +28,8 @@ const (
 	maxDescription = 1 << 20
 	// keptFile is how much of a published file is kept to be read again, in bytes.
 	keptFile = 1 << 20
+	// keyKnown is how long the Idempotency-Key of a publication is remembered.
+	keyKnown = 24 * time.Hour
 	// expiry is how long a message stands in an e-Box.
 	expiry = 2 * 365 * 24 * time.Hour
 
@@ -42,8 +45,8 @@ type publication struct {
 	Body        translated   `json:"bodyContent"`
 	Replies     *bool        `json:"isReplyAuthorized"`
 
-	described bool // this JSON was there
-	files     []*attachment
+	described bool                   // this JSON was there
+	files     map[string]*attachment // by the names of their parts
 }
 
 type fileToSend struct {
@@ -100,10 +103,16 @@ func (m *messageRegistry) publish(c *call) (any, error) {
 	p, err := c.publication()
 	switch {
 	case err != nil:
+		return nil, err
 	case p.Original == "":
 		err = c.maySend()
 	default:
-		err = mayReply(m.box(c.enterprise).lookup(p.Original))
+		original := m.box(c.enterprise).lookup(p.Original)
+		if original == nil {
+			err = problem.NotFound("There is no message of this id to reply to.")
+		} else if !original.Replies {
+			err = problem.Forbidden("This message allows no replies.")
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -112,11 +121,8 @@ func (m *messageRegistry) publish(c *call) (any, error) {
 }
 
 // reply serves POST /ebox/messages/{id}/replies: a publication whose original is the message of
-// the path and whose recipient is its sender unless it names one.
+// the path.
 func (m *messageRegistry) reply(c *call, original *message) (any, error) {
-	if err := mayReply(original); err != nil {
-		return nil, err
-	}
 	p, err := c.publication()
 	if err != nil {
 		return nil, err
@@ -125,20 +131,7 @@ func (m *messageRegistry) reply(c *call, original *message) (any, error) {
 		return nil, problem.BadRequest("originalMessageId is not the message of the path.")
 	}
 	p.Original = original.ID
-	if p.Recipient == nil {
-		p.Recipient = &party{Type: "enterprise", Number: original.OrgID}
-	}
-	return m.accept(c, p)
-}
-
-func mayReply(original *message) error {
-	switch {
-	case original == nil:
-		return problem.NotFound("There is no message of this id to reply to.")
-	case !original.Replies:
-		return problem.Forbidden("This message allows no replies.")
-	}
-	return nil
+	return m.publish(c)
 }
 
 // accept checks the publication as a whole and puts it into the recipient's e-Box.
@@ -159,21 +152,18 @@ func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
 	if !p.Expires.IsZero() {
 		msg.Expires = p.Expires
 	}
-	for i, f := range p.files {
-		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.part })]
+	for i, about := range p.Attachments {
+		f := p.files[about.Part]
 		f.ID, f.Title, f.Main, f.Signed = fmt.Sprint(i+1), about.Title, about.Main, about.Signed
 		msg.attachments = append(msg.attachments, f)
 	}
-	m.box(recipient).put(msg)
-	if len(m.keys) >= mostKept {
-		clear(m.keys)
-	}
+	m.put(recipient, msg)
 	if key != "" {
-		m.keys[key] = true
+		m.keys[key] = m.s.now().Add(keyKnown)
 	}
-	location := m.api.base()
+	location := m.base()
 	if m.old {
-		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows
+		location = m.path // an absolute path, which RFC 9110 §10.2.2 allows
 	}
 	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.ID)
 	out := published{msg.ID, msg.Expires.In(m.zone), "PUBLISHED", "The message was published."}
@@ -197,7 +187,7 @@ func (m *messageRegistry) key(c *call) (string, error) {
 		return "", problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
 			Type: problem.IssueInvalidInput, In: "header", Name: "Idempotency-Key", Detail: "one quoted string is expected",
 		})
-	case m.keys[key]:
+	case m.keys.has(key, m.s.now()):
 		return "", refuse(http.StatusConflict, "conflict", "Conflict",
 			"A publication with this Idempotency-Key was accepted before.")
 	}
@@ -220,7 +210,7 @@ func (c *call) publication() (*publication, error) {
 // readParts reads a publication's parts as they come; the description and a bounded beginning of
 // each file are kept.
 func (c *call) readParts(boundary string) error {
-	p := publication{}
+	p := publication{files: map[string]*attachment{}}
 	parts := multipart.NewReader(c.r.Body, boundary)
 	for {
 		part, err := parts.NextPart()
@@ -235,14 +225,12 @@ func (c *call) readParts(boundary string) error {
 		case err != nil:
 		case part.FormName() == descriptionPart && !p.described:
 			err = c.readDescription(&p, part)
-		case part.FormName() == "" || part.FormName() == descriptionPart:
+		case part.FormName() == "" || part.FormName() == descriptionPart || p.files[part.FormName()] != nil:
 			err = errors.New("each part needs a name of its own")
 		case len(p.files) == maxFiles:
 			err = errors.New("at most six files are allowed")
 		default:
-			var f *attachment
-			f, err = readFile(part)
-			p.files = append(p.files, f)
+			p.files[part.FormName()], err = readFile(part)
 		}
 		if err != nil {
 			return problem.BadRequest("The multipart body is not valid: " + err.Error() + ".")
@@ -278,14 +266,11 @@ func readFile(part *multipart.Part) (*attachment, error) {
 	}
 	digest := base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
 	mediaType, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
-	f := &attachment{
-		part: part.FormName(), FileName: part.FileName(), Media: mediaType, Size: float64(size+rest) / 1024,
-		digest: func() string { return digest },
-	}
+	content := &document{size: size + rest, digest: func() string { return digest }}
 	if rest == 0 {
-		f.content = keptDocument(kept.Bytes())
+		content = keptDocument(kept.Bytes())
 	}
-	return f, nil
+	return &attachment{FileName: part.FileName(), Media: mediaType, content: content}, nil
 }
 
 // check compares the description with the files that came with it, with the version of the
@@ -315,24 +300,25 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 	refuseIf(c.old && p.BodyMain == nil, missing, "/bodyMainContent", "is required")
 	refuseIf(p.Replies == nil, missing, "/isReplyAuthorized (replyAuthorized before version 3)", "is required")
 	main := isTrue(p.BodyMain) && len(p.Body) > 0
+	unnamed := maps.Clone(p.files)
 	for i, a := range p.Attachments {
 		main = main || a.Main
 		name := fmt.Sprintf("/attachments/%d", i)
-		at := slices.IndexFunc(p.files, func(f *attachment) bool { return f.part == a.Part })
-		if refuseIf(at < 0, invalid, name+"/httpPartName", "there is no such part"); at >= 0 && a.Digest != nil {
-			got := p.files[at].digest()
-			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != got, invalid,
+		f := unnamed[a.Part]
+		if f == nil {
+			refuseIf(true, invalid, name+"/httpPartName", "there is no such part, or another attachment names it")
+			continue
+		}
+		delete(unnamed, a.Part)
+		refuseIf(f.FileName == "", missing, a.Part, "the part needs a file name")
+		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, a.Part, "the content type is none of those that e-Box takes")
+		if d := a.Digest; d != nil {
+			refuseIf(d.Method != digestMethod || strings.TrimRight(d.Value, "=") != f.content.digest(), invalid,
 				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 		}
 	}
-	for i, f := range p.files {
-		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.part }), invalid, f.part,
-			"no attachment names this part")
-		refuseIf(slices.ContainsFunc(p.files[:i], func(g *attachment) bool { return g.part == f.part }), invalid, f.part,
-			"the part is there twice")
-		refuseIf(f.FileName == "", missing, f.part, "the part needs a file name")
-		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, f.part,
-			"the content type is none of those that e-Box takes")
+	for _, part := range slices.Sorted(maps.Keys(unnamed)) {
+		refuseIf(true, invalid, part, "no attachment names this part")
 	}
 	refuseIf(!main, missing, "/attachments", "one attachment or the body must be the main content")
 	return recipient, issues
@@ -367,7 +353,7 @@ func (m *messageRegistry) link(c *call, order linkOrder) (any, error) {
 		linked := *original
 		linked.Read, linked.Visible, linked.Partition, linked.Published = false, true, "", m.s.now()
 		if n, ok := to.enterprise(); ok && m.box(n).lookup(order.ID) == nil {
-			m.box(n).put(&linked)
+			m.put(n, &linked)
 			out.Links++
 		} else {
 			out.Errors = append(out.Errors, to)

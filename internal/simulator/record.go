@@ -44,10 +44,7 @@ type Recorded struct {
 	Done   bool `json:"done"`
 }
 
-// keptRequests bounds the record.
-const keptRequests = 10_000
-
-// record has the last keptRequests requests, and twice as many at times.
+// record has the last requests, and counts all.
 type record struct {
 	seq    uint64
 	list   []*Recorded
@@ -60,7 +57,7 @@ func (s *Simulator) Requests() []Recorded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Recorded
-	for _, r := range s.record.list[max(0, len(s.record.list)-keptRequests):] {
+	for _, r := range s.record.list {
 		list = append(list, *r)
 	}
 	return list
@@ -106,10 +103,8 @@ func (c *record) begin(call *call) *Recorded {
 	c.counts[e.Upstream]++
 	c.seq++
 	e.Seq = c.seq
-	if len(c.list) == 2*keptRequests {
-		c.list = slices.Delete(c.list, 0, keptRequests)
-	}
 	c.list = append(c.list, e)
+	c.list = c.list[max(0, len(c.list)-mostKept):]
 	return e
 }
 

@@ -1,15 +1,17 @@
-package simulator
+package simulator_test
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -36,18 +38,19 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	l := newLab(t)
 	send := l.consumer()
 	nsso := l.ProviderURL("nsso")
+	second, _, _ := strings.Cut(l.ProviderURL("regional"), "/ebox")
 	for _, c := range []struct {
 		method, url string
 		want        int
 		allow       string
 	}{
-		{"GET", l.main.base + nssoPath + "x/ebox", 404, ""},
+		{"GET", nsso + "x/ebox", 404, ""},
 		{"GET", nsso + "/ebox/", 404, ""},
 		{"GET", nsso + "//ebox", 404, ""},
 		{"GET", nsso + "/EBOX", 404, ""},
 		{"GET", nsso + "/ebox/messages/1%2Fbody", 404, ""},
 		{"GET", nsso + "/publishMessage", 404, ""},
-		{"GET", l.regional.base + nssoPath + "/ebox", 404, ""},
+		{"GET", second + nssoPath + "/ebox", 404, ""},
 		{"DELETE", nsso + "/ebox/messages", 405, "GET, HEAD, PATCH, POST"},
 	} {
 		if r := send(c.method, c.url, ""); r.status != c.want || r.header.Get("Allow") != c.allow {
@@ -63,35 +66,44 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 // A simulator that runs for weeks must not fill the memory.
 func TestTheOldestIsForgotten(t *testing.T) {
 	l := newLab(t)
-	c := &call{s: l.Simulator, api: l.main.mounts[grantPath], r: &http.Request{Method: "GET"}}
-	for range 2*keptRequests + 1 {
-		l.record.begin(c)
+	const most = 10_000
+	const order = `{"mandatorSsin":"00000000000","scopes":` + flexiJob + `}`
+	token, mandates := l.token(simulator.ScopeCitizenMandates), l.GrantURL()+"/mandates"
+	send := l.as(token, 0)
+	first, second := createdID(t, send("POST", mandates, order)), createdID(t, send("POST", mandates, order))
+	// The others are sent on one connection, none of which waits for an answer.
+	conn, err := net.Dial("tcp", l.Address())
+	testkit.Must(t, err)
+	defer conn.Close()
+	request := func(more string) string {
+		return fmt.Sprintf("POST /REST/grant/citizen/v1/mandates HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+			"Content-Length: %d\r\n%s\r\n%s", token, len(order), more, order)
 	}
-	list := l.Requests()
-	if n := len(l.record.list); n > 2*keptRequests || len(list) != keptRequests ||
-		list[keptRequests-1].Seq != 2*keptRequests+1 || l.RequestCount(UpstreamGrant) != 2*keptRequests+1 {
-		t.Errorf("%d requests are held, %d shown of %d", n, len(list), l.RequestCount(UpstreamGrant))
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(conn, strings.Repeat(request(""), most-2)+request("Connection: close\r\n"))
+		sent <- err
+	}()
+	_, err = io.Copy(io.Discard, conn)
+	testkit.Must(t, errors.Join(err, <-sent))
+	if list := l.Requests(); len(list) != most || list[0].Seq != 3 || l.RequestCount(simulator.UpstreamGrant) != most+1 {
+		t.Errorf("%d requests are shown, from number %d", len(list), list[0].Seq)
 	}
-	registry := l.registries["nsso"]
-	box := registry.box(mandated)
-	for i := range mostKept {
-		l.issue(l.clients[clientID], nil)
-		box.put(&message{})
-		registry.keys[strconv.Itoa(i)] = true
-		l.citizen.list = append(l.citizen.list, &citizenMandate{})
+	is(t, send("GET", mandates+"/"+first, ""), 404, "", "the oldest mandate of a citizen")
+	is(t, send("GET", mandates+"/"+second, ""), 200, "", "the oldest but one")
+
+	get, messages := l.consumer(), l.ProviderURL("nsso")+"/ebox/messages"
+	for range most {
+		_, err := l.AddMessage("nsso", mandated, simulator.Draft{})
+		testkit.Must(t, err)
 	}
-	l.advance(time.Hour)
-	body := multipartBody(describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
-	post := l.as(l.token(ScopePublicationSender), 0)
-	is(t, post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", mixed,
-		"Idempotency-Key", `"new"`), 201, "", "a publication")
-	createdID(t, l.citizens()("POST", l.GrantURL()+"/mandates", `{"mandatorSsin":"00000000000","scopes":`+flexiJob+`}`,
-		"Content-Type", jsonType))
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.tokens) != 2 || len(box.messages) != mostKept || box.lookup(FirstMessage) != nil || len(registry.keys) != 1 ||
-		len(l.citizen.list) != mostKept {
-		t.Errorf("%d tokens, of which two are valid, %d messages, %d keys of publications, %d citizens' mandates",
-			len(l.tokens), len(box.messages), len(registry.keys), len(l.citizen.list))
-	}
+	is(t, get("GET", messages+"/"+simulator.FirstMessage, ""), 404, "", "the newest message of the start")
+	is(t, get("GET", messages, ""), 200, `"total":10000`, "the messages")
+
+	l.advance(5*time.Minute + time.Hour - time.Second)
+	l.token(simulator.ScopeRegistry)
+	is(t, get("GET", messages, ""), 401, "expiredAccessToken", "a token that expired within the hour")
+	l.advance(time.Second)
+	l.token(simulator.ScopeRegistry)
+	is(t, get("GET", messages, ""), 401, "invalidAccessToken", "a token that expired an hour ago")
 }

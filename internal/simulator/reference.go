@@ -35,7 +35,7 @@ var logo []byte
 
 // referenceEndpoints are, for each list, the list, its items and their logos.
 func (m *messageRegistry) referenceEndpoints(scopes []string) (endpoints []endpoint) {
-	text := strings.NewReplacer("{path}", m.api.path, "{base}", m.api.base()).Replace(referenceData)
+	text := strings.NewReplacer("{path}", m.path, "{base}", m.base()).Replace(referenceData)
 	var data map[string][]map[string]any
 	if err := json.Unmarshal([]byte(text), &data); err != nil {
 		panic(fmt.Sprintf("reading reference.json: %v", err)) // it is part of the program
@@ -50,7 +50,7 @@ func (m *messageRegistry) referenceEndpoints(scopes []string) (endpoints []endpo
 			endpoint{"GET", path + "/{}", scopes, func(c *call) (any, error) { return c.referenceItem(items) }},
 			endpoint{"GET", path + "/{}/images/{}/content", scopes, func(c *call) (any, error) {
 				item, err := c.referenceItem(items)
-				if text, _ := encodeJSON(item); err == nil && !bytes.Contains(text, []byte(c.below)) {
+				if err == nil && !bytes.Contains(encodeJSON(item), []byte(c.below)) {
 					err = problem.NotFound("There is no image of this id.")
 				}
 				return content{"image/png", logo}, err

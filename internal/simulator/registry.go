@@ -98,9 +98,9 @@ func (s *Simulator) host(at *site, id, path, version string) string {
 	if m == nil {
 		m = newMessageRegistry(s, at, id, path, version)
 		s.registries[id] = m
-		at.mounts[path] = m.api
+		at.mount(path, m.api)
 	}
-	return m.api.base()
+	return m.base()
 }
 
 // guard refuses in the place of a provider that is not to be called now. A
@@ -127,18 +127,16 @@ func (s *Simulator) guard(c *call) error {
 }
 
 // mountRegistry puts the two shapes of the Provider Registry in their places, a list of the
-// providers and its items. The older one lives below the Federation API, which shares its
-// family of scopes, and is an array.
+// providers and its items. The older one lives below the Federation API, and is an array.
 func (s *Simulator) mountRegistry() {
-	newer := &api{upstream: UpstreamRegistry, site: s.main, path: registryPath, scopes: []string{ScopeRegistry}}
+	newer := &api{upstream: UpstreamRegistry, site: s.main, path: registryPath}
 	newer.endpoints = s.providerEndpoints("/messageRegistries", func(c *call, all []listedProvider) any {
 		return map[string]any{"items": all, "totalItems": len(all), "_links": links{"self": {c.base() + c.below}}}
 	})
-	s.main.mounts[registryPath] = newer
-	older := &api{upstream: UpstreamRegistry, site: s.main, path: federationPath,
-		scopes: []string{ScopeRegistry, ScopePreference}}
+	s.main.mount(registryPath, newer)
+	older := &api{upstream: UpstreamRegistry, site: s.main, path: federationPath}
 	older.endpoints = s.providerEndpoints("/messageProviders", func(_ *call, all []listedProvider) any { return all })
-	s.main.mounts[federationPath+"/messageProviders"] = older
+	s.main.mount(federationPath+"/messageProviders", older)
 }
 
 func (s *Simulator) providerEndpoints(path string, list func(*call, []listedProvider) any) []endpoint {

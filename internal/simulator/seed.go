@@ -152,7 +152,6 @@ func newAttachment(n int, fileName, mediaType, title string, content *document) 
 	words := strings.Fields(title)
 	return &attachment{
 		ID: strconv.Itoa(n), FileName: fileName, Media: mediaType, Main: n == 1,
-		Title: translated{"nl": words[0], "fr": words[1], "de": words[2]}, Size: float64(content.size) / 1024,
-		content: content, digest: content.digest,
+		Title: translated{"nl": words[0], "fr": words[1], "de": words[2]}, content: content,
 	}
 }

@@ -24,7 +24,7 @@ type api struct {
 	// site and path make its base URL.
 	site *site
 	path string
-	// scopes are those that belong to this API; a token with any other is refused.
+	// scopes are those that open any of the endpoints; a token with another one is refused.
 	scopes []string
 	// representing says that the API reads the on-behalf-of header.
 	representing bool
@@ -93,7 +93,7 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 	// A copy gets the tap: net/http looks for its own body in the request it gave, and
 	// without it would read what a refusal left, asking for it with a 100.
 	r = r.WithContext(r.Context())
-	c := &call{s: s, r: r, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}, status: http.StatusOK}
+	c := &call{s: s, r: r, w: &answer{ResponseWriter: w, request: r.Context()}, status: http.StatusOK}
 	var body *tap
 	if r.Body != http.NoBody {
 		body = &tap{ReadCloser: r.Body, hash: sha256.New()}
@@ -131,6 +131,14 @@ func (s *Simulator) enter() bool {
 	}
 	s.busy.Add(1)
 	return true
+}
+
+// mount puts an API below a path.
+func (at *site) mount(prefix string, a *api) {
+	for _, e := range a.endpoints {
+		a.scopes = append(a.scopes, e.scopes...)
+	}
+	at.mounts[prefix] = a
 }
 
 // find gives the API with the longest prefix of path that ends at a segment, or one without
@@ -390,10 +398,10 @@ func (t *tap) Read(p []byte) (int, error) {
 // fault asks for it, paces or cuts the body.
 type answer struct {
 	http.ResponseWriter
-	ctx, request context.Context // the simulator's, and the request's
-	status       int
-	shape        *Fault // slowBody, truncate or lost
-	sent         int64
+	request context.Context
+	status  int
+	shape   *Fault // slowBody, truncate or lost
+	sent    int64
 }
 
 // Unwrap serves http.ResponseController.

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -42,9 +43,19 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
-// mostKept bounds the messages of an e-Box, the publications' keys of a provider, the mandates of
-// citizens, and the tokens that have expired: a simulator that runs for weeks forgets the oldest.
+// mostKept bounds the requests of the record, the messages of an e-Box and the mandates of citizens: a
+// simulator that runs for weeks forgets the oldest.
 const mostKept = 10_000
+
+// ends remembers keys until their times.
+type ends map[string]time.Time
+
+// has reports whether a key is remembered, once those whose time has come are forgotten.
+func (e ends) has(key string, now time.Time) bool {
+	maps.DeleteFunc(e, func(_ string, end time.Time) bool { return !now.Before(end) })
+	_, ok := e[key]
+	return ok
+}
 
 // Options say where the simulator listens and whom it knows.
 type Options struct {
@@ -130,7 +141,7 @@ func Start(o Options) (*Simulator, error) {
 		now: o.Now, started: o.Now(),
 		authorization: authorization{
 			lifetime: o.TokenLifetime, clients: map[string]Client{}, tokens: map[string]*issued{},
-			spent: map[string]time.Time{}, issued: map[string]int{},
+			spent: ends{}, issued: map[string]int{},
 		},
 		registries: map[string]*messageRegistry{}, mandates: map[mandateKey]mandate{},
 		paperless: map[enterprise.Number]bool{}, citizen: citizenMandates{nextID: 3_000_001},

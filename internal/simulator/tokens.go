@@ -28,9 +28,9 @@ import (
 type authorization struct {
 	clients  map[string]Client
 	lifetime time.Duration
-	tokens   map[string]*issued   // by the token itself
-	spent    map[string]time.Time // assertions seen, client id NUL jti, until they expire
-	issued   map[string]int       // how many tokens, by client id and scopes
+	tokens   map[string]*issued // by the token itself
+	spent    ends               // assertions seen, client id NUL jti, until they expire
+	issued   map[string]int     // how many tokens, by client id and scopes
 }
 
 // issued is a token that the server gave out.
@@ -53,9 +53,9 @@ const (
 )
 
 func (s *Simulator) mountToken() {
-	s.main.mounts[tokenPath] = &api{
+	s.main.mount(tokenPath, &api{
 		upstream: UpstreamToken, site: s.main, path: tokenPath, endpoints: []endpoint{{"POST", "", nil, s.issueToken}},
-	}
+	})
 }
 
 // oauthError is an answer of RFC 6749 §5.2.
@@ -168,6 +168,8 @@ const (
 	// clockSkew is how far ahead a client's clock may be.
 	clockSkew = 10 * time.Second
 	maxJTI    = 255
+	// expiredKnown is how long an expired token is told from one that never was.
+	expiredKnown = time.Hour
 )
 
 // signatures are the algorithms of an assertion. "none" and the symmetric ones
@@ -245,8 +247,7 @@ func (s *Simulator) fault(h jose.Header, claims jwt.Claims, client string, cert 
 // spend marks an assertion as used and reports whether it was the first time.
 func (s *Simulator) spend(client string, claims jwt.Claims, now time.Time) bool {
 	key := client + "\x00" + claims.ID
-	maps.DeleteFunc(s.spent, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
-	if _, again := s.spent[key]; again {
+	if s.spent.has(key, now) {
 		return false
 	}
 	s.spent[key] = claims.Expiry.Time()
@@ -257,9 +258,7 @@ func (s *Simulator) issue(client Client, scopes []string) *tokenAnswer {
 	raw := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(raw))
 	now := s.now()
-	if len(s.tokens) >= mostKept { // expired ones are otherwise told from unknown ones
-		maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return !now.Before(t.expires) })
-	}
+	maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return now.Sub(t.expires) >= expiredKnown })
 	s.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(s.lifetime), sum: hex.EncodeToString(sum[:])}
 	joined := strings.Join(scopes, " ")
 	s.issued[client.ID+" "+joined]++
@@ -328,12 +327,8 @@ func (s *Simulator) RegisterClient(c Client) error {
 		return fmt.Errorf("registering client %s: give it a certificate", c.ID)
 	}
 	for _, certificate := range c.certificates() {
-		switch key := certificate.PublicKey.(type) {
-		case *rsa.PublicKey:
-			if key.N.BitLen() < 2048 {
-				return fmt.Errorf("registering client %s: its RSA key has %d bits, use at least 2048", c.ID, key.N.BitLen())
-			}
-		case *ecdsa.PublicKey:
+		switch certificate.PublicKey.(type) {
+		case *rsa.PublicKey, *ecdsa.PublicKey:
 		default:
 			return fmt.Errorf("registering client %s: give it a certificate of kind RSA or EC", c.ID)
 		}

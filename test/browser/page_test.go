@@ -171,8 +171,9 @@ func (p *tab) keep(name string) {
 // which a caller complains, and is told when the gateway itself is gone.
 func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	t.Parallel()
-	// However long the browser takes to show it, the circuit is still open.
-	g := start(t, "name: ebox-providers\n", "name: ebox-providers\n    breaker: {open: 1h}\n")
+	// However long the browser takes to show it, the circuit is still open. It opens while the first failure is
+	// among those of its kind that are remembered.
+	g := start(t, "name: ebox-providers\n", "name: ebox-providers\n    breaker: {open: 1h, minRequests: 10}\n")
 	g.get(box+"/messages").want(t, 200)
 	p := g.browse("")
 	p.wait("the state", `document.querySelector('#state-heading').textContent === 'Up'`)

@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"software.sslmate.com/src/go-pkcs12"
@@ -236,38 +237,25 @@ func TestEveryFileOfTheConfigurationIsMounted(t *testing.T) {
 func TestPortsAreTheListenersOfTheConfiguration(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		cfg := configuration(t, m)
-		want := make(map[string]string)
-		for _, l := range cfg.Server.Listen {
-			want[l.Name] = l.Address
-		}
 		if len(cfg.Admin.Listen) != 1 {
 			t.Fatalf("%d admin listeners", len(cfg.Admin.Listen))
 		}
-		want["admin"] = cfg.Admin.Listen[0].Address
-		service := named[*corev1.Service](t, m, "ebox-gateway")
-		for _, p := range container(t, m).Ports {
-			address, listens := want[p.Name]
-			if !listens {
-				t.Errorf("nobody listens on the port %s", p.Name)
-				continue
-			}
-			delete(want, p.Name)
-			host, port, err := net.SplitHostPort(address)
-			if err != nil || host != "" {
-				t.Errorf("%s is %s, which nobody outside the pod reaches", p.Name, address)
-			}
-			if number, err := net.LookupPort("tcp", port); err != nil || int32(number) != p.ContainerPort {
-				t.Errorf("the port %s is %d, and the configuration has it on %s", p.Name, p.ContainerPort, port)
-			}
-			if p.Name != "admin" && !servicePort(service, p.Name) {
-				t.Errorf("the service does not have the listener %s", p.Name)
-			}
-			if p.Name == "admin" && servicePort(service, p.Name) {
-				t.Error("the callers' service has the admin listener")
-			}
+		listeners := map[string]string{"admin": cfg.Admin.Listen[0].Address}
+		for _, l := range cfg.Server.Listen {
+			listeners[l.Name] = l.Address
 		}
-		for name := range want {
-			t.Errorf("the container does not have the port of the listener %s", name)
+		ports := make(map[string]string) // on any address of the pod, or nobody outside would reach them
+		for _, p := range container(t, m).Ports {
+			ports[p.Name] = fmt.Sprintf(":%d", p.ContainerPort)
+		}
+		if diff := cmp.Diff(listeners, ports); diff != "" {
+			t.Errorf("the container's ports differ (- configuration, + container):\n%s", diff)
+		}
+		for name := range listeners {
+			served := servicePort(named[*corev1.Service](t, m, "ebox-gateway"), name)
+			if served != (name != "admin") {
+				t.Errorf("the callers' service has the listener %s: %t", name, served)
+			}
 		}
 	})
 }
@@ -297,17 +285,11 @@ func TestCallersAreToldApartWithoutAddresses(t *testing.T) {
 // A name of the Service that the gateway does not know is 421 to whoever uses it.
 func TestTheNamesOfItsServiceAreTaken(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
-		known := configuration(t, m).Server.AllowedHosts
 		service := named[*corev1.Service](t, m, "ebox-gateway")
-		name := service.Name
-		for _, more := range []string{"", "." + service.Namespace, ".svc", ".cluster.local"} {
-			name += more
-			if !slices.Contains(known, name) {
-				t.Errorf("%s is not among server.allowedHosts", name)
-			}
-		}
-		if len(known) != 4 {
-			t.Errorf("allowedHosts has others too: %v", known)
+		long := service.Name + "." + service.Namespace
+		names := []string{service.Name, long, long + ".svc", long + ".svc.cluster.local"}
+		if diff := cmp.Diff(names, configuration(t, m).Server.AllowedHosts); diff != "" {
+			t.Errorf("server.allowedHosts differs (- names of the service, + allowedHosts):\n%s", diff)
 		}
 	})
 }

@@ -3,10 +3,11 @@ package k8s_test
 import (
 	"fmt"
 	"regexp"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // selects reports whether a selector is for an object with these labels.
@@ -133,77 +135,55 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 }
 
 func hasPort(s *appsv1.StatefulSet, name string) bool {
-	for _, c := range s.Spec.Template.Spec.Containers {
-		for _, p := range c.Ports {
-			if p.Name == name {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == name })
+	})
 }
 
 func servicePort(s *corev1.Service, name string) bool {
-	for _, p := range s.Spec.Ports {
-		if p.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == name })
 }
 
-func TestContainersHaveNothingLeftToDrop(t *testing.T) {
+// What pod security "restricted" asks of a pod, and more. The SCC restricted-v2 of OpenShift asks the same: there the
+// namespace's range decides on users and groups, and the SCC fills in all three.
+func TestPodsHaveNothingLeftToDrop(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		for _, s := range all[*appsv1.StatefulSet](m) {
 			pod := s.Spec.Template.Spec
-			if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
-				t.Errorf("%s gets a token of the API server", s.Name)
-			}
-			if pod.EnableServiceLinks == nil || *pod.EnableServiceLinks {
-				t.Errorf("%s gets the addresses of all services in its environment", s.Name)
-			}
-			if pod.HostNetwork || pod.HostPID || pod.HostIPC || pod.ShareProcessNamespace != nil {
-				t.Errorf("%s shares a namespace", s.Name)
-			}
 			p := pod.SecurityContext
-			if p == nil || p.RunAsNonRoot == nil || !*p.RunAsNonRoot {
-				t.Errorf("%s may run as root", s.Name)
-			}
-			// On OpenShift the namespace's range decides: the SCC fills in all three.
 			fixed := p.RunAsUser != nil && *p.RunAsUser != 0 && p.RunAsGroup != nil && *p.RunAsGroup != 0 && p.FSGroup != nil
 			free := p.RunAsUser == nil && p.RunAsGroup == nil && p.FSGroup == nil
 			if onOpenShift := m.name == "production-on-openshift"; onOpenShift && !free || !onOpenShift && !fixed {
 				t.Errorf("%s has the users and groups %v %v %v", s.Name, p.RunAsUser, p.RunAsGroup, p.FSGroup)
 			}
-			if p.SeccompProfile == nil || p.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
-				t.Errorf("%s has no seccomp profile", s.Name)
+			shared := corev1.PodSpec{HostNetwork: pod.HostNetwork, HostPID: pod.HostPID, HostIPC: pod.HostIPC,
+				ShareProcessNamespace: pod.ShareProcessNamespace, EnableServiceLinks: pod.EnableServiceLinks,
+				AutomountServiceAccountToken: pod.AutomountServiceAccountToken, SecurityContext: &corev1.PodSecurityContext{
+					RunAsNonRoot: p.RunAsNonRoot, SeccompProfile: p.SeccompProfile, Sysctls: p.Sysctls}}
+			nothing := corev1.PodSpec{EnableServiceLinks: new(false), AutomountServiceAccountToken: new(false),
+				SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true),
+					SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}}
+			if diff := cmp.Diff(nothing, shared); diff != "" {
+				t.Errorf("%s shares with the node or the cluster (- what it should, + what it does):\n%s", s.Name, diff)
 			}
 			for _, v := range pod.Volumes {
-				if v.HostPath != nil {
-					t.Errorf("%s mounts %s of the node", s.Name, v.HostPath.Path)
+				if v.ConfigMap == nil && v.Secret == nil && v.PersistentVolumeClaim == nil {
+					t.Errorf("the volume %s of %s is of another kind: %+v", v.Name, s.Name, v.VolumeSource)
 				}
 				if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode != 0o440) {
 					t.Errorf("the secret %s of %s is readable by others, or not by its own group", v.Name, s.Name)
 				}
 			}
 			for _, c := range append(pod.InitContainers, pod.Containers...) {
-				x := c.SecurityContext
-				switch {
-				case x == nil:
-					t.Errorf("%s/%s has no security context", s.Name, c.Name)
-				case x.AllowPrivilegeEscalation == nil || *x.AllowPrivilegeEscalation:
-					t.Errorf("%s/%s may become more than it is", s.Name, c.Name)
-				case x.Privileged == nil || *x.Privileged:
-					t.Errorf("%s/%s is privileged", s.Name, c.Name)
-				case x.ReadOnlyRootFilesystem == nil || !*x.ReadOnlyRootFilesystem:
-					t.Errorf("%s/%s can write to its image", s.Name, c.Name)
-				case x.Capabilities == nil || len(x.Capabilities.Add) > 0 || len(x.Capabilities.Drop) != 1 ||
-					x.Capabilities.Drop[0] != "ALL":
-					t.Errorf("%s/%s keeps capabilities", s.Name, c.Name)
+				locked := &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), Privileged: new(false),
+					ReadOnlyRootFilesystem: new(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
+				if diff := cmp.Diff(locked, c.SecurityContext); diff != "" {
+					t.Errorf("%s/%s may more than it should (- what it should, + what it does):\n%s", s.Name, c.Name, diff)
 				}
-				if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() ||
-					c.Resources.Limits.Memory().IsZero() {
-					t.Errorf("%s/%s takes what it finds: %v", s.Name, c.Name, c.Resources)
+				for _, port := range c.Ports {
+					if port.HostPort != 0 {
+						t.Errorf("%s/%s takes a port of the node", s.Name, c.Name)
+					}
 				}
 			}
 		}
@@ -215,60 +195,31 @@ func TestContainersHaveNothingLeftToDrop(t *testing.T) {
 	})
 }
 
-// The SCC restricted-v2 of OpenShift: what else it asks for is in the test above.
-func TestOpenShiftMountsOnlyWhatItsSCCAllows(t *testing.T) {
-	for _, s := range all[*appsv1.StatefulSet](render(t, "production-on-openshift")) {
-		for _, v := range s.Spec.Template.Spec.Volumes {
-			if v.ConfigMap == nil && v.Secret == nil && v.PersistentVolumeClaim == nil {
-				t.Errorf("the volume %s of %s is of another kind: %+v", v.Name, s.Name, v.VolumeSource)
-			}
-		}
-		for _, c := range s.Spec.Template.Spec.Containers {
-			if x := c.SecurityContext; x.RunAsUser != nil || x.RunAsGroup != nil {
-				t.Errorf("the container %s of %s has a fixed user", c.Name, s.Name)
-			}
-			for _, p := range c.Ports {
-				if p.HostPort != 0 {
-					t.Errorf("the container %s of %s takes a port of the node", c.Name, s.Name)
-				}
-			}
-		}
-	}
-}
-
-// What admission policies ask of every container beyond pod security "restricted".
-func TestStrictPoliciesAreMet(t *testing.T) {
-	sets := all[*appsv1.StatefulSet](render(t, "production-under-strict-policies"))
-	if len(sets) != 2 {
-		t.Fatalf("%d StatefulSets", len(sets))
-	}
-	for _, s := range sets {
-		for _, c := range s.Spec.Template.Spec.Containers {
-			if !regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(c.Image) {
-				t.Errorf("%s/%s runs %s, which is not named by its digest", s.Name, c.Name, c.Image)
-			}
-			for name, list := range map[string]corev1.ResourceList{"requests": c.Resources.Requests,
-				"limits": c.Resources.Limits} {
-				for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory,
-					corev1.ResourceEphemeralStorage} {
-					if q := list[r]; q.IsZero() {
-						t.Errorf("%s/%s has no %s in its %s", s.Name, c.Name, r, name)
-					}
-				}
-			}
-		}
-	}
-}
-
-// An image is one that a person chose.
-func TestImagesAreNamedByVersionOrDigest(t *testing.T) {
-	exact := regexp.MustCompile(`^[^:@]+(:[0-9][^:@]*)?(@sha256:[0-9a-f]{64})?$`)
+// An image is one that a person chose, and no container takes what it finds. Strict policies of admission ask for a
+// digest, and for a bound of everything.
+func TestContainersHaveAnImageAndBounds(t *testing.T) {
+	named := regexp.MustCompile(`^[^:@]+(:[0-9][^:@]*(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})$`)
+	byDigest := regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
+	const cpu, memory, disk = corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage
 	eachVariant(t, func(t *testing.T, m *manifests) {
+		image, requests, limits := named, []corev1.ResourceName{cpu, memory}, []corev1.ResourceName{memory}
+		if m.name == "production-under-strict-policies" {
+			image, requests, limits = byDigest, append(requests, disk), []corev1.ResourceName{cpu, memory, disk}
+		}
 		for _, s := range all[*appsv1.StatefulSet](m) {
 			for _, c := range s.Spec.Template.Spec.Containers {
-				if !strings.ContainsAny(c.Image, ":@") || !exact.MatchString(c.Image) {
-					t.Errorf("%s runs %q: which one is that?", s.Name, c.Image)
+				if !image.MatchString(c.Image) {
+					t.Errorf("%s/%s runs %q: which one is that?", s.Name, c.Name, c.Image)
 				}
+				has := func(what string, list corev1.ResourceList, names []corev1.ResourceName) {
+					for _, name := range names {
+						if q := list[name]; q.IsZero() {
+							t.Errorf("%s/%s has no %s in its %s", s.Name, c.Name, name, what)
+						}
+					}
+				}
+				has("requests", c.Resources.Requests, requests)
+				has("limits", c.Resources.Limits, limits)
 			}
 		}
 	})
@@ -302,9 +253,9 @@ func TestReplicasStandApartAndLeaveOneByOne(t *testing.T) {
 func TestEvidenceOutlivesItsPod(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		gateway := named[*appsv1.StatefulSet](t, m, "ebox-gateway")
-		keep := gateway.Spec.PersistentVolumeClaimRetentionPolicy
-		if keep == nil || keep.WhenDeleted != appsv1.RetainPersistentVolumeClaimRetentionPolicyType ||
-			keep.WhenScaled != appsv1.RetainPersistentVolumeClaimRetentionPolicyType {
+		const retain = appsv1.RetainPersistentVolumeClaimRetentionPolicyType
+		always := appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{WhenDeleted: retain, WhenScaled: retain}
+		if keep := gateway.Spec.PersistentVolumeClaimRetentionPolicy; keep == nil || *keep != always {
 			t.Errorf("volumes are kept %v", keep)
 		}
 		for _, claim := range gateway.Spec.VolumeClaimTemplates {
@@ -318,29 +269,18 @@ func TestEvidenceOutlivesItsPod(t *testing.T) {
 func TestProbesAskTheAdminListener(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		c := container(t, m)
-		for name, probe := range map[string]struct {
-			*corev1.Probe
-			path string
-		}{
-			"startup": {c.StartupProbe, "/startupz"}, "readiness": {c.ReadinessProbe, "/readyz"}, "liveness": {
-				c.LivenessProbe, "/livez"},
-		} {
-			if probe.Probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.StrVal != "admin" ||
-				probe.HTTPGet.Path != probe.path {
-				t.Errorf("the %s probe asks %+v", name, probe.Probe)
-				continue
-			}
+		for path, probe := range map[string]*corev1.Probe{"/startupz": c.StartupProbe, "/readyz": c.ReadinessProbe,
+			"/livez": c.LivenessProbe} {
 			// A Host of its own would be 421: the kubelet says the pod's address.
-			if probe.HTTPGet.Host != "" || len(probe.HTTPGet.HTTPHeaders) > 0 {
-				t.Errorf("the %s probe goes elsewhere", name)
+			want := &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("admin")}
+			if probe == nil || !cmp.Equal(want, probe.HTTPGet) {
+				t.Errorf("the probe that should ask %s is %+v", path, probe)
 			}
 		}
 		// The endpoint is gone before connections are asked to close.
-		ready := c.ReadinessProbe
-		if unready := time.Duration(ready.PeriodSeconds*ready.FailureThreshold) * time.Second; unready > configuration(t,
-			m).Server.Drain.Delay {
-			t.Errorf("a replica that stops is seen to be not ready after %s, and takes no request after %s", unready,
-				configuration(t, m).Server.Drain.Delay)
+		ready, delay := c.ReadinessProbe, configuration(t, m).Server.Drain.Delay
+		if unready := time.Duration(ready.PeriodSeconds*ready.FailureThreshold) * time.Second; unready > delay {
+			t.Errorf("a replica that stops is seen to be not ready after %s, and takes no request after %s", unready, delay)
 		}
 	})
 }

@@ -3,7 +3,7 @@ package whole_test
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"encoding/pem"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,23 +22,18 @@ import (
 )
 
 // callerOf is the caller that the access log names for an answer.
-func (h *house) callerOf(a answer) string {
+func (h *house) callerOf(a answer) (name string) {
 	h.t.Helper()
-	id := a.header.Get("X-Request-Id")
-	var line string
-	eventually(h.t, "the access line of "+id, func() bool {
-		for l := range strings.Lines(h.access.String()) {
-			if strings.Contains(l, id) {
-				line = l
+	eventually(h.t, "the access line", func() bool {
+		for text := range strings.Lines(h.access.String()) {
+			var line struct{ RequestID, Caller string }
+			if json.Unmarshal([]byte(text), &line) == nil && line.RequestID == a.header.Get("X-Request-Id") {
+				name = line.Caller
+				return true
 			}
 		}
-		return line != ""
+		return false
 	})
-	_, rest, found := strings.Cut(line, `"caller":"`)
-	if !found {
-		return ""
-	}
-	name, _, _ := strings.Cut(rest, `"`)
 	return name
 }
 
@@ -50,31 +45,70 @@ const (
 
 func TestTheMostSpecificRuleRecognisesTheCaller(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("server: {listen:", "server: {trustedProxies: [127.0.0.9], listen:"), add(`
+	serverCert, serverKey := certificate(t, "server").Files(t, t.TempDir())
+	payroll, other := certificate(t, "payroll"), certificate(t, "other")
+	stranger := certificate(t, "payroll") // the right name from an authority we do not know
+	authorities := filepath.Join(t.TempDir(), "ca.pem")
+	one, _ := payroll.PEM()
+	two, _ := other.PEM()
+	testkit.Write(t, authorities, append(one, two...))
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, `server: {trustedProxies: [127.0.0.9], listen: [
+  {address: '127.0.0.1:0', name: plain},
+  {address: '127.0.0.1:0', name: tls, tls: {certFile: `+serverCert+", keyFile: "+serverKey+
+		", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
 callers:
   - {name: loopback, networks: [127.0.0.0/16]}
   - {name: host, networks: [127.0.0.17]}
+  - {name: plain, networks: [127.0.0.18], listeners: [plain]}
   - {name: elsewhere, networks: [10.1.0.0/16, "2001:db8::/32"]}
+  - {name: by-fingerprint, clientCertificates: [{fingerprint: "`+fmt.Sprintf("%x",
+		sha256.Sum256(payroll.Raw))+`"}]}
+  - {name: by-name, clientCertificates: [{commonName: other}]}
 `))
 	for _, c := range []struct{ from, forwarded, caller string }{
 		{"127.0.0.1", "", "loopback"},
 		{"127.0.0.17", "", "host"},
+		{"127.0.0.18", "", "plain"},
 		{"127.1.0.1", "", ""},
 		{"127.0.0.1", "127.0.0.17", "loopback"}, // from nobody we trust
 		{"127.0.0.9", "10.1.2.3", "elsewhere"},
 		{"127.0.0.9", "192.0.2.1", ""},
 		{"127.0.0.9", "unknown", "loopback"}, // the proxy itself, which passed it on
 	} {
-		var fields []string
-		if c.forwarded != "" {
-			fields = append(fields, "X-Forwarded-For: "+c.forwarded)
-		}
-		got := h.as(c.from, "GET", box, fields...)
+		got := h.as(c.from, "GET", box, "X-Forwarded-For: "+c.forwarded)
 		if name := h.callerOf(got); name != c.caller || (got.status == 200) != (c.caller != "") {
 			t.Errorf("%s for %q: %d, taken for %q", c.from, c.forwarded, got.status, name)
 		}
 		if c.caller == "" && got.want(t, 403).problem(t)["type"] != "urn:problem-type:belgif:missingPermission" {
 			t.Errorf("%s", got.body)
+		}
+	}
+	// Which providers there are is for callers to know.
+	for _, path := range []string{"/ebox", "/ebox/messages/1", "/ebox/providers", "/nothing"} {
+		if got := h.as("127.1.0.1", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {
+			t.Errorf("%s: %s", path, got.body)
+		}
+	}
+	for _, c := range []struct {
+		shown  tls.Certificate
+		caller string // empty if there is no connection
+	}{{tls.Certificate{}, "loopback"}, {payroll.TLS(), "by-fingerprint"}, {other.TLS(), "by-name"}, {stranger.TLS(), ""}} {
+		shown := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.shown, nil }
+		transport := &http.Transport{ForceAttemptHTTP2: true,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, GetClientCertificate: shown}}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport}).Get("https://" + h.Gateway.Addrs()[1].String() + messages)
+		if c.caller == "" && err != nil {
+			continue
+		}
+		testkit.Must(t, err)
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.ProtoMajor != 2 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
+			t.Errorf("%s %v %s", resp.Proto, err, body)
+		}
+		if name := h.callerOf(answer{resp.StatusCode, resp.Header, ""}); name != c.caller {
+			t.Errorf("%s is taken for %q", c.caller, name)
 		}
 	}
 }
@@ -116,62 +150,6 @@ callers:
 	}
 }
 
-func TestCallersByListenerAndCertificate(t *testing.T) {
-	t.Parallel()
-	serverCert, serverKey := certificate(t, "server")
-	payroll, other := pair(t, "payroll"), pair(t, "other")
-	stranger := pair(t, "payroll") // the right name from an authority we do not know
-	authorities := filepath.Join(t.TempDir(), "ca.pem")
-	var known []byte
-	for _, i := range []identity{payroll, other} {
-		known = append(known, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.certificate.Certificate[0]})...)
-	}
-	testkit.Write(t, authorities, known)
-	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: [{address: '127.0.0.1:0', name: plain}, "+
-		"{address: '127.0.0.1:0', name: tls, tls: {certFile: "+
-		serverCert+", keyFile: "+serverKey+", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
-callers:
-  - {name: by-network, networks: [127.0.0.0/8]}
-  - {name: by-plain-listener, networks: [127.0.0.1], listeners: [plain]}
-  - {name: by-fingerprint, clientCertificates: [{fingerprint: "`+fmt.Sprintf("%x",
-		sha256.Sum256(payroll.certificate.Certificate[0]))+`"}]}
-  - {name: by-name, clientCertificates: [{commonName: other}]}
-`))
-	if got := h.get(box); h.callerOf(got) != "by-plain-listener" {
-		t.Errorf("by listener: taken for %q", h.callerOf(got))
-	}
-	for _, c := range []struct {
-		name   string
-		shown  identity
-		caller string // empty if there is no connection
-	}{
-		{"no certificate", identity{}, "by-network"},
-		{"by fingerprint", payroll, "by-fingerprint"},
-		{"by common name", other, "by-name"},
-		{"of an unknown authority", stranger, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			shown := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.shown.certificate, nil }
-			transport := &http.Transport{ForceAttemptHTTP2: true,
-				TLSClientConfig: &tls.Config{InsecureSkipVerify: true, GetClientCertificate: shown}}
-			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get("https://" + h.Gateway.Addrs()[1].String() + messages)
-			if c.caller == "" && err != nil {
-				return
-			}
-			testkit.Must(t, err)
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			if err != nil || resp.ProtoMajor != 2 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
-				t.Errorf("%s %v %s", resp.Proto, err, body)
-			}
-			if name := h.callerOf(answer{resp.StatusCode, resp.Header, ""}); name != c.caller {
-				t.Errorf("taken for %q", name)
-			}
-		})
-	}
-}
-
 func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 	t.Parallel()
 	stop := filepath.Join(t.TempDir(), "stop.txt")
@@ -188,29 +166,25 @@ func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 	h.get(box).want(t, 200)
 }
 
-// secondClient makes another registered client with a key of its own, as a file
-// beside the configuration.
-func secondClient(t *testing.T) (simulator.Client, string) {
-	t.Helper()
-	identity, err := simulator.SelfSigned("Second office", time.Now())
-	testkit.Must(t, err)
-	p12, err := identity.PKCS12("second")
-	testkit.Must(t, err)
-	file := filepath.Join(t.TempDir(), "second.p12")
-	testkit.Write(t, file, p12)
-	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: demo.Office}, file
-}
-
 func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 	t.Parallel()
-	second, file := secondClient(t)
+	key, err := simulator.SelfSigned("Second office", time.Now())
+	testkit.Must(t, err)
+	p12, err := key.PKCS12("second")
+	testkit.Must(t, err)
+	file, broken := filepath.Join(t.TempDir(), "second.p12"), filepath.Join(t.TempDir(), "broken.p12")
+	testkit.Write(t, file, p12)
+	testkit.Write(t, broken, "no key store")
+	second := simulator.Client{ID: "second-office", Certificate: key.Certificate, Enterprise: demo.Office}
 	// Both are registered before the gateway starts, which asks a token for each and
 	// leaves a client that is refused alone for a while.
 	sim := lab.Simulator(t, simulator.Options{Clients: []simulator.Client{lab.Client(t), second}})
 	h := before(t, sim, edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
-		", password: second}}\n    demo: {"),
+		", password: second}}\n    broken: {clientId: broken, keystore: {file: "+broken+", password: "+rotatedPassword+
+		"}}\n    demo: {"),
 		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
-		edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
+		edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"),
+		edit("{number: 0474.028.805", "{number: 0474.028.805, client: broken"))
 	h.AwaitProviders()
 	for number, id := range map[string]string{mandated: lab.Client(t).ID, another: second.ID} {
 		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox",
@@ -224,26 +198,16 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 			}
 		}
 	}
-	// One that is refused must not take the other with it.
-	h.sim.UnregisterClient(second.ID)
-	h.get("/enterprises/"+another+nsso+"/ebox").want(t, 401) // upstream's own, which the renewal it led to could not mend
-	h.get("/enterprises/"+another+nsso+"/ebox").want(t, 502).problem(t)
-	h.get(box).want(t, 200)
-}
-
-// The paths that need a provider name those there are, which is for callers to know.
-func TestPathsWithoutARouteShowNothingToWhoIsNoCaller(t *testing.T) {
-	t.Parallel()
-	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
-	for path, status := range map[string]int{
-		"/ebox": 400, "/ebox/messages": 400, "/ebox/messages/1": 404, "/enterprises/" + mandated + "/ebox": 200,
-		"/enterprises/" + mandated + "/ebox/messages/1": 404, "/nothing": 404, "/ebox/providers": 200,
-	} {
-		h.as("127.0.0.1", "GET", path).want(t, status)
-		if got := h.as("127.0.0.2", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {
-			t.Errorf("%s: %s", path, got.body)
-		}
+	// One that has no key, or is refused, must not take the others with it.
+	p := h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 503)
+	if detail := p.problem(t)["detail"].(string); !strings.Contains(detail, "broken") || strings.Contains(detail, broken) {
+		t.Errorf("%s", p.body)
 	}
+	h.sim.UnregisterClient(second.ID)
+	h.get(anothersBox).want(t, 401) // upstream's own, which the renewal that it led to could not mend
+	h.get(anothersBox).want(t, 502).problem(t)
+	h.get(box).want(t, 200)
+	h.keepsSecrets(rotatedPassword)
 }
 
 const (
@@ -324,58 +288,6 @@ func TestNoAnswerReachesAnotherEnterprise(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func TestAColdStartAsksForOneToken(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	before := h.sim.TokensIssued()
-	var wg sync.WaitGroup
-	for range 40 {
-		wg.Go(func() {
-			if got := h.get("/enterprises/" + mandated + nsso + "/ebox"); got.status != 200 {
-				t.Errorf("%d %s", got.status, got.body)
-			}
-		})
-	}
-	wg.Wait()
-	if n := h.sim.TokensIssued() - before; n != 1 {
-		t.Errorf("%d tokens", n)
-	}
-}
-
-func TestEachUpstreamGetsATokenWithItsOwnScopesAlone(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	for path, want := range map[string]string{
-		nsso + "/ebox/messages":                                           simulator.ScopeDocumentConsumer,
-		regional + "/ebox":                                                simulator.ScopeSummaryOwnEbox,
-		regional + "/ebox/messages":                                       simulator.ScopeMessagesFull,
-		regional + "/referenceData/messageTypes":                          simulator.ScopeReferenceData,
-		"/ebox/registry/messageRegistries":                                simulator.ScopeRegistry,
-		"/ebox/federation/messageProviders":                               simulator.ScopeRegistry,
-		"/grant/citizen/mandates?representedEnterpriseNumber=" + mandated: simulator.ScopeCitizenMandates,
-	} {
-		t.Run(path, func(t *testing.T) {
-			h.sim.ResetRequests()
-			got := h.get("/enterprises/"+mandated+path).want(t, 200)
-			for _, r := range h.sim.Requests() {
-				if r.Upstream == simulator.UpstreamToken {
-					continue
-				}
-				if fmt.Sprint(r.Scopes) != "["+want+"]" {
-					t.Errorf("%s saw a token with %v (answer %d)", r.Upstream, r.Scopes, got.status)
-				}
-			}
-		})
-	}
-	for prefix, scope := range map[string]string{"/enterprises/" + mandated: simulator.ScopeRepresentativePublication,
-		"/enterprises/own": simulator.ScopePublicationSender} {
-		h.publish(prefix).want(t, 201)
-		if got := h.last("provider:nsso").Scopes; !slices.Equal(got, []string{scope}) {
-			t.Errorf("publishing for %s: %v", prefix, got)
-		}
-	}
 }
 
 var office = demo.Office.String()

@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,28 +45,6 @@ func TestTheListNamesStatesAndPaths(t *testing.T) {
 	prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
 	if !strings.Contains(prefixed.body, `"path":"/enterprises/`+mandated+`/ebox/providers/nsso"`) {
 		t.Errorf("%s", prefixed.body)
-	}
-}
-
-func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
-	t.Parallel()
-	h := open(t, often)
-	before := h.listed("nsso")
-	for _, f := range []simulator.Fault{
-		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
-		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.Base + "/ebox/providers"}}},
-	} {
-		f.Upstream = simulator.UpstreamRegistry
-		id := h.fault(f)
-		eventually(t, fmt.Sprintf("%s %q not to be used", f.Kind, f.Body), func() bool {
-			return h.status().Directory.LastError != ""
-		})
-		if p := h.listed("nsso"); p["state"] != "active" || p["path"] != before["path"] {
-			t.Errorf("after %s %q: %v", f.Kind, f.Body, p)
-		}
-		h.get(box).want(t, 200)
-		h.sim.RemoveFault(id)
-		eventually(t, "the registry's list to be used again", func() bool { return h.status().Directory.LastError == "" })
 	}
 }
 

@@ -1,12 +1,21 @@
 package whole_test
 
 import (
+	"bufio"
+	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,15 +185,14 @@ func (h *house) last(upstream string) simulator.Recorded {
 	return all[len(all)-1]
 }
 
-// certificate makes a key and a self-signed certificate, for 127.0.0.1 and the names of
-// hosts, as files.
-func certificate(t *testing.T, name string, hosts ...string) (certFile, keyFile string) {
+// certificate makes a self-signed certificate, for 127.0.0.1 and the names of hosts.
+func certificate(t *testing.T, name string, hosts ...string) *testkit.Certificate {
 	t.Helper()
 	return testkit.NewCertificate(t, func(c *x509.Certificate) {
 		c.Subject.CommonName = name
 		c.DNSNames = hosts
 		c.NotAfter = time.Now().Add(24 * time.Hour)
-	}).Files(t, t.TempDir())
+	})
 }
 
 // frozen is a fault of the provider behind a path prefix.
@@ -194,4 +202,158 @@ func frozen(prefix string) simulator.Fault {
 
 func upstreamOf(prefix string) string {
 	return simulator.ProviderUpstream(prefix[strings.LastIndexByte(prefix, '/')+1:])
+}
+
+// caller is a connection of somebody who writes HTTP by hand.
+type caller struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+// dial connects to the internal endpoint, from an address if it is not empty.
+func (h *house) dial(from string) *caller {
+	h.t.Helper()
+	d := net.Dialer{}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	conn, err := d.Dial("tcp", strings.TrimPrefix(h.Base, "http://"))
+	testkit.Must(h.t, err)
+	h.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return &caller{h.t, conn, bufio.NewReader(conn)}
+}
+
+// raw sends bytes as they are and reads the answer.
+func (h *house) raw(request string) answer {
+	h.t.Helper()
+	c := h.dial("")
+	defer c.conn.Close()
+	c.write(request)
+	method, _, _ := strings.Cut(request, " ")
+	return c.read(method)
+}
+
+// sendAs makes a request from an address.
+func (h *house) sendAs(from, method, path, body string, fields ...string) answer {
+	h.t.Helper()
+	c := h.dial(from)
+	defer c.conn.Close()
+	lines := method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	for _, f := range fields {
+		lines += f + "\r\n"
+	}
+	c.write(lines + "\r\n" + body)
+	return c.read(method)
+}
+
+// as is sendAs without a body.
+func (h *house) as(from, method, path string, fields ...string) answer {
+	h.t.Helper()
+	return h.sendAs(from, method, path, "", fields...)
+}
+
+// write sends bytes.
+func (c *caller) write(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, text); err != nil {
+		c.t.Fatalf("sending %.60q: %v", text, err)
+	}
+}
+
+// read reads one answer, an informational one included, to the end of its body.
+func (c *caller) read(method string) answer {
+	c.t.Helper()
+	a, err := c.tryRead(method)
+	if err != nil {
+		c.t.Fatalf("reading the answer %v: %v", a, err)
+	}
+	return a
+}
+
+// tryRead is read for an answer that may end early: it gives as much as came.
+func (c *caller) tryRead(method string) (answer, error) {
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(body)}, err
+}
+
+// closed reports whether the gateway closed the connection, and says nothing more.
+func (c *caller) closed() bool {
+	_, err := c.r.ReadByte()
+	var timeout net.Error
+	return err != nil && !(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+// files is a house whose configuration is in files that the test changes.
+type files struct {
+	*house
+	dir string
+	hup chan os.Signal
+	// instead is loaded once in place of the files, unless nil.
+	instead atomic.Pointer[func() *config.Config]
+}
+
+// watched opens a house that follows its files.
+func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
+	t.Helper()
+	f := &files{dir: lab.Dir(t), hup: make(chan os.Signal, 1)}
+	f.write(t, "stop.txt", "# nobody yet\n")
+	keep := func(t *testing.T, text string) string {
+		f.write(t, "config.yaml", text)
+		return text
+	}
+	load := func() (*config.Config, error) {
+		if instead := f.instead.Swap(nil); instead != nil {
+			return (*instead)(), nil
+		}
+		cfg, err := config.Load(filepath.Join(f.dir, "config.yaml"), func(string) (string, bool) { return "", false })
+		if err == nil {
+			lab.Patient(cfg)
+		}
+		return cfg, err
+	}
+	f.house = buildIn(t, lab.Simulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
+	testkit.Running(t, func(ctx context.Context) { f.Gateway.Watch(ctx, 10*time.Millisecond, f.hup) })
+	f.AwaitProviders()
+	return f
+}
+
+func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
+
+// write replaces a file in one step, as an editor does.
+func (f *files) write(t *testing.T, name, content string) {
+	t.Helper()
+	testkit.Write(t, f.path(name+".new"), content)
+	testkit.Must(t, os.Rename(f.path(name+".new"), f.path(name)))
+}
+
+// change writes config.yaml with edits, pairs of old and new text.
+func (f *files) change(t *testing.T, pairs ...string) {
+	t.Helper()
+	text := testkit.Read(t, f.path("config.yaml"))
+	for pair := range slices.Chunk(pairs, 2) {
+		text = edit(pair[0], pair[1])(t, text)
+	}
+	f.write(t, "config.yaml", text)
+}
+
+// reload is change, and waits until that is in force.
+func (f *files) reload(t *testing.T, pairs ...string) {
+	t.Helper()
+	before := f.status().Configuration.Hash
+	f.change(t, pairs...)
+	eventually(t, "the new configuration", func() bool { return f.status().Configuration.Hash != before })
+}
+
+// refusal waits until the files are refused, and gives the first reason.
+func (f *files) refusal(t *testing.T) string {
+	t.Helper()
+	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
+	return f.status().Configuration.Rejected.Errors[0]
 }

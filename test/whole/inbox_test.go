@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/operate/explain"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit/lab"
 )
 
 const (
@@ -83,6 +84,12 @@ func TestInboxIsTheMergedListOfAllProviders(t *testing.T) {
 				merged = append(merged, "/"+id)
 			}
 		}
+		h.sim.ResetRequests()
+		again := h.list(t, inboxPath+"?pageSize=100").keys() // when nothing is new, no body comes
+		asked := h.sim.RequestsTo(simulator.ProviderUpstream(provider))
+		if !slices.Equal(again, whole) || len(asked) != 1 || asked[0].Status != http.StatusNotModified {
+			t.Errorf("%s answered %+v, and the list is %v", provider, asked, again)
+		}
 		if !slices.Equal(merged, own.keys()) || len(merged) < 10 {
 			t.Errorf("of %s\ngot  %v\nwant %v", provider, merged, own.keys())
 		}
@@ -149,7 +156,14 @@ func TestInboxNamesProvidersThatAreMissing(t *testing.T) {
 
 func TestInboxMethodsAndPaths(t *testing.T) {
 	t.Parallel()
-	h := open(t)
+	h := build(t, add("callers:\n  - {name: mandates, networks: [127.0.0.3], routes: [grant-citizen]}\n"+
+		"  - {name: one, networks: [127.0.0.2], routes: [ebox], enterprises: ['0206731645']}\n"+
+		"  - {name: all, networks: [127.0.0.1], own: true}\n"))
+	eventually(t, "the list of Document Providers", func() bool {
+		return h.as("127.0.0.2", "GET", inboxPath).status == 200
+	})
+	h.as("127.0.0.3", "GET", inboxPath).want(t, 403)
+	h.as("127.0.0.2", "GET", "/enterprises/"+another+"/ebox/messages").want(t, 403)
 	for path, allow := range map[string]string{inboxPath: "GET, HEAD, PATCH, OPTIONS",
 		summaryPath: "GET, HEAD, OPTIONS"} {
 		for method, status := range map[string]int{"OPTIONS": 204, "POST": 405} {
@@ -166,33 +180,6 @@ func TestInboxMethodsAndPaths(t *testing.T) {
 		"/enterprises/" + mandated + "/ebox/messages/": 404,
 	} {
 		h.get(path).want(t, status)
-	}
-}
-
-func TestInboxIsOnlyForThoseWhoMayUseTheProviders(t *testing.T) {
-	t.Parallel()
-	h := build(t, add("callers:\n  - {name: mandates, networks: [127.0.0.0/8], routes: [grant-citizen]}\n"+
-		"  - {name: ebox, networks: [127.0.0.2/32], routes: [ebox], enterprises: ['0206731645']}\n"))
-	eventually(t, "the list of Document Providers", func() bool {
-		return h.as("127.0.0.2", "GET", inboxPath).status == 200
-	})
-	h.get(inboxPath).want(t, 403)
-	h.as("127.0.0.2", "GET", "/enterprises/0212148896/ebox/messages").want(t, 403)
-}
-
-func TestInboxPollThatFindsNothingNewCostsAProviderNoBody(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	first := h.list(t, inboxPath)
-	h.sim.ResetRequests()
-	second := h.list(t, inboxPath)
-	if !slices.Equal(first.keys(), second.keys()) {
-		t.Errorf("%v, then %v", first.keys(), second.keys())
-	}
-	for _, id := range []string{"nsso", "regional"} {
-		if r := h.sim.RequestsTo(simulator.ProviderUpstream(id)); len(r) != 1 || r[0].Status != http.StatusNotModified {
-			t.Errorf("%s answered %+v", id, r)
-		}
 	}
 }
 
@@ -239,9 +226,8 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 // One that the configuration knows is asked.
 func TestInboxBeforeTheRegistryHasGivenAList(t *testing.T) {
 	t.Parallel()
-	h := build(t, edit("/messageRegistries\n", "/nowhere\n"), func(t *testing.T, text string) string {
-		return leadProvider(t, text, "http://"+theHost(text))
-	})
+	sim := lab.Simulator(t, simulator.Options{})
+	h := before(t, sim, edit("/messageRegistries\n", "/nowhere\n"), providerAt(sim.ProviderURL("nsso")))
 	if l := h.list(t, inboxPath); len(l.Items) == 0 || l.missing() != "*;reason=registry" || l.Total != nil {
 		t.Errorf("%d messages, missing %q", len(l.Items), l.missing())
 	}

@@ -9,7 +9,6 @@ import (
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/operate/status"
-	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
 )
@@ -122,31 +121,6 @@ func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
 	h.operate("DELETE", "/maintenance?gateway=true").want(t, 404)
 }
 
-func TestMaintenanceOutlivesAReload(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	f.AwaitProviders()
-	f.operate("POST", "/maintenance?provider=nsso&for=1h").want(t, 200)
-	before := f.status().Configuration.Hash
-	f.change(t, "name: With a mandate}", "name: With a name}")
-	eventually(t, "the new configuration", func() bool { return f.status().Configuration.Hash != before })
-	f.get(box).want(t, 503)
-}
-
-// Replicas that share a Redis switch together, and a new one knows.
-func TestReplicasSwitchTogether(t *testing.T) {
-	t.Parallel()
-	section := redisSection(t, redistest.Start(t), false)
-	houses := group(t, 2, add(section))
-	houses[0].operate("POST", "/maintenance?provider=nsso&for=1h&reason=both").want(t, 200)
-	eventually(t, "the other replica to follow", func() bool { return houses[1].get(box).status == 503 })
-	houses[1].operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
-	eventually(t, "the first replica to follow", func() bool { return houses[0].get(box).status == 200 })
-	houses[1].operate("POST", "/maintenance?gateway=true&for=1h").want(t, 200)
-	third := before(t, houses[0].sim, add(section))
-	eventually(t, "a new replica to know", func() bool { return third.status().Health == "DOWN" })
-}
-
 func TestWhatHappenedIsShownWithinSeconds(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -190,6 +164,19 @@ func TestAnEnterpriseThatIsRefusedIsListedUntilItIsServed(t *testing.T) {
 	if text := h.operate("GET", "/enterprises/refused").want(t, 200).body; !strings.Contains(text, ended) {
 		t.Errorf("%s", text)
 	}
+	// The scopes that the upstream asks for are named, if they are scopes.
+	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
+	asks := h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 403,
+		ContentType: "application/problem+json", Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,` +
+			`"requiredScopes":["` + scope + `","\u202ebad\n"]}`})
+	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 403)
+	eventually(t, "the access line", func() bool {
+		return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`)
+	})
+	if status := h.operate("GET", "/status").body; !strings.Contains(status, `"missingScopes": "`+scope+`"`) {
+		t.Errorf("the refused enterprise is without the scope in %s", status)
+	}
+	h.sim.RemoveFault(asks)
 	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
 		ContentType: "application/json", Body: "{}"})
 	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 200)

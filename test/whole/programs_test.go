@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"ebox-gateway/internal/needs"
@@ -21,27 +22,44 @@ import (
 // Where programs that cannot be changed expect the platform, whose own name begins with https.
 const platform = "http://services.socialsecurity.be"
 
-// openPlatform starts a gateway whose upstreams have the platform's own names.
-func openPlatform(t *testing.T, edits ...func(*testing.T, string) string) *house {
+// openPlatform starts a gateway whose upstreams have the platform's own names, and gives the way to them.
+func openPlatform(t *testing.T) (*house, *egressProxy) {
 	t.Helper()
 	const regional = "ebox.regional.example"
 	sim := lab.Simulator(t, simulator.Options{PublicURL: strings.Replace(platform, "http", "https", 1),
 		PublicRegionalURL: "https://" + regional})
-	cert, key := certificate(t, "the platform", strings.TrimPrefix(platform, "http://"), regional)
-	h := before(t, sim, append([]func(*testing.T, string) string{
-		edit("server: {listen:", "server: {forwardProxy: true, tokenStub: /oauth/token, listen:"),
-		edit("oauth:\n", "egress: {proxy: 'http://"+wayTo(t, sim.Address(), cert, key)+"', caFile: "+cert+"}\noauth:\n"),
-	}, edits...)...)
+	platforms := certificate(t, "the platform", strings.TrimPrefix(platform, "http://"), regional)
+	certFile, _ := platforms.Files(t, t.TempDir())
+	way := new(egressProxy)
+	h := before(t, sim, edit("server: {listen:", "server: {forwardProxy: true, tokenStub: /oauth/token, listen:"),
+		edit("oauth:\n", "egress: {proxy: 'http://"+way.to(t, sim.Address(), platforms)+"', caFile: "+certFile+
+			"}\noauth:\n"))
 	h.AwaitProviders()
-	return h
+	return h, way
 }
 
-// wayTo starts an egress proxy whose every tunnel, and the TLS in it, ends at one address.
-func wayTo(t *testing.T, address, certFile, keyFile string) string {
+// egressProxy is one whose every tunnel, and the TLS in it, ends at one address.
+type egressProxy struct {
+	stumbles atomic.Int64 // how many of the next connections are closed at once
+	conns    sync.Map
+}
+
+// stumble closes all connections, and each of the next n before anything can be sent on it.
+func (p *egressProxy) stumble(n int64) {
+	p.stumbles.Store(n)
+	p.conns.Range(func(conn, _ any) bool {
+		_ = conn.(net.Conn).Close()
+		return true
+	})
+}
+
+func (p *egressProxy) to(t *testing.T, address string, server *testkit.Certificate) string {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	testkit.Must(t, err)
 	return testkit.Accept(t, func(_ int, conn net.Conn) {
+		if p.stumbles.Add(-1) >= 0 {
+			return
+		}
+		p.conns.Store(conn, nil)
 		if r, err := http.ReadRequest(bufio.NewReader(conn)); err != nil || r.Method != http.MethodConnect {
 			return
 		}
@@ -53,7 +71,7 @@ func wayTo(t *testing.T, address, certFile, keyFile string) string {
 		defer back.Wait()
 		defer up.Close()
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		inner := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}})
+		inner := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{server.TLS()}})
 		back.Go(func() {
 			_, _ = io.Copy(inner, up)
 			_ = conn.Close()
@@ -80,7 +98,7 @@ func (h *house) run(t *testing.T, name string, arguments ...string) string {
 
 func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 	t.Parallel()
-	h := openPlatform(t)
+	h, _ := openPlatform(t)
 	var got struct {
 		Messages, Document, Mandates int
 		Location, ID                 string
@@ -104,7 +122,7 @@ func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 // What is refused, and where else a target may lead, is in package server.
 func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 	t.Parallel()
-	h := openPlatform(t)
+	h, _ := openPlatform(t)
 	ask := func(line, more string) answer {
 		return h.raw(line + " HTTP/1.1\r\nHost: services.socialsecurity.be\r\nConnection: close\r\n" + more + "\r\n")
 	}
@@ -150,22 +168,5 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		if r.Client != lab.Client(t).ID {
 			t.Error("a token request was forwarded")
 		}
-	}
-}
-
-func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
-	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 403,
-		ContentType: "application/problem+json",
-		Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,"requiredScopes":["` + scope +
-			`","\u202ebad\n"]}`})
-	h.get(messages).want(t, 403)
-	eventually(t, "the access line", func() bool {
-		return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`)
-	})
-	if status := h.operate("GET", "/status").body; !strings.Contains(status, `"missingScopes": "`+scope+`"`) {
-		t.Errorf("the refused enterprise is without the scope in %s", status)
 	}
 }

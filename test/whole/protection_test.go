@@ -1,9 +1,10 @@
 package whole_test
 
 import (
-	"crypto/tls"
+	"bufio"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
@@ -150,38 +152,6 @@ func TestWhatOpensNoCircuit(t *testing.T) {
 	}
 }
 
-// A connection that was never made has carried nothing: every call may try another.
-func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
-	t.Parallel()
-	trusted := pair(t, "trusted")
-	var provider, citizen *detour
-	h := open(t, func(t *testing.T, text string) string {
-		secure := &tls.Config{Certificates: []tls.Certificate{trusted.certificate}}
-		provider, citizen = newDetour(t, theHost(text), secure), newDetour(t, theHost(text), secure)
-		text = leadProvider(t, text, "https://"+provider.addr)
-		text = leadRoute(t, text, "grant-citizen", "https://"+citizen.addr)
-		return text + "egress: {caFile: '" + trusted.file + "'}\n"
-	})
-	for _, c := range []struct {
-		upstream string
-		way      *detour
-		call     func() answer
-	}{
-		{"provider:nsso", provider, func() answer { return h.get(document) }},
-		{simulator.UpstreamGrant, citizen, func() answer { return orderMandate(h) }},
-	} {
-		way, upstream := c.way, c.upstream
-		way.stumble(2)
-		got := c.call()
-		if got.status >= 300 || !strings.Contains(got.header.Get("Proxy-Status"), "tries=3") {
-			t.Errorf("%s: %d %v %s", upstream, got.status, got.header, got.body)
-		}
-		if n := h.sim.RequestCount(upstream); n != 1 || way.connections() != 3 {
-			t.Errorf("%s: sent %d times over %d connections", upstream, n, way.connections())
-		}
-	}
-}
-
 const twoCallers = "callers:\n  - {name: greedy, networks: [127.0.0.2/32]}\n  - {name: honest, networks: " +
 	"[127.0.0.1/32]}\ntenancy:\n"
 
@@ -317,7 +287,13 @@ func TestOnlyTheCallForADocumentMarksItRead(t *testing.T) {
 	if !unread() {
 		t.Error("something else marked it read")
 	}
-	h.get(document).want(t, 200)
+	for range 3 { // none of which is answered from the cache
+		h.sim.ResetRequests()
+		got := h.get(document).want(t, 200)
+		if n := h.sim.RequestCount("provider:nsso"); n != 1 || !strings.Contains(got.cacheStatus(), "fwd=bypass") {
+			t.Errorf("%d requests, %s", n, got.cacheStatus())
+		}
+	}
 	if unread() {
 		t.Error("the call for it did not")
 	}
@@ -403,12 +379,13 @@ func TestBatchCallersArePacedAndLeaveRoomInTheRate(t *testing.T) {
 
 // What a configuration leaves as it is goes on as it was: neither does a reload set
 // a broken upstream free, nor does it fill up anybody's rate.
-func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
+func TestAReloadKeepsCircuitsRatesAndMaintenance(t *testing.T) {
 	t.Parallel()
 	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 9, window: 10m, open: 10m}"),
 		edit("{number: 0474.028.805,", "{number: 0474.028.805, "+onceOnly+","), ofRoute("grant-citizen", onceOnly),
 		edit("tenancy:\n", "callers:\n  - {name: counted, networks: [127.0.0.3/32], "+onceOnly+"}\n"+
 			"  - {name: desk, networks: [127.0.0.1/32]}\ntenancy:\n"))
+	f.operate("POST", "/maintenance?provider=utilities&for=1h").want(t, 200)
 	f.breakCircuit(10)
 	f.sim.ClearFaults()
 	open := f.upstreamStatus("provider nsso")
@@ -420,14 +397,15 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 	f.sim.ResetRequests()
 	for _, change := range [][2]string{{"name: With a mandate}", "name: With another name}"},
 		{"oauth:\n", "oauth:\n  timeout: 9m\n"}, {"registry:\n", "registry:\n  refresh: 7m\n"}} {
-		before := f.status().Configuration.Hash
-		f.change(t, change[0], change[1])
-		eventually(t, "the reload", func() bool { return f.status().Configuration.Hash != before })
+		f.reload(t, change[0], change[1])
 		if got := spend(); got != "429 429 429 503" {
 			t.Errorf("after %q: %s", change[1], got)
 		}
 		if now := f.upstreamStatus("provider nsso"); now.Circuit != "open" || !now.Until.Equal(open.Until) {
 			t.Errorf("after %q: %+v", change[1], now)
+		}
+		if f.providerStatus("utilities").Switched == nil {
+			t.Errorf("after %q the provider's maintenance is over", change[1])
 		}
 		f.untouched("registry", "token endpoint", "provider regional") // and shown, whoever made them
 	}
@@ -438,4 +416,197 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 	// What is changed begins anew.
 	f.change(t, "open: 10m", "open: 9m")
 	eventually(t, "the circuit of the new settings", func() bool { return f.get(box).status == 200 })
+}
+
+const (
+	registryRoute = "/ebox/registry/messageRegistries"
+	mandates      = grant + "/mandates?representedEnterpriseNumber=" + mandated
+	regionalBox   = "/enterprises/" + mandated + regional + "/ebox"
+)
+
+func orderMandate(h *house) answer {
+	return h.post(grant+"/mandates", `{`+flexiJob+`,"representedEnterpriseNumber":"`+mandated+`"}`)
+}
+
+func hideMessage(h *house) answer {
+	return h.send("PATCH", messages, strings.NewReader(`{"items":[{"messageId":"`+simulator.FirstMessage+
+		`","visible":true}]}`), mergePatch)
+}
+
+// An upstream breaks down. Whoever calls it gets the contract's answer, whoever calls another one on the same
+// host notices nothing, and when it is back, it is used again. How each breakdown is told from the others is shown
+// in package egress, and what each is to a caller in package proxy.
+func TestTheFaultMatrix(t *testing.T) {
+	t.Parallel()
+	broken := func(more string) *house {
+		return open(t, providers("retry: {tries: 1}", "breaker: {enabled: false}", more))
+	}
+	h, impatient := broken(""), broken("timeouts: {header: 500ms}")
+	const upstream = "provider:nsso"
+	for _, b := range []struct {
+		h          *house
+		fault      simulator.Fault
+		status     int
+		kind       string // of the problem, "" for upstream's own answer
+		proxyError string
+	}{
+		{h, simulator.Fault{Kind: simulator.FaultReset}, 502, "belgif:badGateway", "connection_terminated"},
+		{h, simulator.Fault{Kind: simulator.FaultStatus, Status: 503, RetryAfter: "3"}, 503, "", ""},
+		{impatient, simulator.Fault{Kind: simulator.FaultFreeze}, 504, "ebox-gateway:gatewayTimeout",
+			"http_response_timeout"},
+	} {
+		t.Run(string(b.fault.Kind), func(t *testing.T) {
+			b.fault.Upstream = upstream
+			b.h.fault(b.fault)
+			read := b.h.get(box).want(t, b.status)
+			before := b.h.sim.RequestCount(upstream)
+			write := hideMessage(b.h).want(t, b.status)
+			if n := b.h.sim.RequestCount(upstream) - before; n != 1 {
+				t.Errorf("a write was sent %d times", n)
+			}
+			for _, path := range []string{regionalBox, mandates, registryRoute} {
+				b.h.get(path).want(t, 200)
+			}
+			for _, got := range []answer{read, write} {
+				said := got.header.Get("Proxy-Status")
+				if b.kind == "" {
+					if strings.Contains(said, "error=") || got.header.Get("Retry-After") != "3" {
+						t.Errorf("no answer of the upstream's: %v %s", got.header, got.body)
+					}
+					continue
+				}
+				if got.problem(t)["type"] != "urn:problem-type:"+b.kind || !strings.Contains(said, "error="+b.proxyError) ||
+					strings.Contains(got.body+said, "127.0.0.1") {
+					t.Errorf("%s %s", said, got.body)
+				}
+			}
+			if b.kind != "" && (read.problem(t)["requestSent"] != nil || write.problem(t)["requestSent"] != true) {
+				t.Errorf("%s\n%s", read.body, write.body)
+			}
+			b.h.sim.ClearFaults()
+			eventually(t, "the upstream to be used again", func() bool { return b.h.get(box).status == 200 })
+		})
+	}
+	t.Run("Authorization Server", func(t *testing.T) {
+		h := open(t)
+		others := []string{box, regionalBox, registryRoute} // they have their tokens
+		for _, path := range others {
+			h.get(path).want(t, 200)
+		}
+		h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultStatus, Status: 503,
+			RetryAfter: "1"})
+		for _, got := range []answer{h.get(mandates), orderMandate(h)} {
+			if retryAfterOf(t, got.want(t, 503)); !strings.Contains(got.header.Get("Proxy-Status"),
+				"error=destination_unavailable") {
+				t.Errorf("%v %s", got.header, got.body)
+			}
+		}
+		for _, path := range others {
+			h.get(path).want(t, 200)
+		}
+		h.sim.ClearFaults()
+		eventually(t, "tokens to come again", func() bool { return h.get(mandates).status == 200 })
+	})
+}
+
+// A connection that was never made has carried nothing: every call may try another.
+func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
+	t.Parallel()
+	h, way := openPlatform(t)
+	for upstream, call := range map[string]func() answer{
+		"provider:nsso":         func() answer { return h.get(document) },
+		simulator.UpstreamGrant: func() answer { return orderMandate(h) },
+	} {
+		call() // has its token
+		h.sim.ResetRequests()
+		way.stumble(2)
+		got := call()
+		if got.status >= 300 || !strings.Contains(got.header.Get("Proxy-Status"), "tries=3") {
+			t.Errorf("%s: %d %v %s", upstream, got.status, got.header, got.body)
+		}
+		if n := h.sim.RequestCount(upstream); n != 1 {
+			t.Errorf("%s: sent %d times", upstream, n)
+		}
+	}
+}
+
+// providerAt has the configuration say where nsso is.
+func providerAt(base string) func(*testing.T, string) string {
+	return edit("registry:\n", "registry:\n  providers: [{id: nsso, url: '"+base+"', apiVersion: '3.0'}]\n")
+}
+
+// flood sends requests from an address of their own and leaves them where they are. Statuses
+// of those that were answered come by the channel.
+func (h *house) flood(n int, request string, body int) <-chan *http.Response {
+	answers := make(chan *http.Response, n)
+	text := []byte(request + strings.Repeat(" ", body))
+	var sent sync.WaitGroup
+	for range n {
+		c := h.dial("127.0.0.2")
+		_ = c.conn.(*net.TCPConn).SetReadBuffer(4096) // an answer is not all taken by the kernel
+		sent.Go(func() {
+			// One that is refused may end before all of it was sent.
+			_, _ = c.conn.Write(text)
+			go func() {
+				if resp, err := http.ReadResponse(bufio.NewReader(c.conn), nil); err == nil {
+					answers <- resp
+				}
+			}()
+		})
+	}
+	sent.Wait()
+	return answers
+}
+
+// honest makes the calls of others, which must lose nothing.
+func (h *house) honest(t *testing.T) {
+	t.Helper()
+	for range 3 {
+		h.get(box).want(t, 200)
+		h.get(box+"/messages").want(t, 200)
+		h.get("/enterprises/"+another+"/ebox/messages").want(t, 200)
+		orderMandate(h).want(t, 201)
+	}
+}
+
+// bounded checks what is held for callers, of which n hold something.
+func (h *house) bounded(t *testing.T, n int) {
+	t.Helper()
+	held, limit := h.metric("ebox_gateway_held_bytes"), h.metric("ebox_gateway_held_bytes_limit")
+	if limit <= 0 || held > limit/2+float64(n)*memory.Free {
+		t.Errorf("%.0f bytes of %.0f are held for one caller", held, limit)
+	}
+}
+
+const patch = "PATCH /enterprises/" + mandated + "/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+	"application/merge-patch+json\r\nContent-Length: 1000000\r\n\r\n"
+
+func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {", "server: {limits: {maxHeldBytes: 8MiB}, "))
+	for range 26 { // a page of them takes nearly half of it, with the answer that is made of it
+		_, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Subject: strings.Repeat("x", 25_000)})
+		testkit.Must(t, err)
+	}
+	const page = "/enterprises/" + mandated + "/ebox/messages?pageSize=26"
+	const calls = 16
+	answers := h.flood(calls, patch, 999_999)
+	for range calls - 8 { // eight at most find room in the half of their source
+		if a := <-answers; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" ||
+			a.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %v", a.Status, a.Header)
+		}
+	}
+	got := h.as("127.0.0.2", "GET", page).want(t, 503) // pages of the inbox share the memory with bodies
+	if got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "maxHeldBytes") {
+		t.Errorf("%v %s", got.header, got.body)
+	}
+	h.bounded(t, calls)
+	h.honest(t)
+	if got := h.list(t, page); len(got.Items) != 26 {
+		t.Errorf("another caller gets %d messages: %v", len(got.Items), got.header)
+	}
+	if n := h.metric("ebox_gateway_held_bytes_refusals_total"); n < calls-8 {
+		t.Errorf("%.0f refusals are counted", n)
+	}
 }

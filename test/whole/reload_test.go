@@ -1,7 +1,6 @@
 package whole_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -24,63 +23,6 @@ import (
 	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/testkit/lab"
 )
-
-// files is a house whose configuration is in files that the test changes.
-type files struct {
-	*house
-	dir string
-	hup chan os.Signal
-	// instead is loaded once in place of the files, unless nil.
-	instead atomic.Pointer[func() *config.Config]
-}
-
-// watched opens a house that follows its files.
-func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
-	t.Helper()
-	f := &files{dir: lab.Dir(t), hup: make(chan os.Signal, 1)}
-	f.write(t, "stop.txt", "# nobody yet\n")
-	keep := func(t *testing.T, text string) string {
-		f.write(t, "config.yaml", text)
-		return text
-	}
-	load := func() (*config.Config, error) {
-		if instead := f.instead.Swap(nil); instead != nil {
-			return (*instead)(), nil
-		}
-		cfg, err := config.Load(filepath.Join(f.dir, "config.yaml"), func(string) (string, bool) { return "", false })
-		if err == nil {
-			lab.Patient(cfg)
-		}
-		return cfg, err
-	}
-	f.house = buildIn(t, lab.Simulator(t, simulator.Options{}), f.dir, load, append(edits, keep)...)
-	testkit.Running(t, func(ctx context.Context) { f.Gateway.Watch(ctx, 10*time.Millisecond, f.hup) })
-	f.AwaitProviders()
-	return f
-}
-
-func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
-
-// write replaces a file in one step, as an editor does.
-func (f *files) write(t *testing.T, name, content string) {
-	t.Helper()
-	testkit.Write(t, f.path(name+".new"), content)
-	testkit.Must(t, os.Rename(f.path(name+".new"), f.path(name)))
-}
-
-// change edits config.yaml.
-func (f *files) change(t *testing.T, old, new string) {
-	t.Helper()
-	text := testkit.Read(t, f.path("config.yaml"))
-	f.write(t, "config.yaml", edit(old, new)(t, text))
-}
-
-// refusal waits until the files are refused, and gives the first reason.
-func (f *files) refusal(t *testing.T) string {
-	t.Helper()
-	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
-	return f.status().Configuration.Rejected.Errors[0]
-}
 
 func (h *house) statusOf(path string) int { return h.get(path).status }
 
@@ -132,28 +74,22 @@ func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
 	})
 }
 
+// The watcher took a configuration that was confirmed for one that it knew, with its files.
 func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
-	f.change(t, "    - {number: 0206.731.645, name: With a mandate}\n", "")
-	if e := f.refusal(t); !strings.Contains(e, "drops 1 of 3 enterprises") {
-		t.Errorf("%s", e)
+	f.write(t, "more.csv", "number;name\n")
+	f.change(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
+		"tenancy:\n", "tenancy:\n  enterpriseFiles: [more.csv]\n")
+	refusal := f.refusal(t)
+	if !strings.Contains(refusal, "drops 1 of 3 enterprises") {
+		t.Errorf("%s", refusal)
 	}
 	f.get(box).want(t, 200)
-	f.hup <- syscall.SIGHUP
-	eventually(t, "the drop", func() bool { return f.statusOf(box) == 403 })
-}
-
-// The watcher took a configuration that was confirmed for one that it knew, with its files.
-func TestTheFilesOfAConfirmedConfigurationAreWatched(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	f.write(t, "more.csv", "number;name\n")
-	f.replace(t, "    - {number: 0206.731.645, name: With a mandate}\n", "",
-		"tenancy:\n", "tenancy:\n  enterpriseFiles: [more.csv]\n")
-	_, hash, _ := strings.Cut(f.refusal(t), "hash=")
+	_, hash, _ := strings.Cut(refusal, "hash=")
 	hash, _, _ = strings.Cut(hash, " ")
 	f.operate("POST", "/configuration/confirm?hash="+hash).want(t, 200)
+	f.get(box).want(t, 403)
 	f.hup <- syscall.SIGHUP
 	eventually(t, "the watcher to see it", func() bool { return strings.Contains(f.log.String(), "nothing has changed") })
 	f.write(t, "more.csv", "number;name\n"+unlisted+";New\n")
@@ -171,12 +107,12 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	moved := testkit.Address(t)
 	before := f.status().Configuration.Hash
 	// The admin listener used to move before the internal one was tried.
-	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
+	f.change(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
 		`admin: {listen: "127.0.0.1:0"`, `admin: {listen: "`+moved+`"`)
 	eventually(t, "the rejection, told by the admin listener as it was", func() bool {
 		return f.status().Configuration.Rejected != nil
 	})
-	f.replace(t, `, "`+taken.Addr().String()+`"]`, `, "`+moved+`"]`, `admin: {listen: "`+moved+`"`,
+	f.change(t, `, "`+taken.Addr().String()+`"]`, `, "`+moved+`"]`, `admin: {listen: "`+moved+`"`,
 		`admin: {listen: "127.0.0.1:0"`)
 	eventually(t, "the new address", func() bool {
 		resp, err := f.HTTP.Get("http://" + moved + "/ebox/providers")
@@ -205,45 +141,53 @@ func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	f.get("/ebox/providers").want(t, 200)
 }
 
-// Callers keep asking while the configuration changes in every way it can.
-func TestNoRequestIsLostOverManyReloads(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	var asked atomic.Int64
-	for i := range 8 {
-		method, body := "GET", ""
-		path := "/enterprises/" + mandated + nsso + "/ebox"
-		if i%2 == 1 { // a lost write would not be repeated by anybody
-			method, body = "POST",
-				`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
-			path = "/enterprises/" + mandated + "/grant/citizen/mandates"
-		}
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				req, err := http.NewRequest(method, f.Base+path, strings.NewReader(body))
+// calling has callers, who keep their connections and repeat nothing, write one thing after the other to the house
+// that at names, and tells answered of each answer. None may be lost or refused. stop ends them.
+func calling(t *testing.T, at func() *house, answered func(*house, *http.Response)) (stop func()) {
+	t.Helper()
+	const order = `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `"}`
+	var over atomic.Bool
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			transport := &http.Transport{MaxIdleConnsPerHost: 4}
+			defer transport.CloseIdleConnections()
+			for !over.Load() {
+				h := at()
+				req, err := http.NewRequest("POST", h.Base+grant+"/mandates", strings.NewReader(order))
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				req.Header.Set("Content-Type", "application/json")
-				req.GetBody = nil // nor may this client repeat it
-				resp, err := f.HTTP.Do(req)
+				req.GetBody = nil // or the client would repeat it
+				resp, err := transport.RoundTrip(req)
 				if err != nil {
-					t.Errorf("%s: %v", method, err)
+					t.Errorf("a request was lost: %v", err)
 					return
 				}
 				text, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if err != nil || resp.StatusCode >= 300 {
-					t.Errorf("%s: %s %v %s", method, resp.Status, err, text)
+				if err != nil || resp.StatusCode != http.StatusCreated {
+					t.Errorf("%s %v %s", resp.Status, err, text)
 					return
 				}
-				asked.Add(1)
+				answered(h, resp)
 			}
 		})
 	}
+	return func() {
+		over.Store(true)
+		callers.Wait()
+	}
+}
+
+// Callers keep asking while the configuration changes in every way it can.
+func TestNoRequestIsLostOverManyReloads(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	var asked atomic.Int64
+	stop := calling(t, func() *house { return f.house }, func(*house, *http.Response) { asked.Add(1) })
 	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
 		"maxHeaderBytes: 32KiB"}
 	const reloads = 20 // each kind five times
@@ -267,8 +211,7 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		testkit.Must(t, f.Gateway.Replace(cfg, ""))
 		eventually(t, "requests between two reloads", func() bool { return t.Failed() || asked.Load() > before })
 	}
-	cancel()
-	wg.Wait()
+	stop()
 }
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
@@ -280,7 +223,7 @@ func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 		_, _ = io.WriteString(w, `{"numberOfMessages":0}`)
 	}))
 	t.Cleanup(provider.Close)
-	h := open(t, func(t *testing.T, text string) string { return leadProvider(t, text, provider.URL) })
+	h := open(t, providerAt(provider.URL))
 	under := make(chan answer, 1)
 	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
 	<-arrived
@@ -340,27 +283,6 @@ func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A full disk, or a program that truncates before it writes, empties a file for good or
-// for a moment.
-func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
-	t.Parallel()
-	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
-	f.write(t, "stop.txt", "0206.731.645\n")
-	eventually(t, "the suspension", func() bool { return f.statusOf(box) == 403 })
-	eventually(t, "the configuration with it", func() bool {
-		return strings.Contains(f.log.String(), "the configuration was replaced")
-	})
-	f.write(t, "stop.txt", "")
-	if e := f.refusal(t); !strings.Contains(e, "lifts the suspension of 1 of 1 enterprises") {
-		t.Errorf("%s", e)
-	}
-	f.get(box).want(t, 403)
-	f.hup <- syscall.SIGHUP
-	eventually(t, "the end of the suspension", func() bool {
-		return f.statusOf(box) == 200
-	})
-}
-
 // The suspension went to the configuration that was being replaced, and was gone with it.
 func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 	t.Parallel()
@@ -388,7 +310,9 @@ func TestASuspensionThatComesDuringAConfirmationIsKept(t *testing.T) {
 	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+another+nsso+"/ebox") == 403 })
 }
 
-func TestASuspensionStopsWhateverIsBadAndIsTakenBackByTheSameSteps(t *testing.T) {
+// Numbers that a broken file holds are suspended. A full disk, or a program that truncates before it writes, empties a
+// file, and lifts nothing.
+func TestASuspensionStopsWhateverIsBadAndIsLiftedOnPurposeAlone(t *testing.T) {
 	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.get(box).want(t, 200)
@@ -397,16 +321,19 @@ func TestASuspensionStopsWhateverIsBadAndIsTakenBackByTheSameSteps(t *testing.T)
 	f.write(t, "stop.txt", "# asked by phone\n0206.731.645\nthis line is a slip\n")
 	eventually(t, "the suspension", func() bool { return f.statusOf(box) == 403 })
 	f.get(anothersBox).want(t, 200)
-	f.write(t, "stop.txt", "# nobody yet\n")
-	f.change(t, "registries:", "registry:") // all files are what they were at the start
-	eventually(t, "the refusal to lift it", func() bool {
-		r := f.status().Configuration.Rejected
-		return r != nil && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
-	})
+	f.change(t, "registries:", "registry:")
+	refused := ""
+	for _, nobody := range []string{"", "# nobody yet\n"} { // with which all files are what they were at the start
+		f.write(t, "stop.txt", nobody)
+		eventually(t, "the refusal to lift it", func() bool {
+			r := f.status().Configuration.Rejected
+			return r != nil && r.Hash != refused && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
+		})
+		refused = f.status().Configuration.Rejected.Hash
+		f.get(box).want(t, 403)
+	}
 	f.hup <- syscall.SIGHUP
-	eventually(t, "the end of the suspension", func() bool {
-		return f.statusOf(box) == 200
-	})
+	eventually(t, "the end of the suspension", func() bool { return f.statusOf(box) == 200 })
 }
 
 // Nobody writes to the FIFO. Reading it, or waiting for a writer, would last for ever.
@@ -436,41 +363,16 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 	stays, stops := open(t), open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 1h, timeout: 1h}"))
 	var target atomic.Pointer[house]
 	target.Store(stops)
-	calling, endCalling := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
 	var served, leaving, moved atomic.Int64
-	for range 16 {
-		wg.Go(func() {
-			transport := &http.Transport{MaxIdleConnsPerHost: 4}
-			defer transport.CloseIdleConnections()
-			for calling.Err() == nil {
-				h := target.Load()
-				req, err := http.NewRequest("PATCH", h.Base+messages, http.NoBody)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				resp, err := transport.RoundTrip(req)
-				if err != nil {
-					t.Errorf("a request was lost: %v", err)
-					return
-				}
-				_, err = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-				if err != nil || resp.StatusCode >= 500 {
-					t.Errorf("%s %v", resp.Status, err)
-					return
-				}
-				served.Add(1)
-				switch {
-				case h == stays:
-					moved.Add(1)
-				case resp.Close:
-					leaving.Add(1)
-				}
-			}
-		})
-	}
+	stop := calling(t, target.Load, func(h *house, resp *http.Response) {
+		served.Add(1)
+		switch {
+		case h == stays:
+			moved.Add(1)
+		case resp.Close:
+			leaving.Add(1)
+		}
+	})
 	eventually(t, "callers at work", func() bool { return served.Load() > 50 })
 	ended := make(chan error, 1)
 	go func() { ended <- stops.Stop() }()
@@ -478,37 +380,23 @@ func TestARollingStopLosesNoRequest(t *testing.T) {
 	eventually(t, "callers that are asked to leave", func() bool { return leaving.Load() > 50 })
 	target.Store(stays)
 	eventually(t, "callers at the other gateway", func() bool { return moved.Load() > 50 })
-	endCalling()
-	wg.Wait()
+	stop()
 	stops.Cut()
 	if err := <-ended; err != nil {
 		t.Errorf("the stop: %v", err)
 	}
 }
 
-// A gateway starts whatever is down, says what it misses, serves what it can, and has the rest as soon as that is back.
+// A gateway starts whatever is down, says what it misses, and has it as soon as that is back.
 func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name             string
-		tokens, registry blockage
-	}{
-		{"both close their connections", closing, closing},
-		{"the Authorization Server accepts and never answers", mute, passing},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, kind := range []simulator.FaultKind{simulator.FaultClose, simulator.FaultFreeze} {
+		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			var tokens, registry *detour
-			h := build(t, func(t *testing.T, text string) string {
-				tokens, registry = newDetour(t, theHost(text), nil), newDetour(t, theHost(text), nil)
-				tokens.block(c.tokens)
-				registry.block(c.registry)
-				if c.tokens != passing {
-					text = edit("oauth:\n", "oauth:\n  timeout: 500ms\n")(t, text)
-				}
-				text = often(t, leadRegistry(t, text, "http://"+registry.addr))
-				return leadTokens(t, text, "http://"+tokens.addr)
-			})
+			sim := lab.Simulator(t, simulator.Options{})
+			lab.Fault(t, sim, simulator.Fault{Upstream: simulator.UpstreamToken, Kind: kind})
+			lab.Fault(t, sim, simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: kind})
+			h := before(t, sim, often, edit("oauth:\n", "oauth:\n  timeout: 500ms\n"))
 			eventually(t, "the first failure", func() bool { return h.status().Directory.LastError != "" })
 			for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/health": 200} {
 				h.operate("GET", path).want(t, status)
@@ -517,21 +405,14 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 				t.Errorf("the health is %s", s.Health)
 			}
 			h.get("/ebox/providers").want(t, 200)
-			for path, impossible := range map[string]bool{
-				box:      true, // needs a list, which needs a token
-				mandates: c.tokens != passing,
-			} {
-				got := h.get(path)
-				if impossible == (got.status == http.StatusOK) {
-					t.Fatalf("%s: %d %s", path, got.status, got.body)
-				}
-				if impossible && (got.status != 503 || got.header.Get("Retry-After") == "" ||
-					!strings.Contains(got.header.Get("Proxy-Status"), "error=") || strings.Contains(got.body, "127.0.0.1")) {
-					t.Errorf("%s: %d %v %s", path, got.status, got.header, got.body)
+			for _, path := range []string{box, mandates} { // of which one needs the list as well
+				got := h.get(path).want(t, 503)
+				if got.header.Get("Retry-After") == "" || !strings.Contains(got.header.Get("Proxy-Status"), "error=") ||
+					strings.Contains(got.body, "127.0.0.1") {
+					t.Errorf("%s: %v %s", path, got.header, got.body)
 				}
 			}
-			tokens.block(passing)
-			registry.block(passing)
+			sim.ClearFaults()
 			eventually(t, "everything to work", func() bool { return h.get(box).status == 200 && h.get(mandates).status == 200 })
 			eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
 			eventually(t, "health", func() bool { return h.status().Health == "UP" })
@@ -570,17 +451,6 @@ func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
 	h.operate("GET", "/readyz").want(t, 200)
 }
 
-// replace writes config.yaml with several edits at once.
-func (f *files) replace(t *testing.T, pairs ...string) {
-	t.Helper()
-	text := testkit.Read(t, f.path("config.yaml"))
-	next := text
-	for i := 0; i < len(pairs); i += 2 {
-		next = edit(pairs[i], pairs[i+1])(t, next)
-	}
-	f.write(t, "config.yaml", next)
-}
-
 // Two configurations that both have requests under way share the limit.
 func TestTheLimitOfRequestsIsOneOverReloads(t *testing.T) {
 	t.Parallel()
@@ -591,9 +461,7 @@ func TestTheLimitOfRequestsIsOneOverReloads(t *testing.T) {
 			" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
 	eventually(t, "the requests under way", func() bool { return f.sim.RequestCount("provider:nsso") == 2 })
-	before := f.status().Configuration.Hash
-	f.change(t, "registry:\n", "registry:\n  refresh: 7m\n")
-	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Hash != before })
+	f.reload(t, "registry:\n", "registry:\n  refresh: 7m\n")
 	f.get("/ebox/providers").want(t, 503)
 	f.sim.ClearFaults()
 }

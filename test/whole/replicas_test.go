@@ -121,9 +121,10 @@ func awaitKept(t *testing.T, server *redistest.Server, kind string) {
 	eventually(t, "something to be kept", func() bool { return strings.Contains(fmt.Sprint(server.Keys()), ":"+kind+":") })
 }
 
-func TestReplicasShareAnswersWritesAndPurges(t *testing.T) {
+func TestReplicasShareAnswersWritesPurgesAndMaintenance(t *testing.T) {
 	t.Parallel()
-	houses := group(t, 2, add(redisSection(t, redistest.Start(t), true)))
+	section := redisSection(t, redistest.Start(t), true)
+	houses := group(t, 2, add(section))
 	one, other := houses[0], houses[1]
 	// A provider that lets its list be kept for an hour.
 	says := func(body string) int {
@@ -155,6 +156,14 @@ func TestReplicasShareAnswersWritesAndPurges(t *testing.T) {
 	}
 	one.operate("POST", "/cache/purge?all=true").want(t, 200)
 	eventually(t, "a purge at one to be one at the other", gives(other, late))
+
+	one.operate("POST", "/maintenance?provider=nsso&for=1h&reason=both").want(t, 200)
+	eventually(t, "the other replica to switch as well", func() bool { return other.get(box).status == 503 })
+	other.operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
+	eventually(t, "the first replica to switch back", func() bool { return one.get(box).status == 200 })
+	other.operate("POST", "/maintenance?gateway=true&for=1h").want(t, 200)
+	third := before(t, one.sim, add(section))
+	eventually(t, "a new replica to know", func() bool { return third.status().Health == "DOWN" })
 }
 
 func TestTheGatewayNeedsNoRedis(t *testing.T) {

@@ -1,10 +1,12 @@
 package whole_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,18 +178,54 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	h.keepsSecrets(rotatedPassword)
 }
 
-func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {
+func TestAColdStartAsksForOneToken(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "broken.p12")
-	testkit.Write(t, file, "no key store")
-	h := open(t, edit("    demo: {", "    broken: {clientId: broken, keystore: {file: "+file+", password: "+
-		rotatedPassword+"}}\n    demo: {"),
-		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
-		edit("{number: 0212.148.896", "{number: 0212.148.896, client: broken"))
-	p := h.get("/enterprises/"+another+nsso+"/ebox").want(t, 503)
-	if detail := p.problem(t)["detail"].(string); !strings.Contains(detail, "broken") || strings.Contains(detail, file) {
-		t.Errorf("%s", p.body)
+	h := open(t)
+	before := h.sim.TokensIssued()
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			if got := h.get("/enterprises/" + mandated + nsso + "/ebox"); got.status != 200 {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		})
 	}
-	h.get(box).want(t, 200)
-	h.keepsSecrets(rotatedPassword)
+	wg.Wait()
+	if n := h.sim.TokensIssued() - before; n != 1 {
+		t.Errorf("%d tokens", n)
+	}
+}
+
+func TestEachUpstreamGetsATokenWithItsOwnScopesAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for path, want := range map[string]string{
+		nsso + "/ebox/messages":                                           simulator.ScopeDocumentConsumer,
+		regional + "/ebox":                                                simulator.ScopeSummaryOwnEbox,
+		regional + "/ebox/messages":                                       simulator.ScopeMessagesFull,
+		regional + "/referenceData/messageTypes":                          simulator.ScopeReferenceData,
+		"/ebox/registry/messageRegistries":                                simulator.ScopeRegistry,
+		"/ebox/federation/messageProviders":                               simulator.ScopeRegistry,
+		"/grant/citizen/mandates?representedEnterpriseNumber=" + mandated: simulator.ScopeCitizenMandates,
+	} {
+		t.Run(path, func(t *testing.T) {
+			h.sim.ResetRequests()
+			got := h.get("/enterprises/"+mandated+path).want(t, 200)
+			for _, r := range h.sim.Requests() {
+				if r.Upstream == simulator.UpstreamToken {
+					continue
+				}
+				if fmt.Sprint(r.Scopes) != "["+want+"]" {
+					t.Errorf("%s saw a token with %v (answer %d)", r.Upstream, r.Scopes, got.status)
+				}
+			}
+		})
+	}
+	for prefix, scope := range map[string]string{"/enterprises/" + mandated: simulator.ScopeRepresentativePublication,
+		"/enterprises/own": simulator.ScopePublicationSender} {
+		h.publish(prefix).want(t, 201)
+		if got := h.last("provider:nsso").Scopes; !slices.Equal(got, []string{scope}) {
+			t.Errorf("publishing for %s: %v", prefix, got)
+		}
+	}
 }

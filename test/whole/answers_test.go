@@ -1,15 +1,22 @@
 package whole_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/testkit"
@@ -109,6 +116,11 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	for range 5 {
 		h.newMandate(mandated)
 	}
+	publications := map[string][2]string{ // whose Location is an absolute URL at nsso, an absolute path at regional
+		nsso: {"/ebox/messages", publication()},
+		regional: {"/publishMessage", parted(messagePart + `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` +
+			mandated + `"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`)},
+	}
 	for _, c := range []struct {
 		name, prefix, field string
 		form                simulator.PageForm
@@ -134,6 +146,14 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 		}
 		if c.name == "own" {
 			continue
+		}
+		for provider, p := range publications {
+			sent := h.send("POST", c.prefix+provider+p[0], strings.NewReader(p[1]), mixed, c.field).want(t, 201)
+			location := strings.TrimPrefix(sent.header.Get("Location"), h.Base)
+			if !strings.HasPrefix(location, c.prefix+provider+"/ebox/messages/") {
+				t.Fatalf("Location %q", location)
+			}
+			h.get(location, c.field).want(t, 200)
 		}
 		for path, start := range map[string]string{"/ebox/partition": "/ebox/" + mandated + "/routingRules?pageSize=1",
 			grant: "/mandates?pageSize=2"} {
@@ -203,35 +223,6 @@ func TestLinksLeadToThePublicURL(t *testing.T) {
 	}
 }
 
-func TestLocationAndLinkLeadBack(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	for _, c := range []struct{ provider, path, description string }{
-		// An absolute URL, and an absolute path.
-		{nsso, "/ebox/messages", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated +
-			`"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`},
-		{regional, "/publishMessage", `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated +
-			`"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`},
-	} {
-		for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: */*",
-			"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
-			body := strings.NewReader(parted(messagePart + c.description))
-			sent := h.send("POST", prefix+c.provider+c.path, body, mixed, field).want(t, 201)
-			location := strings.TrimPrefix(sent.header.Get("Location"), h.Base)
-			if !strings.HasPrefix(location, prefix+c.provider+"/ebox/messages/") {
-				t.Fatalf("Location %q", sent.header.Get("Location"))
-			}
-			h.get(location, field).want(t, 200)
-		}
-	}
-	messages := "/enterprises/" + mandated + regional + "/ebox/messages?"
-	list := h.get(messages+"pageSize=2").want(t, 200)
-	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.Base+messages) ||
-		!strings.HasSuffix(link, `>; rel="next"`) {
-		t.Errorf("Link %q", link)
-	}
-}
-
 // theirOwn adds a route /mine to an upstream that knows its callers itself.
 func theirOwn(server *httptest.Server, more string) func(*testing.T, string) string {
 	return add("  - name: mine\n    path: /mine\n    upstream: '" + server.URL + "'\n    scopes: []\n    enterprise: " +
@@ -282,5 +273,150 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 	if refused := h.send("SEARCH", "/mine/a", nil).want(t, 405); refused.header.Get("Allow") !=
 		"GET, M-SEARCH, HEAD, OPTIONS" {
 		t.Errorf("%v", refused.header)
+	}
+}
+
+const large = messages + "/" + simulator.LargeMessage + "/attachments/"
+
+// attachmentDigest is the SHA-256 that the provider itself gives for an attachment.
+func (h *house) attachmentDigest(path string) string {
+	h.t.Helper()
+	meta := h.get(path).want(h.t, 200).body
+	_, rest, found := strings.Cut(meta, `"digestValue":"`)
+	if !found {
+		h.t.Fatalf("no digest in %s", meta)
+	}
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
+}
+
+func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct {
+		proto, attachment string
+		size              int64
+	}{{"HTTP/1.1", "5", 64 << 20}, {"HTTP/2", "4", 16 << 20}} {
+		t.Run(c.proto, func(t *testing.T) {
+			want := h.attachmentDigest(large + c.attachment)
+			transport := &http.Transport{Protocols: new(http.Protocols)}
+			transport.Protocols.SetUnencryptedHTTP2(c.proto == "HTTP/2")
+			transport.Protocols.SetHTTP1(c.proto == "HTTP/1.1")
+			defer transport.CloseIdleConnections()
+			resp, err := (&http.Client{Transport: transport}).Get(h.Base + large + c.attachment + "/content")
+			testkit.Must(t, err)
+			defer resp.Body.Close()
+			sum := sha256.New()
+			n, err := io.Copy(sum, resp.Body)
+			if got := base64.RawURLEncoding.EncodeToString(sum.Sum(nil)); err != nil || n != c.size || resp.ContentLength != n ||
+				got != want {
+				t.Errorf("%d of %d bytes, SHA-256 %s instead of %s: %v", n, resp.ContentLength, got, want, err)
+			}
+		})
+	}
+}
+
+func TestRangesValidatorsAndHEAD(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const path = large + "1/content" // 1 KB
+	whole := h.get(path).want(t, 200)
+	tag := whole.header.Get("Etag")
+	if len(whole.body) != 1024 || tag == "" || whole.header.Get("Content-Disposition") == "" {
+		t.Fatalf("%v", whole.header)
+	}
+	for _, c := range []struct {
+		name   string
+		fields []string
+		status int
+		body   string
+	}{
+		{"If-Range that holds", []string{"Range: bytes=10-19", "If-Range: " + tag}, 206, whole.body[10:20]},
+		{"If-Range that does not", []string{"Range: bytes=0-4", `If-Range: "other"`}, 200, whole.body},
+		{"not modified", []string{"If-None-Match: " + tag}, 304, ""},
+	} {
+		got := h.get(path, c.fields...).want(t, c.status)
+		if got.body != c.body || (c.status == 206) != (got.header.Get("Content-Range") != "") ||
+			c.status == 304 && got.header.Get("Etag") != tag {
+			t.Errorf("%s: %v %q", c.name, got.header, got.body)
+		}
+	}
+	head := h.send("HEAD", path, nil).want(t, 200)
+	if head.body != "" || head.header.Get("Content-Length") != "1024" || head.header.Get("Etag") != tag {
+		t.Errorf("HEAD: %v %q", head.header, head.body)
+	}
+	list := h.get(messages+"?pageSize=1", "Range: bytes=0-10", "Accept-Encoding: gzip").want(t, 200)
+	if !strings.HasSuffix(strings.TrimSpace(list.body), "}") || list.header.Get("Content-Encoding") != "" {
+		t.Errorf("a list that is rewritten: %v %q", list.header, list.body)
+	}
+	h.get(messages+"?pageSize=1", "If-None-Match: "+list.header.Get("Etag")).want(t, 304)
+}
+
+// Other cuts, and what is told of them while it still can be, are in package proxy.
+func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for range 100 { // with 40 attachments each their list is 1.6 MB
+		if _, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Sizes: make([]int64, 40)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const list = messages + "?pageSize=100"
+	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: 1300 << 10})
+	for _, version := range []string{"1.1", "1.0"} { // for which an answer is held back up to 1 MB
+		who := h.dial("")
+		who.write("GET " + list + " HTTP/" + version + "\r\nHost: localhost\r\n\r\n")
+		if got, err := who.tryRead("GET"); err == nil || got.status != 200 {
+			t.Errorf("HTTP/%s: %d, %d bytes look whole: %v", version, got.status, len(got.body), err)
+		}
+	}
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	for _, path := range []string{list, large + "4/content"} {
+		resp, err := (&http.Client{Transport: transport}).Get(h.Base + path)
+		testkit.Must(t, err)
+		if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Errorf("HTTP/2 %s: %d bytes look whole", path, n)
+		}
+		resp.Body.Close()
+	}
+	eventually(t, "an access line that says so", func() bool { return strings.Contains(h.access.String(), `"cut":true`) })
+}
+
+func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	who := h.dial("")
+	who.write("GET " + large + "5/content HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	eventually(t, "the call upstream", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+	if h.last("provider:nsso").Done {
+		t.Fatal("the upstream does not wait")
+	}
+	_ = who.conn.Close()
+	eventually(t, "the end of the call upstream", func() bool { return h.last("provider:nsso").Done })
+}
+
+// A caller that announced a body, which no handler reads, and sent none was waited for without end.
+func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {", "server: {limits: {bodyIdleTimeout: 300ms}, "))
+	for request, base := range map[string]string{
+		"OPTIONS /ebox/providers": h.Base, "GET " + box: h.Base, "POST /configuration/confirm?hash=x": h.Admin,
+	} {
+		for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+			"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"} {
+			t.Run(request, func(t *testing.T) {
+				t.Parallel()
+				conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+				testkit.Must(t, err)
+				defer conn.Close()
+				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\n%s", request, body)
+				_ = conn.SetReadDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("it is waited for without end")
+				}
+			})
+		}
 	}
 }
