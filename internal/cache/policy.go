@@ -55,6 +55,10 @@ func (rd *reading) newEntry(resp *http.Response, received time.Time) *Entry {
 		resp.ContentLength > int64(p.MaxBody):
 		return nil
 	}
+	// Most answers that are not stored say so: nothing is copied for them.
+	if cc := parseCacheControl(resp.Header["Cache-Control"]); cc.forbids(status) {
+		return nil
+	}
 	selecting, ok := selectingFields(resp, rd.x)
 	if !ok {
 		return nil
@@ -77,10 +81,16 @@ func (e *Entry) mayBeStored(q *query) bool {
 	if q.passed && !cc.forAll() || !f.saysLifetime && len(e.Header["Set-Cookie"]) > 0 {
 		return false
 	}
-	if cc.mustUnderstand && !understood(e.Status) || cc.noStore && !cc.mustUnderstand || cc.private {
-		return false // no-store beside must-understand is for those who do not understand the status
+	return !cc.forbids(e.Status) && (f.saysLifetime || cc.public || f.heuristic)
+}
+
+// forbids reports whether an answer of this status says that it must not be stored. A no-store beside
+// must-understand is for those who do not understand the status.
+func (cc *directives) forbids(status int) bool {
+	if cc.mustUnderstand {
+		return cc.private || !understood(status)
 	}
-	return f.saysLifetime || cc.public || f.heuristic
+	return cc.private || cc.noStore
 }
 
 // sharable reports whether what one caller got may be given to callers of other
