@@ -23,6 +23,8 @@ type reading struct {
 	room   [2]place
 	// known says that something is stored under one of the keys.
 	known bool
+	// passes says that the answers to it are known not to be storable: nobody waits for one.
+	passes bool
 	// entry is what is stored and selected but cannot be given as it is; at is its place.
 	entry *Entry
 	at    *place
@@ -58,11 +60,11 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 		c.counts.misses.Add(1)
 		return rd.forward(ctx)
 	}
-	pass := rd.look(rd.arrived)
+	rd.look(rd.arrived)
 	if a := rd.kept(rd.arrived); a != nil {
 		return a, nil
 	}
-	if !pass && c.store() != nil {
+	if !rd.passes && c.store() != nil {
 		rd.lookFurther(ctx)
 		if a := rd.kept(rd.arrived); a != nil {
 			return a, nil
@@ -75,7 +77,7 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 			problem.ProxyInternalResponse)
 	}
 	rd.why = rd.reason()
-	if !pass && rd.mayWait() {
+	if !rd.passes && rd.mayWait() {
 		if a := rd.waited(ctx); a != nil {
 			return a, nil
 		}
@@ -115,14 +117,14 @@ func (rd *reading) open() {
 	}
 }
 
-// look finds what is in memory; pass reports whether its answers cannot be stored.
-func (rd *reading) look(now time.Time) (pass bool) {
+// look finds what is in memory.
+func (rd *reading) look(now time.Time) {
 	for _, at := range rd.places {
 		variants, passes := rd.c.memory.load(&at.key, at.mark, now)
-		pass = pass || passes
+		rd.passes = rd.passes || passes
 		rd.consider(at, variants)
 	}
-	return pass && rd.entry == nil
+	rd.passes = rd.passes && rd.entry == nil
 }
 
 func (rd *reading) consider(at *place, variants []*Entry) {

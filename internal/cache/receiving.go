@@ -170,8 +170,10 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 			if rd.entry != nil { // what was stored is not what there is
 				c.invalidate(ctx, rd.x, rd.at.key.Resource())
 			}
-			key := &rd.places[0].key
-			c.memory.pass(key, c.epochs.mark(key), now.Add(passTime))
+			if !rd.passes { // or that is in memory, and is asked anew after passTime
+				key := &rd.places[0].key
+				c.memory.pass(key, c.epochs.mark(key), now.Add(passTime))
+			}
 		}
 		return false
 	}
