@@ -95,6 +95,14 @@ func (c *crowd) holds(caller string, want int) {
 	}
 }
 
+func TestNobodyWaitsInAQueueOfNoPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, resilience.Settings{Concurrency: config.Concurrency{Max: 1, Share: 0.3, Wait: time.Second}})
+		c.call(2, "a", first)
+		c.state(1, 0)
+	})
+}
+
 func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, narrow)

@@ -68,7 +68,7 @@ func newQueue(places, waiting int, share, part float64) *queue {
 func newRoom(whole int, share, part float64) room {
 	r := room{max: whole, batchMax: batchShare(whole, part), share: whole, of: make(map[party]int)}
 	if share > 0 && share < 1 {
-		r.share = max(1, int(math.Ceil(float64(whole)*share)))
+		r.share = min(whole, max(1, int(math.Ceil(float64(whole)*share)))) // of no places, none
 		r.reserve = min((whole+4)/8, whole-r.share)
 	}
 	return r
