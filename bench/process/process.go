@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"time"
 )
 
 // Process is what Start has started.
@@ -72,6 +73,7 @@ func Serve(h http.Handler) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = (&http.Server{Handler: h}).Serve(l) }()
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }()
 	return l.Addr(), nil
 }

@@ -83,7 +83,7 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 			if certificate != "" {
 				text += ", certificate " + certificate
 			}
-			return fmt.Errorf("%w\nIt was signed with %s, %s.", err, c.KeyFile(), text)
+			return fmt.Errorf("%w\nIt was signed with %s, %s", err, c.KeyFile(), text)
 		}
 		table := newTable(p.stdout)
 		row := func(name, value string) {

@@ -167,7 +167,7 @@ func (l *line) header() (header, error) {
 		return h, nil
 	}
 	if json.Unmarshal(l.text, &h) != nil {
-		return header{Format: format}, nil
+		return header{Format: format}, nil //nolint:nilerr // a changed record, which is told where it is verified
 	}
 	if h.Format > format {
 		return h, fmt.Errorf("%s was written by a newer version of the gateway, in format %d; this version "+

@@ -43,7 +43,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 				original := testkit.Read(t, s)
 				text, err := textOf(t, s)
 				testkit.Must(t, err)
-				changed := ""
+				var changed string
 				if !rapid.Bool().Draw(rt, "lines") {
 					changed = string(tamperBytes(rt, []byte(original)))
 				} else if changed = tamperLines(rt, text); isCompressed(s) {

@@ -182,8 +182,10 @@ func TestFailuresAreRememberedAndTheServerIsNotHammered(t *testing.T) {
 func TestA401DropsTheTokenThatWasRefusedAndNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T, as *authServer, _ *authn.Tokens, s *authn.Source) {
 		first := mustToken(t, s)
-		if !again(s, first, "nsso") || !again(s, first, "nsso") {
-			t.Fatal("the first renewal is not allowed, or a second request may not use the new token")
+		for range 2 {
+			if !again(s, first, "nsso") {
+				t.Fatal("the first renewal is not allowed, or a second request may not use the new token")
+			}
 		}
 		second := mustToken(t, s)
 		if second == first {

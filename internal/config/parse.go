@@ -294,7 +294,8 @@ func parseHostPattern(s string) (string, error) {
 	s = strings.ToLower(s)
 	bracketed := strings.HasPrefix(s, "[")
 	host, port, errPort := net.SplitHostPort(s)
-	if errPort != nil { // there is none
+	hasPort := errPort == nil
+	if !hasPort {
 		host = s
 		if bracketed && strings.HasSuffix(s, "]") {
 			host = s[1 : len(s)-1]
@@ -313,10 +314,10 @@ func parseHostPattern(s string) (string, error) {
 		host = addr.Unmap().String()
 	}
 	host = strings.TrimSuffix(host, ".")
-	if errPort != nil {
-		return host, nil
+	if hasPort {
+		host = net.JoinHostPort(host, port)
 	}
-	return net.JoinHostPort(host, port), nil
+	return host, nil
 }
 
 // parseDestination reads what is reached without the proxy. It refuses what the rules of curl
